@@ -1,1 +1,26 @@
-//! To be written.
+//! Decides what happens to a chain; cannot act.
+//!
+//! No I/O, no clock, no randomness: the manifest proves it. What is asked ([`Change`]), by whom
+//! ([`Client`]), of what ([`State`]) and what the loader learned ([`Facts`]) go in; a [`Plan`] or
+//! a [`Refusal`] comes out.
+#![forbid(unsafe_code)]
+
+mod chain;
+mod change;
+mod facts;
+mod id;
+mod plan;
+mod policy;
+mod reconcile;
+mod refusal;
+mod state;
+
+pub use chain::{Chain, Member, MemberState, Owner};
+pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
+pub use facts::Facts;
+pub use id::{ChainKey, CodeId, ConnectionId, Digest, Generation, Interface, LoadId, MemberId, Slot};
+pub use plan::{Cleanup, Commit, Plan, Prepare, Root, RootSlot};
+pub use policy::{Client, Grant, Policy, Rights};
+pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry};
+pub use refusal::Refusal;
+pub use state::State;

@@ -1,0 +1,128 @@
+//! What is asked of a chain.
+
+use dispatcher_abi::{
+    EngineChoice, FinalVerdict, Lifetime, ModeChoice, OnMiss, Priority, VerdictMask,
+};
+
+use crate::{Generation, Interface};
+
+/// A set of operations on one interface: one plan, one swap, all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The interface.
+    pub interface: Interface,
+    /// Refuse if the chain is at another generation; a chain that doesn't exist is at 0.
+    pub expected_generation: Option<Generation>,
+    /// The mode, if this change makes the chain; refused if the chain runs in another.
+    pub mode: Option<ModeChoice>,
+    /// What to do, in order.
+    pub operations: Vec<Operation>,
+}
+
+/// One step of a [`Change`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Adds a member. Takes the next [`Facts`](crate::Facts).
+    Register(Registration),
+    /// Removes a member.
+    Unregister {
+        /// Its name.
+        name: String,
+    },
+    /// Removes every member.
+    UnregisterAll,
+    /// Moves one member.
+    Move {
+        /// Its name.
+        name: String,
+        /// Where to.
+        to: Position,
+    },
+    /// Gives the whole order: every member's name, once.
+    Order {
+        /// First to run first.
+        names: Vec<String>,
+    },
+    /// Changes a running member.
+    Set {
+        /// Its name.
+        name: String,
+        /// What changes.
+        settings: Settings,
+    },
+    /// New code in the same slot. Takes the next [`Facts`](crate::Facts).
+    Replace {
+        /// Its name.
+        name: String,
+    },
+    /// Changes the chain itself.
+    Configure(Configuration),
+}
+
+/// A member to be; what is `None` comes from the object's facts, then from the defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// `None`: the program's name.
+    pub name: Option<String>,
+    /// Lower runs first.
+    pub priority: Option<Priority>,
+    /// Verdicts after which the next slot runs.
+    pub chain_call: Option<VerdictMask>,
+    /// What it may decide.
+    pub allowed: Option<VerdictMask>,
+    /// What happens when it did not run.
+    pub on_miss: OnMiss,
+    /// How long it stays.
+    pub lifetime: Lifetime,
+    /// How long it outlives its connection, in milliseconds.
+    pub linger_ms: u32,
+    /// Which engine may run it.
+    pub engine: EngineChoice,
+    /// Tail calls it may make itself. `None`: 1 if its object holds a program array.
+    pub tail_depth: Option<u32>,
+    /// The group it shares maps in.
+    pub share_group: Option<String>,
+    /// Random, chosen by the session: what re-claims it.
+    pub token: [u8; 16],
+}
+
+/// Where a member moves to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// A new priority; among equals it keeps its age.
+    Priority(Priority),
+    /// Before every other.
+    First,
+    /// After every other.
+    Last,
+    /// Just before this member.
+    Before(String),
+    /// Just after this member.
+    After(String),
+}
+
+/// What can change in a running member; `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Verdicts after which the next slot runs.
+    pub chain_call: Option<VerdictMask>,
+    /// What it may decide.
+    pub allowed: Option<VerdictMask>,
+    /// What happens when it did not run.
+    pub on_miss: Option<OnMiss>,
+    /// `Kept` gives an attached member to the daemon.
+    pub lifetime: Option<Lifetime>,
+}
+
+/// What can change in a chain; `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// What the chain returns when every slot chained on.
+    pub final_verdict: Option<FinalVerdict>,
+    /// Whether verdicts are counted.
+    pub counters: Option<bool>,
+    /// Which engine members get from now on.
+    pub engine: Option<EngineChoice>,
+    /// Where the hook is.
+    pub mode: Option<ModeChoice>,
+}

@@ -1,0 +1,24 @@
+//! What the loader learned of a program by loading it.
+
+use dispatcher_abi::{Priority, VerdictMask};
+
+use crate::{Digest, LoadId};
+
+/// A program that is loaded and waits to become a member's code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Where the loader keeps it.
+    pub load: LoadId,
+    /// Its function's name in the object.
+    pub program: String,
+    /// The kernel's id; 0 in a dry run.
+    pub program_id: u32,
+    /// Its object.
+    pub sha256: Digest,
+    /// The object holds a program array, so the program may tail-call by itself.
+    pub has_program_array: bool,
+    /// The object's own wish (`.xdp_run_config`).
+    pub priority: Option<Priority>,
+    /// The object's own wish (`.xdp_run_config`).
+    pub chain_call: Option<VerdictMask>,
+}

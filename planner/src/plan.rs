@@ -1,0 +1,165 @@
+//! What must happen, in the only order that is safe.
+
+use dispatcher_abi::{Engine, FinalVerdict, Mode, OnMiss, VerdictMask};
+
+use crate::{Chain, ChainKey, CodeId, Generation, LoadId, MemberId, Slot};
+
+/// One change, as steps. A plain value: it can be printed, compared and dry-run.
+///
+/// `prepare` builds beside the live generation, where no packet looks. `commit` is the one atomic
+/// step that packets see. `cleanup` frees what the commit made unreachable; it may fail without
+/// harm, since reconciling finishes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The chain that changes.
+    pub chain: ChainKey,
+    /// The generation that runs after the commit. The same as before if only metadata changes.
+    pub generation: Generation,
+    /// Built aside; undone by discarding it.
+    pub prepare: Vec<Prepare>,
+    /// The step that packets see.
+    pub commit: Commit,
+    /// What is left to free, in order.
+    pub cleanup: Vec<Cleanup>,
+    /// The chain afterwards; `None` if its last member goes.
+    pub next: Option<Chain>,
+    /// Names of members whose code is loaded again, with a new program id.
+    pub reloads: Vec<String>,
+}
+
+/// A step that packets don't see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepare {
+    /// Pins what the loader holds as this member's code, with its maps.
+    PinCode {
+        /// The member.
+        member: MemberId,
+        /// Its code.
+        code: CodeId,
+        /// What the loader holds.
+        load: LoadId,
+    },
+    /// Loads a root, with its own program array and counters, and pins them.
+    BuildRoot {
+        /// The root's generation.
+        generation: Generation,
+        /// What it is told.
+        root: Root,
+    },
+    /// Puts a member into a slot of the root that is being built.
+    FillSlot {
+        /// The root's generation.
+        generation: Generation,
+        /// The slot.
+        slot: Slot,
+        /// The member.
+        member: MemberId,
+        /// Its code.
+        code: CodeId,
+        /// How the slot calls it.
+        engine: Engine,
+    },
+    /// Writes the chain as it will be ([`Plan::next`]) into the generation's registry. For a
+    /// generation that is live already, this writes beside the present registry; the commit puts
+    /// it in its place.
+    WriteRegistry {
+        /// The generation.
+        generation: Generation,
+    },
+}
+
+/// What a root is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// The occupied slots, 0 first.
+    pub slots: Vec<RootSlot>,
+    /// What it returns when every slot chained on.
+    pub final_verdict: FinalVerdict,
+    /// Whether it counts.
+    pub counters: bool,
+}
+
+/// How a root treats one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootSlot {
+    /// Verdicts after which the next slot runs.
+    pub chain_call: VerdictMask,
+    /// What the member may decide.
+    pub allowed: VerdictMask,
+    /// What happens when it did not run.
+    pub on_miss: OnMiss,
+}
+
+/// The step that packets see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Attaches the first generation of a chain.
+    Attach {
+        /// What is attached.
+        generation: Generation,
+        /// Where.
+        mode: Mode,
+    },
+    /// Replaces one generation by another, if that one is what runs.
+    Swap {
+        /// What must run now.
+        from: Generation,
+        /// What runs afterwards.
+        to: Generation,
+    },
+    /// Detaches and attaches in another mode: the interface is without a program in between.
+    Reattach {
+        /// What runs now.
+        from: Generation,
+        /// What runs afterwards.
+        to: Generation,
+        /// Where it was.
+        old_mode: Mode,
+        /// Where it will be.
+        mode: Mode,
+    },
+    /// Takes the chain off its interface.
+    Detach {
+        /// What runs now.
+        generation: Generation,
+    },
+    /// Puts a new registry in the place of a live generation's: metadata only.
+    Registry {
+        /// The generation.
+        generation: Generation,
+    },
+}
+
+/// A step after the commit. None of them is needed for packets to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// Waits until no packet is inside what ran before.
+    Grace,
+    /// Adds what a generation that no longer runs has counted to its members' totals, each stamped
+    /// with the generation so that it is added once.
+    FoldCounters {
+        /// The generation.
+        generation: Generation,
+        /// Its members by slot, 0 first: those that are still members.
+        members: Vec<(Slot, MemberId)>,
+    },
+    /// Frees a generation: its root, program array, counters, registry.
+    RetireGeneration {
+        /// The generation.
+        generation: Generation,
+    },
+    /// Frees code that was replaced.
+    RemoveCode {
+        /// The member.
+        member: MemberId,
+        /// The code that it no longer runs.
+        code: CodeId,
+    },
+    /// Frees a member: its program, its maps, its totals.
+    RemoveMember {
+        /// The member.
+        member: MemberId,
+    },
+    /// Frees what is left of a chain without members.
+    RemoveChain,
+}

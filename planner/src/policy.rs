@@ -1,0 +1,59 @@
+//! Who may do what.
+
+use std::collections::BTreeMap;
+
+use crate::ConnectionId;
+
+/// Who asks, as the socket's peer credentials say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The user, in the daemon's own user namespace.
+    pub uid: u32,
+    /// The process.
+    pub pid: u32,
+    /// What it calls itself.
+    pub name: String,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// What it may do.
+    pub rights: Rights,
+}
+
+/// What a user other than root is granted on the daemon's command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// `--allow-uid UID`: the built-in redirect program.
+    Redirect,
+    /// `--allow-uid UID:load`: its own objects too.
+    Load,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Root: everything.
+    All,
+    /// What was granted, on its own members.
+    Granted(Grant),
+    /// Nothing.
+    None,
+}
+
+/// Who may do what: root everything, others what they were granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Grants by uid.
+    pub grants: BTreeMap<u32, Grant>,
+}
+
+impl Policy {
+    /// What this user may do.
+    pub fn rights(&self, uid: u32) -> Rights {
+        if uid == 0 {
+            return Rights::All;
+        }
+        self.grants
+            .get(&uid)
+            .map_or(Rights::None, |grant| Rights::Granted(*grant))
+    }
+}
