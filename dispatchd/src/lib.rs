@@ -1,1 +1,3 @@
-//! To be written.
+//! The daemon that owns the XDP hooks: it acts, `planner` decides.
+
+pub mod kernel;

@@ -1,0 +1,52 @@
+//! What the executor can do to the kernel, in our words.
+
+use std::io;
+
+use planner::{ChainKey, Cleanup, Observed, Plan, Prepare};
+
+/// The kernel's side of plans: steps are carried out, nothing is chosen.
+pub trait Kernel {
+    /// Carries out one step that packets don't see.
+    fn prepare(&mut self, plan: &Plan, step: &Prepare) -> Result<(), KernelError>;
+
+    /// Carries out the plan's commit: after it, packets see the plan's generation; or nothing
+    /// changed and the error says why.
+    fn commit(&mut self, plan: &Plan) -> Result<(), KernelError>;
+
+    /// Carries out one step that frees what packets no longer see. Repeating it is harmless, and
+    /// so is a step whose subject is gone.
+    fn cleanup(&mut self, chain: ChainKey, step: &Cleanup) -> Result<(), KernelError>;
+
+    /// Frees what a plan's prepare steps made, as far as they got.
+    fn discard(&mut self, plan: &Plan);
+
+    /// What is pinned and what really runs.
+    fn observe(&mut self) -> Result<Observed, KernelError>;
+}
+
+/// A system call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}: {subject}")]
+pub struct KernelError {
+    /// What was called, such as `BPF_LINK_UPDATE`.
+    pub call: &'static str,
+    /// What it was called on, such as `the XDP hook of eth0`.
+    pub subject: String,
+    /// What its errno means here.
+    pub kind: KernelErrorKind,
+    /// The errno.
+    pub source: io::Error,
+}
+
+/// What an errno means for the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelErrorKind {
+    /// The interface can't run XDP in this mode.
+    Mode,
+    /// The hook holds a program that isn't ours, or another one than expected.
+    Busy,
+    /// The interface or its namespace is gone, or somebody detached our link.
+    Gone,
+    /// Everything else.
+    Failed,
+}
