@@ -1,0 +1,105 @@
+//! A message as bytes, and back. The only file that names bincode: another codec that passes the
+//! golden bytes can take its place (`docs/decisions/0003-bincode.md`).
+
+use bincode::config::{Config, Configuration, Fixint, LittleEndian, NoLimit};
+use bincode::error::DecodeError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest body that travels in the packet itself, in bytes; a longer one travels in a sealed
+/// memfd. Ordinary messages are under 4 KiB; 64 KiB and its overhead fit a socket's default send
+/// buffer (208 KiB) several times over, so that a packet is never refused for its size.
+pub const PACKET_BYTES_MAX: usize = 64 << 10;
+
+/// Longest body at all, in bytes: a verifier's log, which a refusal carries whole, can have
+/// 16 MiB less one byte (`log_size` is bounded by `UINT_MAX >> 8` before Linux 6.4).
+pub const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Fixed-size integers, little-endian. The limit is added where it is enforced.
+const WIRE: Configuration<LittleEndian, Fixint, NoLimit> = bincode::config::standard()
+    .with_little_endian()
+    .with_fixed_int_encoding();
+
+/// Why bytes are not a message, or a message can't become bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The body is longer than [`BODY_BYTES_MAX`].
+    #[error("message of {bytes} bytes, {BODY_BYTES_MAX} at most")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The bytes end, or say what no message says.
+    #[error("not a message: {reason}")]
+    Undecodable {
+        /// The codec's own words.
+        reason: String,
+    },
+    /// A message, and then something else.
+    #[error("{bytes} bytes follow the message")]
+    TrailingBytes {
+        /// How many.
+        bytes: usize,
+    },
+    /// The message has a shape that the wire can't express.
+    #[error("message can't be encoded: {reason}")]
+    Unencodable {
+        /// The codec's own words.
+        reason: String,
+    },
+    /// A packet without a byte in it.
+    #[error("empty packet")]
+    EmptyPacket,
+    /// The packet's first byte is no kind of frame.
+    #[error("unknown kind of frame {kind}")]
+    UnknownFrame {
+        /// The byte.
+        kind: u8,
+    },
+}
+
+/// The message's bytes.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes =
+        bincode::serde::encode_to_vec(message, WIRE).map_err(|error| CodecError::Unencodable {
+            reason: error.to_string(),
+        })?;
+    within_limit(bytes.len())?;
+    Ok(bytes)
+}
+
+/// The message that these bytes are, and nothing more than it.
+///
+/// A length inside the bytes is compared with a limit before anything is allocated for it: an
+/// inline body can't ask for more than [`PACKET_BYTES_MAX`] at once, no body for more than
+/// [`BODY_BYTES_MAX`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    within_limit(bytes.len())?;
+    if bytes.len() <= PACKET_BYTES_MAX {
+        decode_limited(bytes, WIRE.with_limit::<PACKET_BYTES_MAX>())
+    } else {
+        decode_limited(bytes, WIRE.with_limit::<BODY_BYTES_MAX>())
+    }
+}
+
+fn decode_limited<T: DeserializeOwned>(bytes: &[u8], limit: impl Config) -> Result<T, CodecError> {
+    let (message, used) =
+        bincode::serde::decode_from_slice(bytes, limit).map_err(|error| undecodable(&error))?;
+    match bytes.len() - used {
+        0 => Ok(message),
+        bytes => Err(CodecError::TrailingBytes { bytes }),
+    }
+}
+
+fn within_limit(bytes: usize) -> Result<(), CodecError> {
+    if bytes > BODY_BYTES_MAX {
+        return Err(CodecError::TooLarge { bytes });
+    }
+    Ok(())
+}
+
+fn undecodable(error: &DecodeError) -> CodecError {
+    CodecError::Undecodable {
+        reason: error.to_string(),
+    }
+}
