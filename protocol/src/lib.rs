@@ -14,17 +14,18 @@
 //! them whole, with their descriptors. `docs/protocol.md` says the same byte by byte.
 #![forbid(unsafe_code)]
 
-mod codec;
+mod bounded;
+pub mod codec;
 mod escape;
 mod frame;
-mod memfd;
+pub mod memfd;
 mod message;
 mod refused;
-mod socket;
+pub mod socket;
 
 pub use codec::{BODY_BYTES_MAX, CodecError, PACKET_BYTES_MAX, decode, encode};
 pub use escape::escape;
-pub use memfd::{MemfdError, OBJECT_BYTES_MAX, read_sealed, sealed};
+pub use memfd::{MemfdError, OBJECT_BYTES_MAX};
 pub use message::*;
 pub use refused::{RefusalCode, Refused};
 pub use socket::{Connection, FDS_MAX, Listener, Peer, ReceiveError, SendError};

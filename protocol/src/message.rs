@@ -8,10 +8,15 @@ use dispatcher_abi::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Refused;
+use crate::{Refused, bounded};
 
 /// SHA-256 of an object's bytes: its name everywhere.
 pub type Digest = [u8; 32];
+
+/// Most operations in one [`Change`]: room to remove and to register every member of the longest
+/// chain, four times over. A longer list is malformed: an operation of 4 bytes on the wire takes
+/// 152 in memory, so a body of nothing else would grow to over half a gigabyte.
+pub const OPERATIONS_MAX: usize = 1024;
 
 /// What a client sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +96,8 @@ pub struct Change {
     /// The mode, if this change makes the chain; refused if the chain runs in another. `None`:
     /// auto for a new chain, whatever it has for an existing one.
     pub mode: Option<ModeChoice>,
-    /// What to do, in order.
+    /// What to do, in order: [`OPERATIONS_MAX`] at most.
+    #[serde(deserialize_with = "bounded::operations")]
     pub operations: Vec<Operation>,
 }
 
