@@ -141,3 +141,116 @@ fn read_whole(fd: BorrowedFd<'_>, mut buffer: &mut [u8]) -> rustix::io::Result<(
 fn unreadable(error: Errno) -> MemfdError {
     MemfdError::Unreadable(error.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+    use std::path::Path;
+
+    use rustix::fs::Mode;
+
+    use super::*;
+
+    #[test]
+    fn sealed_bytes_are_read_whatever_the_offset() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        let fd = sealed("bytes", &bytes).unwrap();
+        rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(77)).unwrap();
+        assert_eq!(read_sealed(fd.as_fd(), bytes.len()).unwrap(), bytes);
+        assert_eq!(rustix::fs::tell(&fd).unwrap(), 77);
+    }
+
+    #[test]
+    fn no_bytes_are_bytes_too() {
+        let fd = sealed("nothing", &[]).unwrap();
+        assert_eq!(read_sealed(fd.as_fd(), 0).unwrap(), []);
+    }
+
+    #[test]
+    fn nobody_changes_sealed_bytes() {
+        let fd = sealed("fixed", b"bytes").unwrap();
+        assert_eq!(rustix::io::pwrite(&fd, b"B", 0), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&fd, 0), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&fd, 9), Err(Errno::PERM));
+        let unseal = rustix::fs::fcntl_add_seals(&fd, SealFlags::FUTURE_WRITE);
+        assert_eq!(unseal, Err(Errno::PERM), "the seals are sealed");
+    }
+
+    #[test]
+    fn one_byte_too_many_is_refused() {
+        let fd = sealed("large", &[0; 11]).unwrap();
+        let refused = read_sealed(fd.as_fd(), 10).unwrap_err();
+        assert_eq!(refused.to_string(), "memfd has 11 bytes, 10 at most");
+    }
+
+    #[test]
+    fn a_huge_memfd_is_refused_before_memory_is_taken() {
+        let fd = create("sparse").unwrap();
+        rustix::fs::ftruncate(&fd, 1 << 62).unwrap();
+        rustix::fs::fcntl_add_seals(&fd, REQUIRED).unwrap();
+        let refused = read_sealed(fd.as_fd(), OBJECT_BYTES_MAX).unwrap_err();
+        assert!(matches!(refused, MemfdError::TooLarge { size, .. } if size == 1 << 62));
+    }
+
+    #[test]
+    fn every_required_seal_is_required() {
+        for (missing, name) in [
+            (SealFlags::SHRINK, "SHRINK"),
+            (SealFlags::GROW, "GROW"),
+            (SealFlags::WRITE, "WRITE"),
+            (REQUIRED, "SHRINK, GROW, WRITE"),
+        ] {
+            let fd = create("open").unwrap();
+            rustix::fs::fcntl_add_seals(&fd, REQUIRED.difference(missing)).unwrap();
+            let refused = read_sealed(fd.as_fd(), 10).unwrap_err().to_string();
+            assert_eq!(refused, format!("memfd is not sealed against {name}"));
+        }
+    }
+
+    #[test]
+    fn other_descriptors_are_refused_unread() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pipe, _writer) = io::pipe().unwrap();
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let path = open(directory.path(), OFlags::PATH);
+        let device = open(Path::new("/dev/zero"), OFlags::RDONLY);
+        let proc = open(Path::new("/proc/self/status"), OFlags::RDONLY);
+        let directory = open(directory.path(), OFlags::RDONLY);
+        for (fd, kind) in [
+            (pipe.as_fd(), "a pipe"), // empty: reading it would wait for ever
+            (socket.as_fd(), "a socket"),
+            (path.as_fd(), "an O_PATH descriptor"),
+            (device.as_fd(), "a character device"),
+            (proc.as_fd(), "a regular file"),
+            (directory.as_fd(), "a directory"),
+        ] {
+            let refused = read_sealed(fd, 10).unwrap_err().to_string();
+            assert_eq!(refused, format!("descriptor is {kind}, not a sealed memfd"));
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_tmpfs_is_refused() {
+        let Ok(file) = tempfile::tempfile_in("/dev/shm") else {
+            panic!("/dev/shm is needed: a tmpfs that anybody can write to");
+        };
+        file.set_len(5).unwrap();
+        let refused = read_sealed(file.as_fd(), 10).unwrap_err().to_string();
+        assert_eq!(refused, "memfd is not sealed against SHRINK, GROW, WRITE");
+    }
+
+    #[test]
+    fn a_memfd_open_for_writing_only_is_unreadable() {
+        let fd = create("write only").unwrap();
+        rustix::fs::ftruncate(&fd, 5).unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+        let writer = open(Path::new(&path), OFlags::WRONLY);
+        rustix::fs::fcntl_add_seals(&fd, REQUIRED).unwrap();
+        let refused = read_sealed(writer.as_fd(), 10).unwrap_err();
+        assert!(matches!(refused, MemfdError::Unreadable(_)));
+    }
+
+    fn open(path: &Path, flags: OFlags) -> OwnedFd {
+        rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+}
