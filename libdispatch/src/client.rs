@@ -1,0 +1,249 @@
+//! The connection to the daemon, as an application sees it.
+
+use std::{
+    env, fmt,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use protocol::{ReplyBody, RequestBody};
+
+use crate::{
+    Chain, Change, Error, MemberDetail, NetNs, Program, Registration, Status, keeper,
+    netns::NetNsFile, session::Session,
+};
+
+/// Where the daemon listens if nobody says otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/dispatchd/dispatchd.sock";
+/// The environment variable that says otherwise.
+pub const SOCKET_VARIABLE: &str = "DISPATCHD_SOCKET";
+
+/// How long one answer may take if nobody says otherwise. The verifier needs seconds for a large
+/// program, and a change can load many.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
+/// The longest name of a client, in bytes; the daemon refuses longer ones.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A connection to the daemon. Clones share it; requests wait for each other.
+///
+/// When the connection breaks, the next call makes a new one and re-claims what was registered.
+/// If members are registered, a thread does the same without a call.
+///
+/// Attached members go with the last clone (a [`Registration`] holds one).
+#[derive(Clone)]
+pub struct Client {
+    session: Arc<Mutex<Session>>,
+}
+
+impl Client {
+    /// Connects to the daemon with the defaults of [`ClientBuilder`].
+    pub fn connect() -> Result<Self, Error> {
+        Self::builder().connect()
+    }
+
+    /// Connects with other settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Puts a program on an interface. It runs from the return of this call on, until the
+    /// registration is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the reason; if the verifier refused the program, its whole log is
+    /// in [`Refusal::log`](crate::Refusal::log). After [`Error::Disconnected`], a member that was
+    /// registered nevertheless goes by itself, after its linger time.
+    pub fn register(&self, interface: &str, program: &Program) -> Result<Registration, Error> {
+        let changed = self.change(interface).register(program).apply()?;
+        Registration::first(self.clone(), interface, program, changed)
+    }
+
+    /// Puts a program on several interfaces. Its maps are one each for every interface, unless the
+    /// program has a [share group](Program::share_group).
+    ///
+    /// # Errors
+    ///
+    /// As for [`register`](Self::register), of the first interface that failed; the program is
+    /// unregistered from the interfaces before that again.
+    pub fn register_all<I>(
+        &self,
+        interfaces: &[I],
+        program: &Program,
+    ) -> Result<Vec<Registration>, Error>
+    where
+        I: AsRef<str>,
+    {
+        let mut registrations = Vec::with_capacity(interfaces.len());
+        for interface in interfaces {
+            match self.register(interface.as_ref(), program) {
+                Ok(registration) => registrations.push(registration),
+                Err(error) => {
+                    // The first error is the one to be told; an attached member goes anyway.
+                    for registration in registrations {
+                        let _ = registration.unregister();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(registrations)
+    }
+
+    /// Begins a change of one interface's chain: any number of operations, one swap.
+    pub fn change(&self, interface: &str) -> Change<'_> {
+        Change::new(self, interface)
+    }
+
+    /// The chains with their members, in run order: one interface's (none, if it has no chain), or
+    /// those of all interfaces of all namespaces.
+    pub fn list(&self, interface: Option<&str>) -> Result<Vec<Chain>, Error> {
+        let body = RequestBody::List {
+            interface: interface.map(str::to_owned),
+        };
+        match self.ask(&body)? {
+            (ReplyBody::Chains(chains), _) => Ok(chains.into_iter().map(Chain::from).collect()),
+            (answer, _) => Err(self.session().unexpected(&body, &answer)),
+        }
+    }
+
+    /// Everything about one member.
+    pub fn show(&self, interface: &str, name: &str) -> Result<MemberDetail, Error> {
+        let body = RequestBody::Show {
+            interface: interface.to_owned(),
+            name: name.to_owned(),
+        };
+        match self.ask(&body)? {
+            (ReplyBody::Member(detail), _) => Ok((*detail).into()),
+            (answer, _) => Err(self.session().unexpected(&body, &answer)),
+        }
+    }
+
+    /// The daemon's own state.
+    pub fn status(&self) -> Result<Status, Error> {
+        match self.ask(&RequestBody::Status)? {
+            (ReplyBody::Status(status), _) => Ok(status.into()),
+            (answer, _) => Err(self.session().unexpected(&RequestBody::Status, &answer)),
+        }
+    }
+
+    /// A descriptor of one of a member's own maps, by its name in the object. The daemon gives it
+    /// to the member's owner.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// A process without `CAP_BPF` can use the descriptor from kernel 5.19 on.
+    pub fn map(&self, interface: &str, name: &str, map: &str) -> Result<OwnedFd, Error> {
+        let body = RequestBody::MapDescriptor {
+            interface: interface.to_owned(),
+            name: name.to_owned(),
+            map: map.to_owned(),
+        };
+        let (answer, mut fds) = self.ask(&body)?;
+        match (&answer, fds.pop()) {
+            (ReplyBody::Map(_), Some(descriptor)) => Ok(descriptor),
+            _ => Err(self.session().unexpected(&body, &answer)),
+        }
+    }
+
+    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
+        // A session is consistent between any two requests.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the keeper if there is something to keep.
+    pub(crate) fn start_keeper(&self, session: &mut Session) {
+        keeper::start(session, Arc::downgrade(&self.session));
+    }
+
+    fn ask(&self, body: &RequestBody) -> Result<(ReplyBody, Vec<OwnedFd>), Error> {
+        self.session().request(body, &[])
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Debug, Default)]
+pub struct ClientBuilder {
+    socket: Option<PathBuf>,
+    netns: NetNs,
+    name: Option<String>,
+    timeout: Option<Duration>,
+}
+
+impl ClientBuilder {
+    /// Where the daemon listens. Default: what `DISPATCHD_SOCKET` says, else
+    /// `/run/dispatchd/dispatchd.sock`.
+    #[must_use]
+    pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.socket = Some(path.into());
+        self
+    }
+
+    /// The network namespace in which interface names are resolved. Default: the caller's own.
+    #[must_use]
+    pub fn netns(mut self, netns: impl Into<NetNs>) -> Self {
+        self.netns = netns.into();
+        self
+    }
+
+    /// What this client calls itself in listings, in at most 64 bytes. Default: the name of the
+    /// executable.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms.
+    /// Default: 120 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReachable`] if no daemon listens there, [`Error::Namespace`] if the namespace
+    /// can't be opened, [`Error::VersionMismatch`] if the daemon is too old or too new.
+    pub fn connect(self) -> Result<Client, Error> {
+        let socket = self.socket.unwrap_or_else(default_socket);
+        let netns = NetNsFile::choose(&self.netns)?;
+        let name = self.name.unwrap_or_else(default_name);
+        // The kernel takes a timeout of 0 for none.
+        let timeout = self
+            .timeout
+            .unwrap_or(TIMEOUT_DEFAULT)
+            .max(Duration::from_millis(1));
+        let mut session = Session::new(socket, netns, name, timeout);
+        session.connected()?;
+        Ok(Client {
+            session: Arc::new(Mutex::new(session)),
+        })
+    }
+}
+
+fn default_socket() -> PathBuf {
+    match env::var_os(SOCKET_VARIABLE) {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => SOCKET_DEFAULT.into(),
+    }
+}
+
+fn default_name() -> String {
+    let executable = env::args_os().next().unwrap_or_default();
+    let file = Path::new(&executable).file_name().unwrap_or_default();
+    let mut name = file.to_string_lossy().into_owned();
+    name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+    name
+}

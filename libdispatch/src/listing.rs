@@ -1,0 +1,293 @@
+//! What the daemon shows: chains, members, its own state.
+
+use dispatcher_abi::{
+    Engine, FinalVerdict, Lifetime, Mode, OnMiss, Priority, SlotCounters, VerdictMask,
+};
+
+/// One interface's chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The interface's name.
+    pub interface: String,
+    /// Its index in its namespace.
+    pub ifindex: u32,
+    /// Its namespace.
+    pub netns: Namespace,
+    /// Where the hook is.
+    pub mode: Mode,
+    /// What holds the hook.
+    pub hook: Hook,
+    /// Which build of the chain runs.
+    pub generation: u64,
+    /// What it returns when every slot chained on.
+    pub final_verdict: FinalVerdict,
+    /// Whether verdicts are counted.
+    pub counters: bool,
+    /// The members, in run order.
+    pub members: Vec<Member>,
+}
+
+/// A network namespace, as the daemon knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// `SO_NETNS_COOKIE`: never used twice.
+    pub cookie: u64,
+    /// Its name under `/run/netns`, if it has one.
+    pub name: Option<String>,
+}
+
+/// What holds an interface's XDP hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hook {
+    /// A pinned `bpf_link` (kernel 5.9 and newer).
+    Link,
+    /// A netlink attachment.
+    Netlink,
+}
+
+impl Hook {
+    /// The word in listings and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Netlink => "netlink",
+        }
+    }
+}
+
+/// One member of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its slot; `None` if it doesn't run.
+    pub slot: Option<u16>,
+    /// Its id, unique in the daemon.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its function's name in the object.
+    pub program: String,
+    /// The kernel's id of its program.
+    pub program_id: Option<u32>,
+    /// The number it runs by.
+    pub priority: Priority,
+    /// The number it was registered with.
+    pub requested_priority: Priority,
+    /// Verdicts after which the next slot runs.
+    pub chain_call: VerdictMask,
+    /// What it may decide.
+    pub allowed: VerdictMask,
+    /// How its slot calls it.
+    pub engine: Engine,
+    /// What it is doing.
+    pub state: MemberState,
+    /// Who registered it.
+    pub owner: Owner,
+    /// How long it stays.
+    pub lifetime: Lifetime,
+    /// The SHA-256 of its object; `None` if there is no object.
+    pub sha256: Option<[u8; 32]>,
+    /// Packets by what became of them.
+    pub packets: SlotCounters,
+}
+
+/// What a member is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// It runs, and its client is there (or it needs none).
+    Running,
+    /// It is registered and does not run.
+    Waiting,
+    /// It runs, its client is gone, and it will be removed.
+    Lingering,
+    /// It runs, and was attached by somebody else before.
+    Adopted,
+}
+
+impl MemberState {
+    /// The word in listings and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Lingering => "lingering",
+            Self::Adopted => "adopted",
+        }
+    }
+}
+
+/// Who registered a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user, from the socket's peer credentials.
+    pub uid: u32,
+    /// The process, at the time of registration.
+    pub pid: u32,
+    /// What it called itself. Not trustworthy: [`escape`](crate::escape) it before printing.
+    pub client: String,
+}
+
+/// Everything about one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberDetail {
+    /// What the listing shows.
+    pub member: Member,
+    /// What happens when it did not run.
+    pub on_miss: OnMiss,
+    /// Tail calls it may make itself, for one packet.
+    pub tail_depth: u32,
+    /// How long it outlives its connection, in milliseconds.
+    pub linger_ms: u32,
+    /// The group it shares maps in.
+    pub share_group: Option<String>,
+    /// Its maps.
+    pub maps: Vec<MapShape>,
+}
+
+/// A map's name and shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapShape {
+    /// Its name in the object.
+    pub name: String,
+    /// The kernel's id.
+    pub id: u32,
+    /// `enum bpf_map_type`.
+    pub map_type: u32,
+    /// Key, in bytes.
+    pub key_size: u32,
+    /// Value, in bytes.
+    pub value_size: u32,
+    /// Entries.
+    pub max_entries: u32,
+}
+
+/// The daemon's own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// The highest protocol version it speaks.
+    pub protocol: u16,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether members can be called by freplace.
+    pub freplace: EngineProbe,
+    /// Whether members can be tail-called.
+    pub tailcall: EngineProbe,
+    /// Chains it runs.
+    pub chains: u32,
+    /// Members in them.
+    pub members: u32,
+}
+
+/// What the daemon found when it tried an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineProbe {
+    /// It works.
+    pub available: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+impl From<protocol::Chain> for Chain {
+    fn from(chain: protocol::Chain) -> Self {
+        Self {
+            interface: chain.interface,
+            ifindex: chain.ifindex,
+            netns: Namespace {
+                cookie: chain.netns.cookie,
+                name: chain.netns.name,
+            },
+            mode: chain.mode,
+            hook: match chain.hook {
+                protocol::Hook::Link => Hook::Link,
+                protocol::Hook::Netlink => Hook::Netlink,
+            },
+            generation: chain.generation,
+            final_verdict: chain.final_verdict,
+            counters: chain.counters,
+            members: chain.members.into_iter().map(Member::from).collect(),
+        }
+    }
+}
+
+impl From<protocol::Member> for Member {
+    fn from(member: protocol::Member) -> Self {
+        Self {
+            slot: member.slot,
+            id: member.id,
+            name: member.name,
+            program: member.program,
+            program_id: member.program_id,
+            priority: member.priority,
+            requested_priority: member.requested_priority,
+            chain_call: member.chain_call,
+            allowed: member.allowed,
+            engine: member.engine,
+            state: match member.state {
+                protocol::MemberState::Running => MemberState::Running,
+                protocol::MemberState::Waiting => MemberState::Waiting,
+                protocol::MemberState::Lingering => MemberState::Lingering,
+                protocol::MemberState::Adopted => MemberState::Adopted,
+            },
+            owner: Owner {
+                uid: member.owner.uid,
+                pid: member.owner.pid,
+                client: member.owner.client,
+            },
+            lifetime: member.lifetime,
+            sha256: member.sha256,
+            packets: member.packets,
+        }
+    }
+}
+
+impl From<protocol::MemberDetail> for MemberDetail {
+    fn from(detail: protocol::MemberDetail) -> Self {
+        Self {
+            member: detail.member.into(),
+            on_miss: detail.on_miss,
+            tail_depth: detail.tail_depth,
+            linger_ms: detail.linger_ms,
+            share_group: detail.share_group,
+            maps: detail.maps.into_iter().map(MapShape::from).collect(),
+        }
+    }
+}
+
+impl From<protocol::MapShape> for MapShape {
+    fn from(shape: protocol::MapShape) -> Self {
+        Self {
+            name: shape.name,
+            id: shape.id,
+            map_type: shape.map_type,
+            key_size: shape.key_size,
+            value_size: shape.value_size,
+            max_entries: shape.max_entries,
+        }
+    }
+}
+
+impl From<protocol::Status> for Status {
+    fn from(status: protocol::Status) -> Self {
+        Self {
+            version: status.version,
+            protocol: status.protocol,
+            uptime_s: status.uptime_s,
+            freplace: status.freplace.into(),
+            tailcall: status.tailcall.into(),
+            chains: status.chains,
+            members: status.members,
+        }
+    }
+}
+
+impl From<protocol::EngineProbe> for EngineProbe {
+    fn from(probe: protocol::EngineProbe) -> Self {
+        Self {
+            available: probe.available,
+            reason: probe.reason,
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! One client's conversation with the daemon, and its renewal after the connection was lost.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, PipeWriter},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use protocol::{
+    Connection, Digest, Hello, Operation, ReceiveError, Reply, ReplyBody, Request, RequestBody,
+    SendError,
+};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::{
+    Error, Lifetime, Refusal, RefusalCode,
+    claim::{Claim, Claims, Held},
+    netns::NetNsFile,
+    program::Object,
+};
+
+/// An answer and its descriptors.
+type Answer = (ReplyBody, Vec<OwnedFd>);
+
+/// The connection and everything that a new one has to be told again.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) socket: PathBuf,
+    pub(crate) netns: NetNsFile,
+    pub(crate) name: String,
+    /// How long one answer may take.
+    pub(crate) timeout: Duration,
+    /// Open while the keeper is to run; closing it wakes the keeper.
+    pub(crate) keeper: Option<PipeWriter>,
+    pub(crate) claims: Claims,
+    connection: Option<Arc<Connection>>,
+    last_id: u64,
+    /// The objects that this connection has.
+    staged: BTreeSet<Digest>,
+}
+
+/// What the keeper does next.
+pub(crate) enum Next {
+    /// Everything is held: wait until this connection breaks.
+    Watch(Arc<Connection>),
+    /// Something is wanted that can't be had now.
+    Retry,
+    /// There is nothing to keep.
+    Stop,
+}
+
+/// Why a request has no answer.
+enum Failure {
+    /// The connection broke before the daemon had the request.
+    Unsent(io::Error),
+    /// The connection broke after that.
+    Unanswered,
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Session {
+    pub(crate) fn new(socket: PathBuf, netns: NetNsFile, name: String, timeout: Duration) -> Self {
+        Self {
+            socket,
+            netns,
+            name,
+            timeout,
+            keeper: None,
+            claims: Claims::new(),
+            connection: None,
+            last_id: 0,
+            staged: BTreeSet::new(),
+        }
+    }
+
+    /// Asks, over a new connection if the old one is gone. What the daemon can't have seen is
+    /// asked again; what it may have done is not, unless doing it twice does no harm.
+    pub(crate) fn request(
+        &mut self,
+        body: &RequestBody,
+        objects: &[Object],
+    ) -> Result<Answer, Error> {
+        let mut retried = false;
+        loop {
+            let connection = self.connected()?;
+            let failure = match self.stage_and_ask(&connection, body, objects) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Unsent(source) => {
+                    self.hang_up();
+                    if retried {
+                        return Err(self.not_reachable(source));
+                    }
+                }
+                Failure::Unanswered => {
+                    self.hang_up();
+                    if retried || !is_harmless(body) {
+                        let request = name_of(body);
+                        return Err(Error::Disconnected { request });
+                    }
+                }
+                Failure::Failed(error) => {
+                    if matches!(error, Error::Unexpected { .. }) {
+                        self.hang_up();
+                    }
+                    return Err(error);
+                }
+            }
+            retried = true;
+        }
+    }
+
+    /// Changes a chain, and the claims with it.
+    pub(crate) fn change(
+        &mut self,
+        change: protocol::Change,
+        objects: &[Object],
+    ) -> Result<protocol::Changed, Error> {
+        let body = RequestBody::Change(change);
+        let changed = match self.request(&body, objects)? {
+            (ReplyBody::Changed(changed), _) => changed,
+            (answer, _) => return Err(self.unexpected(&body, &answer)),
+        };
+        if let RequestBody::Change(change) = body
+            && !change.dry_run
+        {
+            self.note(change, &changed);
+        }
+        Ok(changed)
+    }
+
+    /// Whether this member is still ours, as far as can be known without asking for it.
+    pub(crate) fn check_held(&mut self, interface: &str, name: &str, id: u64) -> Result<(), Error> {
+        self.connected()?;
+        let key = (interface.to_owned(), name.to_owned());
+        match self.claims.get(&key) {
+            Some(claim) if claim.id == id => match &claim.held {
+                Held::Lost(reason) => Err(Error::Lost {
+                    interface: key.0,
+                    name: key.1,
+                    reason: reason.clone(),
+                }),
+                Held::Yes | Held::Wanted { .. } => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The keeper's turn: everything that can be done now so that nothing is wanted.
+    pub(crate) fn tend(&mut self) -> Next {
+        if self.connection.as_deref().is_some_and(is_broken) {
+            self.hang_up();
+        }
+        if self.claims.values().all(Claim::is_lost) && self.connection.is_none() {
+            self.keeper = None;
+            return Next::Stop;
+        }
+        let Ok(connection) = self.connected() else {
+            return Next::Retry;
+        };
+        if self.reclaim(&connection).is_err() || self.wants_claims() {
+            return Next::Retry;
+        }
+        Next::Watch(connection)
+    }
+
+    /// The connection, made now if there is none.
+    pub(crate) fn connected(&mut self) -> Result<Arc<Connection>, Error> {
+        if let Some(connection) = &self.connection {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Connection::connect(&self.socket)
+            .map(Arc::new)
+            .map_err(|source| self.not_reachable(source))?;
+        self.greet(&connection)?;
+        self.connection = Some(Arc::clone(&connection));
+        if let Err(source) = self.reclaim(&connection) {
+            self.hang_up();
+            return Err(self.not_reachable(source));
+        }
+        Ok(connection)
+    }
+
+    /// Agrees on a version, and says which namespace interface names belong to.
+    fn greet(&mut self, connection: &Connection) -> Result<(), Error> {
+        let hello = RequestBody::Hello(Hello {
+            lowest: protocol::VERSION_LOWEST,
+            highest: protocol::VERSION_HIGHEST,
+            client: self.name.clone(),
+        });
+        let namespace = self.netns.open()?;
+        let answer = match self.ask(connection, &hello, &[namespace.as_fd()]) {
+            Ok((answer, _)) => answer,
+            Err(failure) => return Err(self.not_greeted(failure)),
+        };
+        let ReplyBody::Welcome(welcome) = &answer else {
+            return Err(self.unexpected(&hello, &answer));
+        };
+        let spoken = protocol::VERSION_LOWEST..=protocol::VERSION_HIGHEST;
+        if spoken.contains(&welcome.version) {
+            return Ok(());
+        }
+        Err(Error::VersionMismatch {
+            ours: protocol::VERSION_HIGHEST,
+            theirs: format!("version {}", welcome.version),
+        })
+    }
+
+    fn not_greeted(&self, failure: Failure) -> Error {
+        match failure {
+            Failure::Failed(Error::Refused(refusal)) if refusal.code == RefusalCode::Version => {
+                Error::VersionMismatch {
+                    ours: protocol::VERSION_HIGHEST,
+                    theirs: refusal.message,
+                }
+            }
+            Failure::Failed(error) => error,
+            Failure::Unsent(source) => self.not_reachable(source),
+            Failure::Unanswered => self.not_reachable(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the connection was closed without an answer",
+            )),
+        }
+    }
+
+    /// Asks for every wanted member. Fails only if the connection does.
+    fn reclaim(&mut self, connection: &Connection) -> io::Result<()> {
+        let wanted: Vec<_> = self
+            .claims
+            .iter()
+            .filter(|(_, claim)| matches!(claim.held, Held::Wanted { .. }))
+            .map(|(key, claim)| (key.clone(), claim.token))
+            .collect();
+        for (key, token) in wanted {
+            let body = RequestBody::Reclaim {
+                interface: key.0.clone(),
+                name: key.1.clone(),
+                token,
+            };
+            let answer = self.ask(connection, &body, &[]);
+            let Some(claim) = self.claims.get_mut(&key) else {
+                continue;
+            };
+            match answer {
+                Ok(_) => claim.held = Held::Yes,
+                Err(Failure::Failed(Error::Refused(refusal))) => {
+                    claim.refused(refusal, Instant::now());
+                }
+                Err(Failure::Unsent(source)) => return Err(source),
+                Err(Failure::Unanswered | Failure::Failed(_)) => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_claims(&self) -> bool {
+        self.claims
+            .values()
+            .any(|claim| matches!(claim.held, Held::Wanted { .. }))
+    }
+
+    /// Gives up the connection, and with it what it had.
+    fn hang_up(&mut self) {
+        self.connection = None;
+        self.staged.clear();
+        for claim in self.claims.values_mut() {
+            claim.disconnected();
+        }
+    }
+
+    fn stage_and_ask(
+        &mut self,
+        connection: &Connection,
+        body: &RequestBody,
+        objects: &[Object],
+    ) -> Result<Answer, Failure> {
+        for object in objects {
+            match self.stage(connection, object) {
+                Ok(()) => {}
+                // The request itself has not been sent.
+                Err(Failure::Unanswered) => {
+                    return Err(Failure::Unsent(io::ErrorKind::ConnectionAborted.into()));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.ask(connection, body, &[])
+    }
+
+    /// Gives the daemon an object, once for each connection.
+    fn stage(&mut self, connection: &Connection, object: &Object) -> Result<(), Failure> {
+        if self.staged.contains(&object.digest) {
+            return Ok(());
+        }
+        let call = "create a memfd for the object";
+        let memfd = protocol::memfd::sealed("dispatch-object", &object.bytes)
+            .map_err(|source| Error::Io { call, source })?;
+        let (answer, _) = self.ask(connection, &RequestBody::PutObject, &[memfd.as_fd()])?;
+        if answer
+            != (ReplyBody::Object {
+                digest: object.digest,
+            })
+        {
+            return Err(self.unexpected(&RequestBody::PutObject, &answer).into());
+        }
+        self.staged.insert(object.digest);
+        Ok(())
+    }
+
+    /// One request, one reply.
+    fn ask(
+        &mut self,
+        connection: &Connection,
+        body: &RequestBody,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Answer, Failure> {
+        self.last_id += 1;
+        let request = Request {
+            id: self.last_id,
+            body: body.clone(),
+        };
+        let timeout = Some(self.timeout);
+        let set = connection
+            .set_send_timeout(timeout)
+            .and_then(|()| connection.set_receive_timeout(timeout));
+        set.map_err(|source| Error::Io {
+            call: "set the socket's timeouts",
+            source,
+        })?;
+        if let Err(error) = connection.send(&request, fds) {
+            return Err(self.not_sent(connection, body, error));
+        }
+        self.receive(connection, body)
+    }
+
+    /// A daemon that hung up may have said why before; that is a better answer.
+    fn not_sent(&self, connection: &Connection, body: &RequestBody, error: SendError) -> Failure {
+        match error {
+            SendError::Io(source) if is_hang_up(&source) => match connection.receive::<Reply>() {
+                Ok(Some((reply, _))) if reply.id == 0 => match reply.body {
+                    Err(refused) => Failure::Failed(Error::Refused(refused.into())),
+                    Ok(_) => Failure::Unsent(source),
+                },
+                _ => Failure::Unsent(source),
+            },
+            SendError::Io(source) if source.kind() == io::ErrorKind::WouldBlock => {
+                self.timed_out(body).into()
+            }
+            SendError::Io(source) => Failure::Failed(Error::Io {
+                call: "send to the daemon",
+                source,
+            }),
+            // Larger than a message may be: what the daemon would say if it could be sent.
+            SendError::Codec(_) | SendError::TooManyDescriptors { .. } => {
+                Failure::Failed(Error::Refused(Refusal {
+                    code: RefusalCode::TooLarge,
+                    message: error.to_string(),
+                    log: None,
+                }))
+            }
+        }
+    }
+
+    fn receive(&self, connection: &Connection, body: &RequestBody) -> Result<Answer, Failure> {
+        loop {
+            let (reply, fds) = match connection.receive::<Reply>() {
+                Ok(Some(received)) => received,
+                Ok(None) => return Err(Failure::Unanswered),
+                Err(ReceiveError::Io(source)) if source.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(self.timed_out(body).into());
+                }
+                Err(ReceiveError::Io(_)) => return Err(Failure::Unanswered),
+                Err(error) => {
+                    return Err(Failure::Failed(Error::Unexpected {
+                        request: name_of(body),
+                        answer: error.to_string(),
+                    }));
+                }
+            };
+            // A refusal with id 0 is for the whole connection. Everything else that isn't ours
+            // answers a request that wasn't waited for any longer, or is an event.
+            let for_all = reply.id == 0 && reply.body.is_err();
+            if reply.id == self.last_id || for_all {
+                return match reply.body {
+                    Ok(answer) => Ok((answer, fds)),
+                    Err(refused) => Err(Failure::Failed(Error::Refused(refused.into()))),
+                };
+            }
+        }
+    }
+
+    /// What a change did to the claims.
+    fn note(&mut self, change: protocol::Change, changed: &protocol::Changed) {
+        let interface = change.interface;
+        let mut members = changed.members.iter();
+        for operation in change.operations {
+            match operation {
+                Operation::Register(registration) => {
+                    let Some(member) = members.next() else { return };
+                    if registration.lifetime == Lifetime::Attached {
+                        let linger = Duration::from_millis(registration.linger_ms.into());
+                        let claim = Claim {
+                            id: member.id,
+                            token: member.token,
+                            linger,
+                            held: Held::Yes,
+                        };
+                        self.claims
+                            .insert((interface.clone(), member.name.clone()), claim);
+                    }
+                }
+                Operation::Replace { name, .. } => {
+                    let Some(member) = members.next() else { return };
+                    if let Some(claim) = self.claims.get_mut(&(interface.clone(), name)) {
+                        claim.id = member.id;
+                        claim.token = member.token;
+                    }
+                }
+                Operation::Unregister { name } => {
+                    self.claims.remove(&(interface.clone(), name));
+                }
+                Operation::UnregisterAll => self.claims.retain(|key, _| key.0 != interface),
+                Operation::Set { name, settings } => {
+                    if settings.lifetime == Some(Lifetime::Kept) {
+                        self.claims.remove(&(interface.clone(), name));
+                    }
+                }
+                Operation::Move { .. } | Operation::Order { .. } | Operation::Configure(_) => {}
+            }
+        }
+    }
+
+    fn not_reachable(&self, source: io::Error) -> Error {
+        Error::NotReachable {
+            socket: self.socket.clone(),
+            source,
+        }
+    }
+
+    fn timed_out(&self, body: &RequestBody) -> Error {
+        Error::TimedOut {
+            request: name_of(body),
+            timeout: self.timeout,
+        }
+    }
+
+    /// An answer to another question: the two sides don't understand each other any more.
+    pub(crate) fn unexpected(&mut self, body: &RequestBody, answer: &ReplyBody) -> Error {
+        self.hang_up();
+        Error::Unexpected {
+            request: name_of(body),
+            answer: format!("{answer:?}").chars().take(80).collect(),
+        }
+    }
+}
+
+/// Asking twice does what asking once does.
+fn is_harmless(body: &RequestBody) -> bool {
+    match body {
+        RequestBody::Change(change) => change.dry_run,
+        RequestBody::Hello(_)
+        | RequestBody::PutObject
+        | RequestBody::List { .. }
+        | RequestBody::Show { .. }
+        | RequestBody::Status
+        | RequestBody::MapDescriptor { .. }
+        | RequestBody::Reclaim { .. } => true,
+    }
+}
+
+fn name_of(body: &RequestBody) -> &'static str {
+    match body {
+        RequestBody::Hello(_) => "the greeting",
+        RequestBody::PutObject => "the transfer of an object",
+        RequestBody::Change(_) => "a change",
+        RequestBody::List { .. } => "a request for the list",
+        RequestBody::Show { .. } => "a request for a member",
+        RequestBody::Status => "a request for the status",
+        RequestBody::MapDescriptor { .. } => "a request for a map",
+        RequestBody::Reclaim { .. } => "a claim",
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    )
+}
+
+fn is_broken(connection: &Connection) -> bool {
+    let mut polled = [PollFd::new(connection, PollFlags::RDHUP)];
+    let polled_now = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+    polled_now.is_ok_and(|ready| ready > 0)
+}
