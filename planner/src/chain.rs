@@ -95,9 +95,11 @@ pub enum MemberState {
 impl Chain {
     /// The member of this name and its slot.
     pub fn member(&self, name: &str) -> Option<(Slot, &Member)> {
-        self.members
-            .iter()
-            .position(|member| member.name == name)
-            .map(|index| (Slot(index as u16), &self.members[index]))
+        self.slots().find(|(_, member)| member.name == name)
+    }
+
+    /// Every member and its slot, 0 first.
+    pub fn slots(&self) -> impl Iterator<Item = (Slot, &Member)> {
+        (0..).map(Slot).zip(&self.members)
     }
 }

@@ -59,6 +59,31 @@ pub enum Operation {
     Configure(Configuration),
 }
 
+impl Change {
+    /// How many [`Facts`](crate::Facts) its operations take.
+    pub fn loads(&self) -> usize {
+        let operations = self.operations.iter();
+        operations
+            .filter(|operation| operation.takes_facts())
+            .count()
+    }
+}
+
+impl Operation {
+    /// Whether it takes the next [`Facts`](crate::Facts).
+    pub fn takes_facts(&self) -> bool {
+        match self {
+            Self::Register(_) | Self::Replace { .. } => true,
+            Self::Unregister { .. }
+            | Self::UnregisterAll
+            | Self::Move { .. }
+            | Self::Order { .. }
+            | Self::Set { .. }
+            | Self::Configure(_) => false,
+        }
+    }
+}
+
 /// A member to be; what is `None` comes from the object's facts, then from the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {

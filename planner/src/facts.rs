@@ -22,3 +22,23 @@ pub struct Facts {
     /// The object's own wish (`.xdp_run_config`).
     pub chain_call: Option<VerdictMask>,
 }
+
+impl Facts {
+    /// What is known of an object that isn't loaded yet.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            load: LoadId(0),
+            program: String::new(),
+            program_id: 0,
+            sha256: [0; 32],
+            has_program_array: false,
+            priority: None,
+            chain_call: None,
+        }
+    }
+
+    /// Tail calls to reckon with when nobody says how many.
+    pub(crate) fn least_tail_depth(&self) -> u32 {
+        u32::from(self.has_program_array)
+    }
+}

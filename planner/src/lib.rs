@@ -5,22 +5,33 @@
 //! a [`Refusal`] comes out.
 #![forbid(unsafe_code)]
 
+mod admit;
 mod chain;
 mod change;
+mod decide;
+mod describe;
+mod draft;
+mod engine;
 mod facts;
 mod id;
+mod order;
 mod plan;
 mod policy;
 mod reconcile;
 mod refusal;
 mod state;
 
+pub use admit::admit;
 pub use chain::{Chain, Member, MemberState, Owner};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
+pub use decide::{decide, expire};
+pub use engine::{Engines, NoEngine};
 pub use facts::Facts;
-pub use id::{ChainKey, CodeId, ConnectionId, Digest, Generation, Interface, LoadId, MemberId, Slot};
+pub use id::{
+    ChainKey, CodeId, ConnectionId, Digest, Generation, Interface, LoadId, MemberId, Slot,
+};
 pub use plan::{Cleanup, Commit, Plan, Prepare, Root, RootSlot};
 pub use policy::{Client, Grant, Policy, Rights};
-pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry};
-pub use refusal::Refusal;
-pub use state::State;
+pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile};
+pub use refusal::{Refusal, RootAct};
+pub use state::{Orphan, State};

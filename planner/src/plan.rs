@@ -2,7 +2,7 @@
 
 use dispatcher_abi::{Engine, FinalVerdict, Mode, OnMiss, VerdictMask};
 
-use crate::{Chain, ChainKey, CodeId, Generation, LoadId, MemberId, Slot};
+use crate::{Chain, ChainKey, CodeId, Generation, LoadId, Member, MemberId, Slot};
 
 /// One change, as steps. A plain value: it can be printed, compared and dry-run.
 ///
@@ -13,7 +13,10 @@ use crate::{Chain, ChainKey, CodeId, Generation, LoadId, MemberId, Slot};
 pub struct Plan {
     /// The chain that changes.
     pub chain: ChainKey,
-    /// The generation that runs after the commit. The same as before if only metadata changes.
+    /// Its interface's name, for messages.
+    pub interface: String,
+    /// The generation that runs after the commit. The same as before if only metadata changes; 0 if
+    /// the last member goes.
     pub generation: Generation,
     /// Built aside; undone by discarding it.
     pub prepare: Vec<Prepare>,
@@ -25,6 +28,8 @@ pub struct Plan {
     pub next: Option<Chain>,
     /// Names of members whose code is loaded again, with a new program id.
     pub reloads: Vec<String>,
+    /// Members that go, and their names, which `next` doesn't have.
+    pub removes: Vec<(MemberId, String)>,
 }
 
 /// A step that packets don't see.
@@ -79,6 +84,17 @@ pub struct Root {
     pub counters: bool,
 }
 
+impl Root {
+    /// What a chain's root is told.
+    pub fn of(chain: &Chain) -> Self {
+        Self {
+            slots: chain.members.iter().map(RootSlot::of).collect(),
+            final_verdict: chain.final_verdict,
+            counters: chain.counters,
+        }
+    }
+}
+
 /// How a root treats one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RootSlot {
@@ -88,6 +104,17 @@ pub struct RootSlot {
     pub allowed: VerdictMask,
     /// What happens when it did not run.
     pub on_miss: OnMiss,
+}
+
+impl RootSlot {
+    /// How a root treats the slot of this member.
+    pub fn of(member: &Member) -> Self {
+        Self {
+            chain_call: member.chain_call,
+            allowed: member.allowed,
+            on_miss: member.on_miss,
+        }
+    }
 }
 
 /// The step that packets see.

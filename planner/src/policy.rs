@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ConnectionId;
+use crate::{Chain, ConnectionId, Member, Refusal, RootAct};
 
 /// Who asks, as the socket's peer credentials say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,5 +55,51 @@ impl Policy {
         self.grants
             .get(&uid)
             .map_or(Rights::None, |grant| Rights::Granted(*grant))
+    }
+}
+
+impl Client {
+    /// Whether it may ask for changes at all.
+    pub(crate) fn may_ask(&self) -> Result<(), Refusal> {
+        match self.rights {
+            Rights::All | Rights::Granted(_) => Ok(()),
+            Rights::None => Err(Refusal::NoRights { uid: self.uid }),
+        }
+    }
+
+    /// Whether it may load objects of its own.
+    pub(crate) fn may_load(&self) -> Result<(), Refusal> {
+        match self.rights {
+            Rights::All | Rights::Granted(Grant::Load) => Ok(()),
+            Rights::Granted(Grant::Redirect) => Err(Refusal::RedirectOnly { uid: self.uid }),
+            Rights::None => Err(Refusal::NoRights { uid: self.uid }),
+        }
+    }
+
+    /// Whether it may change this member: root every one, others their own.
+    pub(crate) fn may_change(&self, chain: &Chain, member: &Member) -> Result<(), Refusal> {
+        match self.rights {
+            Rights::All => Ok(()),
+            Rights::Granted(_) if member.owner.uid == self.uid => Ok(()),
+            Rights::Granted(_) => Err(Refusal::NotOwner {
+                uid: self.uid,
+                interface: chain.interface.name.clone(),
+                member: member.name.clone(),
+                owner: member.owner.uid,
+            }),
+            Rights::None => Err(Refusal::NoRights { uid: self.uid }),
+        }
+    }
+
+    /// Whether it may do what concerns every member.
+    pub(crate) fn must_be_root(&self, chain: &Chain, act: RootAct) -> Result<(), Refusal> {
+        match self.rights {
+            Rights::All => Ok(()),
+            Rights::Granted(_) | Rights::None => Err(Refusal::RootOnly {
+                uid: self.uid,
+                interface: chain.interface.name.clone(),
+                act,
+            }),
+        }
     }
 }

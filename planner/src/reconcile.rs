@@ -1,6 +1,11 @@
 //! What to do about what a starting daemon finds.
 
-use crate::{Chain, ChainKey, CodeId, Generation, MemberId, Plan, State};
+use std::collections::BTreeSet;
+
+use dispatcher_abi::Lifetime;
+
+use crate::decide::fold;
+use crate::{Chain, ChainKey, Cleanup, CodeId, Engines, Generation, MemberId, Orphan, State};
 
 /// What is pinned and what really runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +59,139 @@ pub struct Recovery {
     /// The chains that run.
     pub state: State,
     /// What finishes the changes that were cut off; their commits are done or void.
-    pub leftovers: Vec<Plan>,
-    /// Chains of a newer daemon, which are left alone.
+    pub leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
+    /// Attached members of the chains that run: their connections went with the former daemon.
+    pub orphans: Vec<Orphan>,
+    /// Chains that are left alone: a newer daemon's, and those that run without a registry that
+    /// says what they are.
     pub foreign: Vec<ChainKey>,
+}
+
+/// Works out the state from what is pinned and what really runs, and what is left to free.
+///
+/// A chain is what its live generation's registry says. Every other generation is a change that
+/// was cut off: before its commit if it is newer than the live one, after another's if it is older.
+pub fn reconcile(observed: &Observed, engines: Engines) -> Recovery {
+    let mut recovery = Recovery {
+        state: State::new(engines),
+        leftovers: Vec::new(),
+        orphans: Vec::new(),
+        foreign: Vec::new(),
+    };
+    for pins in &observed.chains {
+        for member in pins.members() {
+            let next = &mut recovery.state.next_member;
+            *next = (*next).max(MemberId(member.0 + 1));
+        }
+        match pins.fate() {
+            Fate::Foreign => recovery.foreign.push(pins.key),
+            Fate::Gone => recovery.leftovers.push((pins.key, pins.everything())),
+            Fate::Runs(chain) => {
+                let leftovers = pins.leftovers(chain);
+                if !leftovers.is_empty() {
+                    recovery.leftovers.push((pins.key, leftovers));
+                }
+                let mut chain = chain.clone();
+                for member in &mut chain.members {
+                    if member.lifetime == Lifetime::Attached {
+                        recovery.orphans.push(member.orphan(pins.key));
+                    }
+                }
+                recovery.state.chains.insert(pins.key, chain);
+            }
+        }
+    }
+    recovery
+}
+
+/// What a chain's pins amount to.
+enum Fate<'a> {
+    /// It runs, and we know what it is.
+    Runs(&'a Chain),
+    /// It doesn't run any more.
+    Gone,
+    /// It is not ours to change.
+    Foreign,
+}
+
+impl ObservedChain {
+    fn fate(&self) -> Fate<'_> {
+        let is_newer = |pins: &ObservedGeneration| matches!(pins.registry, Registry::Newer { .. });
+        if self.generations.iter().any(is_newer) {
+            return Fate::Foreign;
+        }
+        let Some(live) = self.live else {
+            return Fate::Gone;
+        };
+        // A registry is written before its generation is attached, so a live generation without
+        // one is somebody's handiwork. It handles packets: leave it alone.
+        let chain = self.chains().find(|chain| chain.generation == live);
+        chain.map_or(Fate::Foreign, Fate::Runs)
+    }
+
+    /// Frees what is pinned beside a chain that runs.
+    fn leftovers(&self, chain: &Chain) -> Vec<Cleanup> {
+        let live = chain.generation;
+        let runs = |id: MemberId| chain.members.iter().find(|member| member.id == id);
+        let mut older: Vec<_> = self.chains().filter(|old| old.generation < live).collect();
+        // Oldest first, since a total is stamped with the last generation that was added to it.
+        older.sort_by_key(|old| old.generation);
+        let folds = older
+            .into_iter()
+            .filter_map(|old| fold(old, |member| runs(member.id).is_some()));
+        let retires = self
+            .generations
+            .iter()
+            .map(|pins| pins.generation)
+            .filter(|generation| *generation != live)
+            .map(|generation| Cleanup::RetireGeneration { generation });
+        let codes = self.codes.iter().filter_map(|(id, code)| {
+            let is_old = runs(*id).is_some_and(|member| member.code != *code);
+            is_old.then_some(Cleanup::RemoveCode {
+                member: *id,
+                code: *code,
+            })
+        });
+        let members = self
+            .members()
+            .into_iter()
+            .filter(|id| runs(*id).is_none())
+            .map(|member| Cleanup::RemoveMember { member });
+        let mut steps = vec![Cleanup::Grace];
+        steps.extend(folds.chain(retires).chain(codes).chain(members));
+        if steps.len() == 1 {
+            steps.clear();
+        }
+        steps
+    }
+
+    /// Frees all that is pinned of a chain that doesn't run.
+    fn everything(&self) -> Vec<Cleanup> {
+        let retires = self.generations.iter().map(|pins| {
+            let generation = pins.generation;
+            Cleanup::RetireGeneration { generation }
+        });
+        let members = self.members().into_iter();
+        let removes = members.map(|member| Cleanup::RemoveMember { member });
+        let mut steps = vec![Cleanup::Grace];
+        steps.extend(retires.chain(removes));
+        steps.push(Cleanup::RemoveChain);
+        steps
+    }
+
+    /// Every member that has any pin.
+    fn members(&self) -> BTreeSet<MemberId> {
+        let with_code = self.codes.iter().map(|(member, _)| *member);
+        self.members.iter().copied().chain(with_code).collect()
+    }
+
+    /// What the readable registries say.
+    fn chains(&self) -> impl Iterator<Item = &Chain> {
+        self.generations
+            .iter()
+            .filter_map(|pins| match &pins.registry {
+                Registry::Chain(chain) if chain.generation == pins.generation => Some(&**chain),
+                Registry::Chain(_) | Registry::Missing | Registry::Newer { .. } => None,
+            })
+    }
 }

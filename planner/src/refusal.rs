@@ -1,13 +1,241 @@
 //! Every "no", with the fact that caused it.
 
+use std::fmt;
 
+use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, SLOTS, TAIL_CALLS_MAX};
 
-
+use crate::{Generation, NoEngine};
 
 /// Why a change is turned down. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// See the message.
-    #[error("placeholder {0:?}")]
-    Placeholder(String),
+    /// The user was granted nothing.
+    #[error(
+        "uid {uid} may not change chains; `dispatchd --allow-uid {uid}:load` lets it load its own \
+         objects"
+    )]
+    NoRights {
+        /// Who asked.
+        uid: u32,
+    },
+    /// The user may not load objects.
+    #[error(
+        "uid {uid} may use the built-in redirect program only; `dispatchd --allow-uid {uid}:load` \
+         lets it load its own objects"
+    )]
+    RedirectOnly {
+        /// Who asked.
+        uid: u32,
+    },
+    /// It concerns every member, and the user isn't root.
+    #[error("uid {uid} may not {act} interface {interface}: that takes root")]
+    RootOnly {
+        /// Who asked.
+        uid: u32,
+        /// Whose chain.
+        interface: String,
+        /// What was asked.
+        act: RootAct,
+    },
+    /// The member is another user's.
+    #[error("member {member} of interface {interface} belongs to uid {owner}, not to uid {uid}")]
+    NotOwner {
+        /// Who asked.
+        uid: u32,
+        /// Whose chain.
+        interface: String,
+        /// The member.
+        member: String,
+        /// Its owner.
+        owner: u32,
+    },
+    /// The change asks for nothing.
+    #[error("the change of interface {interface} holds no operation")]
+    NothingToDo {
+        /// Whose chain.
+        interface: String,
+    },
+    /// There is nothing to change.
+    #[error("interface {interface} has no chain")]
+    NoChain {
+        /// The interface.
+        interface: String,
+    },
+    /// The chain was changed by somebody else.
+    #[error("interface {interface} is at generation {actual}, not at {expected}")]
+    Generation {
+        /// Whose chain.
+        interface: String,
+        /// What the client expected.
+        expected: Generation,
+        /// What it is.
+        actual: Generation,
+    },
+    /// The chain runs in another mode than the one asked for.
+    #[error(
+        "interface {interface} runs its chain in {running} mode, not {asked}; \
+         `dispatchctl config {interface} --mode {asked}` changes that"
+    )]
+    ModeDiffers {
+        /// Whose chain.
+        interface: String,
+        /// Where its hook is.
+        running: Mode,
+        /// What was asked for.
+        asked: Mode,
+    },
+    /// A device takes one program and no dispatcher.
+    #[error("interface {interface} can't run a chain in offload mode: a device takes one program")]
+    NoOffload {
+        /// The interface.
+        interface: String,
+    },
+    /// The engine asked for can't be used.
+    #[error("interface {interface} can't run members by {engine}: {reason}", engine = .reason.engine())]
+    Engine {
+        /// Whose chain.
+        interface: String,
+        /// Why not.
+        reason: NoEngine,
+    },
+    /// No member of this name.
+    #[error("interface {interface} has no member {name:?}")]
+    NoSuchMember {
+        /// Whose chain.
+        interface: String,
+        /// What was asked for.
+        name: String,
+    },
+    /// A name that members can't have.
+    #[error(
+        "{name:?} can't be a member's name: 1 to {MEMBER_NAME_BYTES_MAX} of A-Z, a-z, 0-9, \
+         '.', '_' and '-', a letter or digit first"
+    )]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The chain has a member of this name.
+    #[error("interface {interface} already has a member {name}")]
+    NameTaken {
+        /// Whose chain.
+        interface: String,
+        /// The name.
+        name: String,
+    },
+    /// Every slot is occupied.
+    #[error(
+        "interface {interface} already runs {SLOTS} members, the most that a tail-call chain has \
+         (the kernel allows {TAIL_CALLS_MAX} tail calls a packet)"
+    )]
+    ChainFull {
+        /// Whose chain.
+        interface: String,
+    },
+    /// The members' tail calls together exceed what a packet may make.
+    #[error(
+        "the members of interface {interface} would make {sum} tail calls a packet, and the kernel \
+         allows {TAIL_CALLS_MAX}: each takes one for its slot, and more: {}", Heavy(.heavy)
+    )]
+    TailCallBudget {
+        /// Whose chain.
+        interface: String,
+        /// What the members could make together.
+        sum: u64,
+        /// Those that take more than their slot's, with their own: `(name, tail depth)`.
+        heavy: Vec<(String, u32)>,
+    },
+    /// `other` stands for values that always end the chain.
+    #[error("member {name} can't chain on after `other`: such a value always ends the chain")]
+    ChainsOnOther {
+        /// The member.
+        name: String,
+    },
+    /// A member was to be moved beside itself.
+    #[error("member {name} can't move before or after itself")]
+    BesideItself {
+        /// The member.
+        name: String,
+    },
+    /// A whole order leaves somebody out.
+    #[error("the order of interface {interface} doesn't name {}", .missing.join(", "))]
+    OrderIncomplete {
+        /// Whose chain.
+        interface: String,
+        /// Who is missing.
+        missing: Vec<String>,
+    },
+    /// A whole order names somebody twice.
+    #[error("the order of interface {interface} names {name} twice")]
+    OrderRepeats {
+        /// Whose chain.
+        interface: String,
+        /// Who.
+        name: String,
+    },
+    /// The member's code is from this very change.
+    #[error("member {name} can't be replaced in the change that gives it its code")]
+    ReplacesNewCode {
+        /// The member.
+        name: String,
+    },
+    /// A kept member can't become somebody's.
+    #[error("member {name} is kept until it is removed; it can't be attached to a connection")]
+    KeptStays {
+        /// The member.
+        name: String,
+    },
+    /// What the change registers it also removes, and there was nothing else.
+    #[error("the change would make a chain on interface {interface} without any member")]
+    EmptyChain {
+        /// The interface.
+        interface: String,
+    },
+    /// Another uid or another token than the ones that the member was registered with.
+    #[error("member {name} of interface {interface} can't be claimed with this uid and token")]
+    ClaimMismatch {
+        /// Whose chain.
+        interface: String,
+        /// The member.
+        name: String,
+    },
+    /// The member waits for nobody.
+    #[error("member {name} of interface {interface} can't be claimed: it doesn't linger")]
+    NotLingering {
+        /// Whose chain.
+        interface: String,
+        /// The member.
+        name: String,
+    },
+}
+
+/// What only root may do to a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootAct {
+    /// [`Operation::Order`](crate::Operation::Order).
+    Order,
+    /// [`Operation::Configure`](crate::Operation::Configure).
+    Configure,
+}
+
+impl fmt::Display for RootAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Order => "give the whole order of",
+            Self::Configure => "configure",
+        })
+    }
+}
+
+/// The end of a [`Refusal::TailCallBudget`]'s message: `a (2), b (1)`.
+struct Heavy<'a>(&'a [(String, u32)]);
+
+impl fmt::Display for Heavy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, depth)) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{name} ({depth})")?;
+        }
+        Ok(())
+    }
 }

@@ -1,0 +1,216 @@
+//! From a change to the steps that carry it out.
+
+use std::collections::BTreeMap;
+
+use crate::draft::{Draft, Outcome};
+use crate::{
+    Chain, ChainKey, Change, Cleanup, Client, Commit, Facts, Generation, LoadId, Member, MemberId,
+    MemberState, Plan, Prepare, Refusal, Root, Slot, State,
+};
+
+/// Decides what a change does, or why it may not. `facts` are those of the operations that take
+/// some, in their order.
+pub fn decide(
+    state: &State,
+    client: &Client,
+    change: &Change,
+    facts: &[Facts],
+) -> Result<Plan, Refusal> {
+    assert_eq!(facts.len(), change.loads(), "one for each object loaded");
+    let mut facts = facts.iter();
+    let mut draft = Draft::open(state, client, change)?;
+    for operation in &change.operations {
+        let facts = if operation.takes_facts() {
+            facts.next()
+        } else {
+            None
+        };
+        draft.apply(operation, facts)?;
+    }
+    Ok(plan(draft.finish()?))
+}
+
+/// Removes those of the members that still linger; `None` if none does.
+pub fn expire(state: &State, chain: ChainKey, members: &[MemberId]) -> Option<Plan> {
+    let before = state.chains.get(&chain)?;
+    let mut after = before.clone();
+    after
+        .members
+        .retain(|member| member.state != MemberState::Lingering || !members.contains(&member.id));
+    (after.members.len() < before.members.len()).then(|| {
+        plan(Outcome {
+            before: Some(before),
+            after,
+            fresh: BTreeMap::new(),
+        })
+    })
+}
+
+fn plan(outcome: Outcome<'_>) -> Plan {
+    let Outcome {
+        before,
+        after,
+        fresh,
+    } = outcome;
+    match before {
+        None => attach(after, &fresh),
+        Some(before) if after.members.is_empty() => detach(before),
+        Some(before) if looks_the_same(before, &after) => rewrite(after),
+        Some(before) => swap(before, after, &fresh),
+    }
+}
+
+/// Whether packets and counters can't tell the two apart.
+fn looks_the_same(before: &Chain, after: &Chain) -> bool {
+    let code = |chain: &Chain| -> Vec<_> {
+        let members = chain.members.iter();
+        members.map(|m| (m.id, m.code, m.engine)).collect()
+    };
+    before.mode == after.mode && Root::of(before) == Root::of(after) && code(before) == code(after)
+}
+
+/// The first generation of a chain.
+fn attach(mut chain: Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Plan {
+    chain.generation = Generation(1);
+    Plan {
+        prepare: build(&chain, fresh),
+        commit: Commit::Attach {
+            generation: chain.generation,
+            mode: chain.mode,
+        },
+        ..empty(chain)
+    }
+}
+
+/// Metadata only: nothing that runs changes.
+fn rewrite(chain: Chain) -> Plan {
+    let generation = chain.generation;
+    Plan {
+        prepare: vec![Prepare::WriteRegistry { generation }],
+        commit: Commit::Registry { generation },
+        ..empty(chain)
+    }
+}
+
+/// One generation in the place of another.
+fn swap(before: &Chain, mut after: Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Plan {
+    let from = before.generation;
+    let to = Generation(from.0 + 1);
+    after.generation = to;
+    let commit = if before.mode == after.mode {
+        Commit::Swap { from, to }
+    } else {
+        Commit::Reattach {
+            from,
+            to,
+            old_mode: before.mode,
+            mode: after.mode,
+        }
+    };
+    let stays = |member: &Member| after.members.iter().any(|next| next.id == member.id);
+    let mut cleanup = vec![Cleanup::Grace];
+    cleanup.extend(fold(before, stays));
+    cleanup.push(Cleanup::RetireGeneration { generation: from });
+    for member in &before.members {
+        let next = after.members.iter().find(|next| next.id == member.id);
+        if next.is_some_and(|next| next.code != member.code) {
+            cleanup.push(Cleanup::RemoveCode {
+                member: member.id,
+                code: member.code,
+            });
+        }
+    }
+    let gone: Vec<_> = before.members.iter().filter(|m| !stays(m)).collect();
+    cleanup.extend(gone.iter().copied().map(remove));
+    Plan {
+        prepare: build(&after, fresh),
+        commit,
+        cleanup,
+        removes: gone.into_iter().map(named).collect(),
+        ..empty(after)
+    }
+}
+
+/// The last member goes, and the chain with it.
+fn detach(chain: &Chain) -> Plan {
+    let generation = chain.generation;
+    let mut cleanup = vec![Cleanup::Grace, Cleanup::RetireGeneration { generation }];
+    cleanup.extend(chain.members.iter().map(remove));
+    cleanup.push(Cleanup::RemoveChain);
+    Plan {
+        chain: chain.interface.key,
+        interface: chain.interface.name.clone(),
+        generation: Generation(0),
+        prepare: Vec::new(),
+        commit: Commit::Detach { generation },
+        cleanup,
+        next: None,
+        reloads: Vec::new(),
+        removes: chain.members.iter().map(named).collect(),
+    }
+}
+
+/// Builds a generation aside: members' code first, which its slots hold; its registry last, which
+/// says that it is whole.
+fn build(chain: &Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Vec<Prepare> {
+    let generation = chain.generation;
+    let pins = chain.members.iter().filter_map(|member| {
+        fresh.get(&member.id).map(|load| Prepare::PinCode {
+            member: member.id,
+            code: member.code,
+            load: *load,
+        })
+    });
+    let fills = chain.slots().map(|(slot, member)| Prepare::FillSlot {
+        generation,
+        slot,
+        member: member.id,
+        code: member.code,
+        engine: member.engine,
+    });
+    pins.chain([Prepare::BuildRoot {
+        generation,
+        root: Root::of(chain),
+    }])
+    .chain(fills)
+    .chain([Prepare::WriteRegistry { generation }])
+    .collect()
+}
+
+/// Saves what a generation has counted for the members that stay; nothing if it counted nothing.
+pub(crate) fn fold(chain: &Chain, stays: impl Fn(&Member) -> bool) -> Option<Cleanup> {
+    let members: Vec<(Slot, MemberId)> = chain
+        .slots()
+        .filter(|(_, member)| stays(member))
+        .map(|(slot, member)| (slot, member.id))
+        .collect();
+    (chain.counters && !members.is_empty()).then_some(Cleanup::FoldCounters {
+        generation: chain.generation,
+        members,
+    })
+}
+
+fn remove(member: &Member) -> Cleanup {
+    Cleanup::RemoveMember { member: member.id }
+}
+
+fn named(member: &Member) -> (MemberId, String) {
+    (member.id, member.name.clone())
+}
+
+/// A plan that leads to this chain, without its steps.
+fn empty(chain: Chain) -> Plan {
+    Plan {
+        chain: chain.interface.key,
+        interface: chain.interface.name.clone(),
+        generation: chain.generation,
+        prepare: Vec::new(),
+        commit: Commit::Registry {
+            generation: chain.generation,
+        },
+        cleanup: Vec::new(),
+        next: Some(chain),
+        reloads: Vec::new(),
+        removes: Vec::new(),
+    }
+}

@@ -1,0 +1,112 @@
+//! A plan in words, for whoever asks what a change would do.
+
+use crate::{Cleanup, Commit, MemberId, Plan, Prepare, Root, Slot};
+
+impl Plan {
+    /// One line for each step, in order.
+    pub fn describe(&self) -> Vec<String> {
+        let prepare = self.prepare.iter().map(|step| self.prepare_line(step));
+        let cleanup = self.cleanup.iter().map(|step| self.cleanup_line(step));
+        prepare.chain([self.commit_line()]).chain(cleanup).collect()
+    }
+
+    fn prepare_line(&self, step: &Prepare) -> String {
+        match step {
+            Prepare::PinCode { member, code, .. } => {
+                format!("aside: pin code {code} of {}", self.name(*member))
+            }
+            Prepare::BuildRoot { generation, root } => {
+                let Root {
+                    slots,
+                    final_verdict,
+                    counters,
+                } = root;
+                format!(
+                    "aside: build generation {generation}: slots {}, final verdict {final_verdict}, \
+                     counters {}",
+                    slots.len(),
+                    if *counters { "on" } else { "off" },
+                )
+            }
+            Prepare::FillSlot {
+                slot,
+                member,
+                engine,
+                ..
+            } => {
+                format!(
+                    "aside: put {} into slot {slot} by {engine}",
+                    self.name(*member)
+                )
+            }
+            Prepare::WriteRegistry { generation } => {
+                format!("aside: write down the members of generation {generation}")
+            }
+        }
+    }
+
+    /// The one line of a step that packets see starts with `commit`.
+    fn commit_line(&self) -> String {
+        let interface = &self.interface;
+        match self.commit {
+            Commit::Attach { generation, mode } => {
+                format!("commit: attach generation {generation} to {interface} in {mode} mode")
+            }
+            Commit::Swap { from, to } => {
+                format!("commit: swap generation {from} of {interface} for {to}")
+            }
+            Commit::Reattach {
+                from,
+                to,
+                old_mode,
+                mode,
+            } => format!(
+                "commit: detach generation {from} from {interface} ({old_mode} mode) and attach {to} \
+                 in {mode} mode: in between, packets meet no program"
+            ),
+            Commit::Detach { generation } => {
+                format!("commit: detach generation {generation} from {interface}")
+            }
+            Commit::Registry { generation } => format!(
+                "commit: put the new list of members in place (generation {generation} of \
+                 {interface} runs on)"
+            ),
+        }
+    }
+
+    fn cleanup_line(&self, step: &Cleanup) -> String {
+        match step {
+            Cleanup::Grace => "cleanup: wait for packets that are still inside".into(),
+            Cleanup::FoldCounters {
+                generation,
+                members,
+            } => format!(
+                "cleanup: add the counts of generation {generation} to the totals of {}",
+                self.names(members),
+            ),
+            Cleanup::RetireGeneration { generation } => {
+                format!("cleanup: free generation {generation}")
+            }
+            Cleanup::RemoveCode { member, code } => {
+                format!("cleanup: free code {code} of {}", self.name(*member))
+            }
+            Cleanup::RemoveMember { member } => {
+                format!("cleanup: free {} and its maps", self.name(*member))
+            }
+            Cleanup::RemoveChain => format!("cleanup: free the chain of {}", self.interface),
+        }
+    }
+
+    fn names(&self, members: &[(Slot, MemberId)]) -> String {
+        let names: Vec<_> = members.iter().map(|(_, id)| self.name(*id)).collect();
+        names.join(", ")
+    }
+
+    fn name(&self, id: MemberId) -> &str {
+        let next = self.next.iter().flat_map(|chain| &chain.members);
+        next.map(|member| (member.id, &member.name))
+            .chain(self.removes.iter().map(|(id, name)| (*id, name)))
+            .find(|(known, _)| *known == id)
+            .map_or("an unknown member", |(_, name)| name)
+    }
+}
