@@ -1,1 +1,42 @@
-//! To be written.
+//! The end-to-end tests' harness: namespaces, interfaces, packets and daemons that a test makes for
+//! itself and that are gone when it ends.
+//!
+//! Each test has its own network namespaces, bpffs mount, socket and daemon, so tests can run beside
+//! one another. Those that measure time or count what the whole host holds take their turn with
+//! [`alone`].
+//!
+//! Every test that needs a kernel is ignored by a plain `cargo test`; `cargo xtask test` builds the
+//! binaries that it starts and runs it. A test that can't run fails and says what is missing.
+
+mod alone;
+mod bpffs;
+mod census;
+mod daemon;
+mod deadline;
+mod frame;
+mod listing;
+mod live_frames;
+mod netns;
+mod objects;
+mod output;
+mod pin;
+mod rig;
+mod strangers;
+mod sys;
+mod veth;
+
+pub use alone::{Alone, alone};
+pub use bpffs::BpfFs;
+pub use census::Census;
+pub use daemon::{Daemon, binary, start_failure};
+pub use deadline::{DEADLINE, wait_until};
+pub use frame::{Tap, frame, ipv4_udp};
+pub use listing::{Chain, Chains, Lifetime, Member, NetNsView, Owner, Packets};
+pub use live_frames::{LiveFrames, Signal, Stream};
+pub use netns::NetNs;
+pub use objects::{object, package_object, packages, scratch};
+pub use output::Output;
+pub use pin::{PinnedMap, PinnedProgram};
+pub use rig::Rig;
+pub use strangers::{Foreign, Strangers};
+pub use veth::{End, Pair, PairOptions};

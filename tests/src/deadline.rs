@@ -1,0 +1,22 @@
+//! Waiting for something, and not longer than makes sense.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for anything that a healthy system does at all, on a slow machine too.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a condition is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Waits until `condition` holds, at most `deadline`; then panics with `what` was waited for.
+pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < deadline,
+            "waited {deadline:?} in vain until {what}"
+        );
+        thread::sleep(POLL_INTERVAL);
+    }
+}

@@ -1,0 +1,111 @@
+//! The packet source: millions of packets a second, every one of which arrives.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use crate::sys::{self, Instruction};
+use crate::veth::End;
+
+/// Test runs with live frames of a program that redirects each of them out of one interface, so
+/// that they arrive at the other end of its cable.
+pub struct LiveFrames<'a> {
+    from: &'a End,
+    program: OwnedFd,
+}
+
+/// What is sent while something else goes on.
+pub struct Stream<'scope> {
+    stop: &'scope Signal,
+    sender: ScopedJoinHandle<'scope, ()>,
+}
+
+/// Where a [`Stream`] is told to stop and tells how far it is.
+#[derive(Default)]
+pub struct Signal {
+    stop: AtomicBool,
+    sent: AtomicU64,
+}
+
+/// Frames in one test run of a stream: a few milliseconds.
+const STREAM_BURST: u64 = 8192;
+
+impl<'a> LiveFrames<'a> {
+    /// Packets leave this end and arrive at the other.
+    pub fn into(from: &'a End) -> Self {
+        let index = i32::try_from(from.index).expect("an interface index is positive");
+        let program = sys::load_xdp("xdt_source", &redirect_to(index)).expect("the source loads");
+        Self { from, program }
+    }
+
+    /// Sends this frame so many times; returns when all have been through the other end's hook.
+    pub fn send(&self, frame: &[u8], count: u64) {
+        self.from.netns.run(|| self.burst(frame, count));
+    }
+
+    /// Sends bursts of this frame on a thread until the stream is stopped.
+    pub fn stream<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        signal: &'scope Signal,
+        frame: &'scope [u8],
+    ) -> Stream<'scope> {
+        let sender = scope.spawn(move || {
+            self.from.netns.run(|| {
+                while !signal.stop.load(Ordering::Relaxed) {
+                    self.burst(frame, STREAM_BURST);
+                    signal.sent.fetch_add(STREAM_BURST, Ordering::Relaxed);
+                }
+            });
+        });
+        Stream {
+            stop: signal,
+            sender,
+        }
+    }
+
+    /// The calling thread is in the interface's namespace: a redirect looks the interface up there.
+    fn burst(&self, frame: &[u8], count: u64) {
+        let count = i32::try_from(count).expect("a test run takes an i32");
+        sys::run_live(self.program.as_fd(), frame, count).expect("live frames work");
+    }
+}
+
+impl Signal {
+    /// How many frames went out so far, whole bursts.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Stream<'_> {
+    /// Ends the stream; returns how many frames went out in all, once they have been through the
+    /// other end's hook.
+    pub fn stop(self) -> u64 {
+        self.stop.stop.store(true, Ordering::Relaxed);
+        self.sender
+            .join()
+            .expect("the source goes on until it is stopped");
+        self.stop.sent()
+    }
+}
+
+/// `return bpf_redirect(index, 0);`
+fn redirect_to(index: i32) -> [Instruction; 4] {
+    const MOV_IMMEDIATE: u8 = 0xb7;
+    const CALL: u8 = 0x85;
+    const EXIT: u8 = 0x95;
+    const REDIRECT: i32 = 23;
+    let instruction = |code, to, immediate| Instruction {
+        code,
+        to,
+        from: 0,
+        immediate,
+    };
+    [
+        instruction(MOV_IMMEDIATE, 1, index),
+        instruction(MOV_IMMEDIATE, 2, 0),
+        instruction(CALL, 0, REDIRECT),
+        instruction(EXIT, 0, 0),
+    ]
+}

@@ -1,0 +1,187 @@
+//! Two interfaces joined by a cable.
+
+use crate::{LiveFrames, NetNs, Output, sys};
+use std::process::Command;
+
+/// One end of a [`Pair`], in its own namespace.
+pub struct End {
+    /// Where it is.
+    pub netns: NetNs,
+    /// Its name there.
+    pub name: String,
+    /// Its index there.
+    pub index: u32,
+}
+
+/// A veth pair between two namespaces of its own: packets that enter at `far` arrive at `near`,
+/// where the chain is.
+pub struct Pair {
+    /// Where the chain under test is.
+    pub near: End,
+    /// Where packets come from.
+    pub far: End,
+}
+
+/// How a pair is made.
+pub struct PairOptions {
+    /// Queues, both ways, on both ends.
+    pub queues: u32,
+    /// Both ends' MTU.
+    pub mtu: u32,
+    /// Whether the ends get addresses, `10.1.0.1` near and `10.1.0.2` far, with each other's
+    /// hardware address known, so that no ARP packet is ever sent.
+    pub addresses: bool,
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        Self {
+            queues: 1,
+            mtu: 1500,
+            addresses: false,
+        }
+    }
+}
+
+/// The near end's hardware address.
+pub(crate) const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The far end's.
+pub(crate) const FAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+impl Pair {
+    /// A pair called `xd0` near and `far0` far, both up.
+    pub fn new() -> Self {
+        Self::with(&PairOptions::default())
+    }
+
+    /// A pair like this.
+    pub fn with(options: &PairOptions) -> Self {
+        Self::between(NetNs::new(), NetNs::new(), "xd0", options)
+    }
+
+    /// A pair between these namespaces whose near end has this name.
+    pub fn between(near: NetNs, far: NetNs, name: &str, options: &PairOptions) -> Self {
+        let queues = options.queues.to_string();
+        let mtu = options.mtu.to_string();
+        near.ip(&[
+            "link",
+            "add",
+            name,
+            "address",
+            &mac(NEAR_MAC),
+            "mtu",
+            &mtu,
+            "numrxqueues",
+            &queues,
+            "numtxqueues",
+            &queues,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "far0",
+            "netns",
+            far.name(),
+            "address",
+            &mac(FAR_MAC),
+            "mtu",
+            &mtu,
+            "numrxqueues",
+            &queues,
+            "numtxqueues",
+            &queues,
+        ]);
+        near.ip(&["link", "set", name, "up"]);
+        far.ip(&["link", "set", "far0", "up"]);
+        if options.addresses {
+            near.ip(&["addr", "add", "10.1.0.1/24", "dev", name]);
+            far.ip(&["addr", "add", "10.1.0.2/24", "dev", "far0"]);
+            near.ip(&[
+                "neigh",
+                "add",
+                "10.1.0.2",
+                "lladdr",
+                &mac(FAR_MAC),
+                "dev",
+                name,
+            ]);
+            far.ip(&[
+                "neigh",
+                "add",
+                "10.1.0.1",
+                "lladdr",
+                &mac(NEAR_MAC),
+                "dev",
+                "far0",
+            ]);
+        }
+        let end = |netns: NetNs, name: &str| {
+            let index = netns.run(|| sys::interface_index(name));
+            End {
+                netns,
+                name: name.to_owned(),
+                index,
+            }
+        };
+        Self {
+            near: end(near, name),
+            far: end(far, "far0"),
+        }
+    }
+
+    /// Turns GRO on at the near end, without which packets that were redirected into the far end
+    /// don't arrive unless the near end has a native XDP program.
+    pub fn gro(&self) {
+        let near = self.near.name.clone();
+        self.near.netns.run(move || {
+            let output = Command::new("ethtool")
+                .args(["-K", &near, "gro", "on"])
+                .output()
+                .expect("ethtool runs (Debian package ethtool)");
+            Output::from(output).done();
+        });
+    }
+
+    /// Sends this frame so many times, as fast as the kernel can, from the far end; returns when
+    /// all have been through the near end's hook.
+    pub fn send(&self, frame: &[u8], count: u64) {
+        LiveFrames::into(&self.far).send(frame, count);
+    }
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl End {
+    /// The id of the XDP program on it, in whatever mode; `None` without one.
+    pub fn xdp_program(&self) -> Option<u32> {
+        self.netns.run(|| sys::xdp_program(self.index))
+    }
+
+    /// A driver's counter, as `ethtool -S` shows it; all whose names end like this are added up.
+    pub fn driver_count(&self, ending: &str) -> u64 {
+        let output = self.netns.run(|| {
+            Command::new("ethtool")
+                .args(["-S", &self.name])
+                .output()
+                .expect("ethtool runs (Debian package ethtool)")
+        });
+        let output = Output::from(output);
+        output
+            .done()
+            .stdout
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "))
+            .filter(|(name, _)| name.ends_with(ending))
+            .map(|(_, count)| count.parse::<u64>().expect("it is a number"))
+            .sum()
+    }
+}
+
+/// The address as `ip` writes it.
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
