@@ -2,6 +2,26 @@
 
 use std::io;
 
+pub(crate) mod bpf;
+mod counters;
+#[cfg(test)]
+mod fake;
+mod grace;
+mod hook;
+mod linux;
+pub(crate) mod netns;
+mod observe;
+mod pins;
+mod probe;
+mod published;
+mod registry;
+mod root;
+
+pub use linux::{Linux, Staged};
+pub use observe::OpenError;
+pub use probe::{probe_freplace, probe_tailcall};
+pub use published::{ChainCounters, MemberMap};
+
 use planner::{ChainKey, Cleanup, Observed, Plan, Prepare};
 
 /// The kernel's side of plans: steps are carried out, nothing is chosen.

@@ -1,3 +1,18 @@
 //! The daemon that owns the XDP hooks: it acts, `planner` decides.
+//!
+//! A request's way: [`server`] takes the connection, [`session`] decodes and admits, [`loader`]
+//! loads what came with it, [`engine`] decides and has [`executor`] carry the plan out against
+//! [`kernel`], then publishes ([`published`]) what everybody may read.
 
+pub mod args;
+pub mod daemon;
+pub mod engine;
+pub mod executor;
 pub mod kernel;
+pub mod loader;
+pub mod object;
+pub mod probe;
+pub mod published;
+pub mod server;
+pub mod session;
+mod translate;

@@ -1,2 +1,29 @@
-//! To be written.
-fn main() {}
+//! `dispatchd`: see `dispatchd --help`.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use dispatchd::args::{Args, LogFormat};
+use dispatchd::daemon;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    init_log(args.log_format);
+    match &args.flush {
+        Some(interface) => daemon::flush(&args, interface),
+        None => daemon::run(&args),
+    }
+}
+
+fn init_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("DISPATCHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

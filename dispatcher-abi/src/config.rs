@@ -62,6 +62,29 @@ impl<const SLOTS: usize> RootConfig<SLOTS> {
             reserved: 0,
         }; SLOTS],
     };
+
+    /// The bytes that go into the root's read-only data: the struct as it lies in memory.
+    pub fn bytes(&self) -> impl Iterator<Item = u8> {
+        let head = [
+            self.all_plain,
+            self.counters,
+            self.final_verdict,
+            self.reserved,
+        ];
+        let slots = self.slots.into_iter().flat_map(|slot| {
+            [
+                slot.chain_call,
+                slot.allowed,
+                slot.on_miss_continue,
+                slot.reserved,
+            ]
+        });
+        self.slot_count
+            .to_ne_bytes()
+            .into_iter()
+            .chain(head)
+            .chain(slots)
+    }
 }
 
 const _: () = assert!(size_of::<SlotConfig>() == 4);
@@ -70,3 +93,16 @@ const _: () = assert!(offset_of!(RootConfig<32>, all_plain) == 4);
 const _: () = assert!(offset_of!(RootConfig<32>, counters) == 5);
 const _: () = assert!(offset_of!(RootConfig<32>, final_verdict) == 6);
 const _: () = assert!(offset_of!(RootConfig<32>, slots) == 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_as_many_as_the_struct_has() {
+        assert_eq!(
+            RootConfig::<32>::EMPTY.bytes().count(),
+            size_of::<RootConfig<32>>()
+        );
+    }
+}

@@ -17,9 +17,14 @@ mod id;
 mod order;
 mod plan;
 mod policy;
+mod rearm;
 mod reconcile;
 mod refusal;
 mod state;
+#[cfg(any(test, feature = "proptest"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use admit::admit;
 pub use chain::{Chain, Member, MemberState, Owner};
@@ -33,5 +38,6 @@ pub use id::{
 pub use plan::{Cleanup, Commit, Plan, Prepare, Root, RootSlot};
 pub use policy::{Client, Grant, Policy, Rights};
 pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile};
+pub use rearm::rearm;
 pub use refusal::{Refusal, RootAct};
 pub use state::{Orphan, State};

@@ -190,3 +190,17 @@ pub enum Cleanup {
     /// Frees what is left of a chain without members.
     RemoveChain,
 }
+
+impl Plan {
+    /// The member that gets what the loader holds under this id.
+    pub fn member_of(&self, load: LoadId) -> Option<MemberId> {
+        self.prepare.iter().find_map(|step| match step {
+            Prepare::PinCode {
+                member, load: held, ..
+            } => (*held == load).then_some(*member),
+            Prepare::BuildRoot { .. }
+            | Prepare::FillSlot { .. }
+            | Prepare::WriteRegistry { .. } => None,
+        })
+    }
+}

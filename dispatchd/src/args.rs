@@ -1,0 +1,126 @@
+//! The daemon's command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, ValueEnum};
+use dispatcher_abi::EngineChoice;
+use planner::{Grant, Policy};
+
+/// Owns the XDP hooks and runs several programs on each.
+///
+/// dispatchd keeps what it runs pinned in a bpffs: it can be stopped, killed and started again
+/// without a packet noticing. Stopping it leaves the chains running; `--flush` removes them.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Args {
+    /// The socket that clients connect to.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "DISPATCHD_SOCKET",
+        default_value = "/run/dispatchd/dispatchd.sock"
+    )]
+    pub socket: PathBuf,
+
+    /// A mounted bpffs, in which everything that runs is pinned.
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+
+    /// How slots call their members.
+    #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = engine)]
+    pub engine: EngineChoice,
+
+    /// Lets a user other than root in: `UID` may use the built-in redirect program, `UID:load` may
+    /// load its own objects. May be given more than once.
+    #[arg(long = "allow-uid", value_name = "UID[:load]")]
+    pub allow_uid: Vec<AllowUid>,
+
+    /// Take every chain off its interface when the daemon stops.
+    #[arg(long)]
+    pub detach_on_exit: bool,
+
+    /// How logs are written to standard error; `DISPATCHD_LOG` sets the level (info).
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Remove what is pinned and stop: of every interface, or of INTERFACE in this network
+    /// namespace. Only when no daemon runs.
+    #[arg(long, value_name = "INTERFACE", num_args = 0..=1, default_missing_value = "")]
+    pub flush: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The value of `--allow-uid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowUid {
+    uid: u32,
+    grant: Grant,
+}
+
+impl FromStr for AllowUid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (uid, grant) = match text.split_once(':') {
+            None => (text, Grant::Redirect),
+            Some((uid, "load")) => (uid, Grant::Load),
+            Some((_, other)) => return Err(format!("unknown grant {other:?}: only `load` is known")),
+        };
+        let uid = uid
+            .parse()
+            .map_err(|_| format!("{uid:?} is not a user's number"))?;
+        Ok(Self { uid, grant })
+    }
+}
+
+fn engine(word: &str) -> Result<EngineChoice, String> {
+    word.parse().map_err(|_| {
+        let known: Vec<_> = EngineChoice::ALL.iter().map(|known| known.name()).collect();
+        format!("one of {}", known.join(", "))
+    })
+}
+
+impl Args {
+    /// Who may do what. The larger grant wins where a uid is named twice.
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        for allowed in &self.allow_uid {
+            let grant = policy.grants.entry(allowed.uid).or_insert(allowed.grant);
+            if allowed.grant == Grant::Load {
+                *grant = Grant::Load;
+            }
+        }
+        policy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_uid_is_allowed_with_or_without_objects() {
+        let args = Args::try_parse_from(["dispatchd", "--allow-uid", "7", "--allow-uid", "8:load"]);
+        let policy = args.expect("a valid command line").policy();
+        assert_eq!(policy.grants.get(&7), Some(&Grant::Redirect));
+        assert_eq!(policy.grants.get(&8), Some(&Grant::Load));
+        for wrong in ["x", "7:all", "-1", "", ":load"] {
+            let args = Args::try_parse_from(["dispatchd", "--allow-uid", wrong]);
+            assert!(args.is_err(), "{wrong:?}");
+        }
+    }
+}

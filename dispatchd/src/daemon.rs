@@ -1,0 +1,163 @@
+//! Puts the daemon together, and takes it apart.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Instant;
+
+use dispatcher_abi::EngineChoice;
+use nix::sys::signal::{SigSet, Signal};
+use protocol::Listener;
+
+use crate::args::Args;
+use crate::engine::{Engine, Event};
+use crate::kernel::{KernelError, Linux, OpenError};
+use crate::loader::Loader;
+use crate::probe;
+use crate::server;
+use crate::session::Hub;
+use crate::translate;
+
+/// Events that may wait for the engine before their senders do.
+const EVENTS_WAITING: usize = 256;
+
+/// Why the daemon can't run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Pins(#[from] OpenError),
+    #[error("what is pinned can't be read")]
+    Observe(#[from] KernelError),
+    #[error("no engine can be used: tail calls: {0}")]
+    NoEngine(String),
+    #[error("--engine freplace: {0}")]
+    NoFreplace(String),
+    #[error("socket {path}")]
+    Socket { path: PathBuf, source: io::Error },
+    #[error("signals")]
+    Signals(#[source] nix::Error),
+    #[error("thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(args: &Args) -> ExitCode {
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", translate::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &Args) -> Result<(), StartError> {
+    let signals = stop_signals();
+    // Before any thread starts, so that every thread has them blocked.
+    signals.thread_block().map_err(StartError::Signals)?;
+
+    let kernel = Linux::open(&args.bpffs)?;
+    let probes = probe::probe();
+    log_probe("tailcall", &probes.tailcall);
+    log_probe("freplace", &probes.freplace);
+    if let Some(reason) = &probes.tailcall.reason {
+        return Err(StartError::NoEngine(reason.clone()));
+    }
+    if let (EngineChoice::Freplace, Some(reason)) = (args.engine, &probes.freplace.reason) {
+        return Err(StartError::NoFreplace(reason.clone()));
+    }
+    let loader = Loader::new(kernel.pins_root().to_owned());
+    let engine = Engine::start(kernel, probes.engines())?;
+    let board = engine.board();
+    let (events, inbox) = sync_channel(EVENTS_WAITING);
+    let engine = spawn("engine", move || engine.run(&inbox))?;
+
+    let policy = args.policy();
+    let listener = listen(&args.socket, policy.grants.is_empty())?;
+    tracing::info!(socket = %args.socket.display(), "ready");
+    let hub = Hub {
+        events: events.clone(),
+        board,
+        loader,
+        policy: Arc::new(policy),
+        probes: Arc::new(probes),
+        started: Instant::now(),
+    };
+    let listener = Arc::new(listener);
+    let accepting = Arc::clone(&listener);
+    let server = spawn("server", move || server::run(&accepting, &hub))?;
+
+    let signal = signals.wait().map_err(StartError::Signals)?;
+    tracing::info!(%signal, "stopping");
+    let stop = Event::Shutdown {
+        detach: args.detach_on_exit,
+    };
+    // The engine is gone only if it panicked: then there is nothing left to tell.
+    let _ = events.send(stop);
+    let stopped = engine.join();
+    // Wakes the server's `accept`, so that the socket's path goes with the last of its owners.
+    let _ = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Both);
+    let _ = server.join();
+    if stopped.is_err() {
+        tracing::error!("the engine panicked; the chains keep running");
+    }
+    Ok(())
+}
+
+/// Removes what is pinned, of every interface or of one.
+pub fn flush(args: &Args, interface: &str) -> ExitCode {
+    let only = (!interface.is_empty()).then_some(interface);
+    let flushed = Linux::open(&args.bpffs)
+        .map_err(|error| translate::chain(&error))
+        .and_then(|kernel| kernel.flush(only).map_err(|error| error.to_string()));
+    match flushed {
+        Ok(chains) => {
+            tracing::info!(chains, "flushed");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn stop_signals() -> SigSet {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals
+}
+
+fn log_probe(engine: &str, probe: &protocol::EngineProbe) {
+    match &probe.reason {
+        None => tracing::info!(engine, "available"),
+        Some(reason) => tracing::info!(engine, reason, "not available"),
+    }
+}
+
+fn listen(path: &Path, root_only: bool) -> Result<Listener, StartError> {
+    let at = |source| StartError::Socket {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(at)?;
+    }
+    // Who may do what is decided by the peer's credentials; the mode only keeps strangers out.
+    Listener::bind(path, if root_only { 0o600 } else { 0o666 }).map_err(at)
+}
+
+fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, StartError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(StartError::Thread)
+}

@@ -1,0 +1,447 @@
+//! The one thread that owns the state and the descriptors: it decides, executes, commits,
+//! publishes. It never waits for a verifier: programs arrive loaded.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use dispatcher_abi::ModeChoice;
+use planner::{
+    Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Facts, LoadId, MemberId,
+    Operation, Orphan, Plan, Refusal, Rights, State,
+};
+
+use crate::executor;
+use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged, netns};
+use crate::published::{Board, Published};
+
+/// How often the hooks are looked at, and cleanup that failed is tried again.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long an attached member waits for its client after the daemon restarted, at least.
+const ORPHAN_LINGER: Duration = Duration::from_secs(30);
+
+/// Everything that happens, on one channel.
+#[derive(Debug)]
+pub enum Event {
+    /// A client wants a chain changed.
+    Change(Box<ChangeRequest>),
+    /// A client wants a lingering member back.
+    Reclaim {
+        /// Who.
+        client: Client,
+        /// Which chain.
+        chain: ChainKey,
+        /// Which member.
+        name: String,
+        /// Its token.
+        token: [u8; 16],
+        /// Where the answer goes.
+        reply: SyncSender<Result<(), Refusal>>,
+    },
+    /// A connection ended.
+    ConnectionGone(ConnectionId),
+    /// The daemon stops.
+    Shutdown {
+        /// Whether the chains go with it.
+        detach: bool,
+    },
+}
+
+/// A change, with what was loaded for it.
+#[derive(Debug)]
+pub struct ChangeRequest {
+    /// Who.
+    pub client: Client,
+    /// What.
+    pub change: Change,
+    /// What was learned of each registered or replaced program, in the order of the operations.
+    pub facts: Vec<Facts>,
+    /// The programs themselves.
+    pub staged: BTreeMap<LoadId, Staged>,
+    /// The namespace of the interface.
+    pub namespace: Arc<OwnedFd>,
+    /// Plan only.
+    pub dry_run: bool,
+    /// Where the answer goes.
+    pub reply: SyncSender<Result<Outcome, ChangeError>>,
+}
+
+/// What a change did, or would do.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was planned.
+    pub plan: Plan,
+    /// What the caller should know.
+    pub notes: Vec<String>,
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub enum ChangeError {
+    /// The planner turned it down.
+    Refused(Refusal),
+    /// The kernel refused a step.
+    Kernel(KernelError),
+}
+
+/// The engine's thread.
+#[derive(Debug)]
+pub struct Engine {
+    kernel: Linux,
+    state: State,
+    board: Board,
+    /// When members whose client is gone go too.
+    lingering: BTreeMap<(ChainKey, MemberId), Instant>,
+    /// Cleanup that failed, to be tried again.
+    leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
+}
+
+impl Engine {
+    /// Finds what is pinned, compares it with what runs, and goes on from there.
+    pub fn start(mut kernel: Linux, engines: planner::Engines) -> Result<Self, KernelError> {
+        let observed = kernel.observe()?;
+        let recovery = planner::reconcile(&observed, engines);
+        for chain in &recovery.foreign {
+            tracing::warn!(%chain, "this chain's registry can't be read by this version: it runs on and is not changed");
+        }
+        for chain in recovery.state.chains.values() {
+            tracing::info!(
+                interface = %chain.interface.name,
+                generation = chain.generation.0,
+                members = chain.members.len(),
+                "continuing a chain",
+            );
+        }
+        let now = Instant::now();
+        let lingering = recovery
+            .orphans
+            .iter()
+            .map(|orphan| (key_of(orphan), now + linger_of(orphan).max(ORPHAN_LINGER)))
+            .collect();
+        let board = Board::new(published(&kernel, recovery.state.clone()));
+        let mut engine = Self {
+            kernel,
+            state: recovery.state,
+            board,
+            lingering,
+            leftovers: recovery.leftovers,
+        };
+        engine.finish_leftovers();
+        engine.publish();
+        Ok(engine)
+    }
+
+    /// Where the sessions read.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// Handles events until the daemon stops.
+    pub fn run(mut self, events: &Receiver<Event>) {
+        let mut next_sweep = Instant::now() + SWEEP;
+        loop {
+            let wake = self
+                .lingering
+                .values()
+                .copied()
+                .min()
+                .map_or(next_sweep, |first| first.min(next_sweep));
+            let wait = wake.saturating_duration_since(Instant::now());
+            match events.recv_timeout(wait) {
+                Ok(Event::Shutdown { detach }) => return self.shut_down(detach),
+                Ok(event) => self.handle(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.shut_down(false),
+            }
+            let now = Instant::now();
+            self.expire(now);
+            if now >= next_sweep {
+                next_sweep = now + SWEEP;
+                self.finish_leftovers();
+                self.sweep();
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Change(request) => {
+                let ChangeRequest {
+                    client,
+                    change,
+                    facts,
+                    staged,
+                    namespace,
+                    dry_run,
+                    reply,
+                } = *request;
+                self.kernel.lend(namespace, staged);
+                let outcome = self.change(&client, change, &facts, dry_run);
+                self.kernel.take_back();
+                // A client that went away in between has no use for the answer.
+                let _ = reply.send(outcome);
+            }
+            Event::Reclaim {
+                client,
+                chain,
+                name,
+                token,
+                reply,
+            } => {
+                let _ = reply.send(self.reclaim(&client, chain, &name, &token));
+            }
+            Event::ConnectionGone(connection) => {
+                let now = Instant::now();
+                let orphans = self.state.connection_gone(connection);
+                if orphans.is_empty() {
+                    return;
+                }
+                for orphan in &orphans {
+                    tracing::info!(chain = %orphan.chain, member = %orphan.name, linger_ms = orphan.linger_ms, "the member's client is gone");
+                    self.lingering.insert(key_of(orphan), now + linger_of(orphan));
+                }
+                self.publish();
+            }
+            Event::Shutdown { .. } => {}
+        }
+    }
+
+    fn change(
+        &mut self,
+        client: &Client,
+        mut change: Change,
+        facts: &[Facts],
+        dry_run: bool,
+    ) -> Result<Outcome, ChangeError> {
+        self.check_hook(change.interface.key);
+        let mut notes = Vec::new();
+        loop {
+            let plan = planner::decide(&self.state, client, &change, facts)
+                .map_err(ChangeError::Refused)?;
+            if dry_run {
+                return Ok(Outcome { plan, notes });
+            }
+            match self.execute(&plan) {
+                Ok(()) => return Ok(Outcome { plan, notes }),
+                Err(error) if falls_back(&change, &plan, &error) => {
+                    notes.push(format!(
+                        "{} has no native XDP ({}); generic mode is used",
+                        change.interface.name, error.source
+                    ));
+                    change.mode = Some(ModeChoice::Generic);
+                }
+                Err(error) => return Err(ChangeError::Kernel(error)),
+            }
+        }
+    }
+
+    /// Carries a plan out and takes its result for the state.
+    fn execute(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        let failures = executor::run(&mut self.kernel, plan)?;
+        self.state.commit(plan);
+        for error in &failures {
+            tracing::warn!(chain = %plan.chain, %error, source = %error.source, "cleanup failed and will be tried again");
+        }
+        if !failures.is_empty() {
+            self.leftovers.push((plan.chain, plan.cleanup.clone()));
+        }
+        self.lingering.retain(|(chain, member), _| {
+            self.state
+                .chains
+                .get(chain)
+                .is_some_and(|chain| chain.members.iter().any(|known| known.id == *member))
+        });
+        self.publish();
+        Ok(())
+    }
+
+    fn reclaim(
+        &mut self,
+        client: &Client,
+        chain: ChainKey,
+        name: &str,
+        token: &[u8; 16],
+    ) -> Result<(), Refusal> {
+        self.state.reclaim(client, chain, name, token)?;
+        if let Some((_, member)) = self
+            .state
+            .chains
+            .get(&chain)
+            .and_then(|chain| chain.member(name))
+        {
+            self.lingering.remove(&(chain, member.id));
+        }
+        tracing::info!(%chain, member = %name, uid = client.uid, "the member's client is back");
+        self.publish();
+        Ok(())
+    }
+
+    /// Removes the members whose linger time is over.
+    fn expire(&mut self, now: Instant) {
+        let mut due: BTreeMap<ChainKey, Vec<MemberId>> = BTreeMap::new();
+        self.lingering.retain(|(chain, member), deadline| {
+            let over = *deadline <= now;
+            if over {
+                due.entry(*chain).or_default().push(*member);
+            }
+            !over
+        });
+        for (chain, members) in due {
+            let Some(plan) = planner::expire(&self.state, chain, &members) else {
+                continue;
+            };
+            tracing::info!(%chain, members = members.len(), "removing members whose clients did not come back");
+            if let Err(error) = self.execute(&plan) {
+                tracing::error!(%chain, %error, source = %error.source, "a lingering member could not be removed; tried again");
+                let again = now + SWEEP;
+                self.lingering
+                    .extend(members.into_iter().map(|member| ((chain, member), again)));
+            }
+        }
+    }
+
+    /// Looks at every hook: an interface may be gone, or somebody may have detached our link.
+    fn sweep(&mut self) {
+        let keys: Vec<ChainKey> = self.state.chains.keys().copied().collect();
+        for key in keys {
+            self.check_hook(key);
+        }
+    }
+
+    fn check_hook(&mut self, key: ChainKey) {
+        if self.kernel.is_attached(key) {
+            return;
+        }
+        let Some(chain) = self.state.chains.get(&key).cloned() else {
+            return;
+        };
+        let interface = &chain.interface.name;
+        if let Some(namespace) = namespace_of(&chain)
+            && let Some(plan) = planner::rearm(&self.state, key)
+        {
+            tracing::warn!(%interface, "somebody detached the chain from its interface; attaching it again");
+            self.kernel.lend(Arc::new(namespace), BTreeMap::new());
+            let result = self.execute(&plan);
+            self.kernel.take_back();
+            match result {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%interface, %error, source = %error.source, "the chain could not be attached again");
+                }
+            }
+        } else {
+            tracing::warn!(%interface, chain = %key, "the interface is gone, and its chain with it");
+        }
+        self.remove_all(&chain);
+    }
+
+    /// Takes a chain away.
+    fn remove_all(&mut self, chain: &Chain) {
+        let change = Change {
+            interface: chain.interface.clone(),
+            expected_generation: None,
+            mode: None,
+            operations: vec![Operation::UnregisterAll],
+        };
+        let removed = match planner::decide(&self.state, &daemon(), &change, &[]) {
+            Ok(plan) => self.execute(&plan).map_err(|error| error.to_string()),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        if let Err(error) = removed {
+            tracing::error!(interface = %chain.interface.name, %error, "the chain could not be removed");
+        }
+    }
+
+    fn finish_leftovers(&mut self) {
+        for (chain, steps) in std::mem::take(&mut self.leftovers) {
+            let failures = executor::finish(&mut self.kernel, chain, &steps);
+            for error in &failures {
+                tracing::debug!(%chain, %error, source = %error.source, "cleanup failed again");
+            }
+            if !failures.is_empty() {
+                self.leftovers.push((chain, steps));
+            }
+        }
+    }
+
+    fn shut_down(mut self, detach: bool) {
+        let chains: Vec<Chain> = self.state.chains.values().cloned().collect();
+        for chain in &chains {
+            if detach {
+                self.remove_all(chain);
+                tracing::info!(interface = %chain.interface.name, "took the chain off its interface");
+            } else {
+                tracing::info!(
+                    interface = %chain.interface.name,
+                    members = chain.members.len(),
+                    "the chain keeps running without the daemon",
+                );
+            }
+        }
+    }
+
+    fn publish(&self) {
+        self.board
+            .publish(published(&self.kernel, self.state.clone()));
+    }
+}
+
+/// What the daemon itself asks for.
+fn daemon() -> Client {
+    Client {
+        uid: 0,
+        pid: std::process::id(),
+        name: "dispatchd".to_owned(),
+        connection: ConnectionId(0),
+        rights: Rights::All,
+    }
+}
+
+/// Whether a change that made a chain in native mode is worth trying in generic mode.
+fn falls_back(change: &Change, plan: &Plan, error: &KernelError) -> bool {
+    matches!(plan.commit, Commit::Attach { .. })
+        && error.kind == KernelErrorKind::Mode
+        && matches!(change.mode, None | Some(ModeChoice::Auto))
+}
+
+fn key_of(orphan: &Orphan) -> (ChainKey, MemberId) {
+    (orphan.chain, orphan.member)
+}
+
+fn linger_of(orphan: &Orphan) -> Duration {
+    Duration::from_millis(u64::from(orphan.linger_ms))
+}
+
+/// The namespace that a chain's interface is in, if it can be found and still has the interface.
+fn namespace_of(chain: &Chain) -> Option<OwnedFd> {
+    let own = netns::own().ok();
+    let named = chain
+        .interface
+        .netns_name
+        .as_ref()
+        .and_then(|name| File::open(Path::new("/run/netns").join(name)).ok())
+        .map(OwnedFd::from);
+    own.into_iter().chain(named).find(|namespace| {
+        netns::has_interface(namespace.as_fd(), chain.interface.key).unwrap_or(false)
+    })
+}
+
+fn published(kernel: &Linux, state: State) -> Published {
+    let mut counters = BTreeMap::new();
+    let mut maps = BTreeMap::new();
+    for (key, chain) in &state.chains {
+        counters.insert(*key, kernel.counters(*key, chain.generation));
+        for member in &chain.members {
+            maps.insert(member.id, kernel.maps(*key, member.id, member.code));
+        }
+    }
+    Published {
+        state,
+        counters,
+        maps,
+    }
+}

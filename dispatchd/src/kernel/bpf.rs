@@ -1,0 +1,331 @@
+//! `bpf(2)` on owned descriptors: one function a command, errno as [`io::Error`].
+//!
+//! aya loads objects; what it lacks is here (a link update with the expected old program, pins and
+//! programs by descriptor, raw map access), by way of libbpf's thin wrappers.
+
+use std::ffi::{CString, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use libbpf_sys as sys;
+
+/// `BPF_F_NO_PREALLOC`.
+pub(super) const NO_PREALLOC: u32 = 1;
+/// `BPF_F_REPLACE`: a link update names the program it replaces.
+const LINK_REPLACE: u32 = 4;
+
+/// libbpf's wrappers return a negative errno.
+fn check(returned: c_int) -> io::Result<c_int> {
+    if returned < 0 {
+        return Err(io::Error::from_raw_os_error(-returned));
+    }
+    Ok(returned)
+}
+
+fn owned(returned: c_int) -> io::Result<OwnedFd> {
+    let fd = check(returned)?;
+    // SAFETY: the command just returned this descriptor, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// `BPF_OBJ_GET`.
+pub(crate) fn obj_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: the path is a C string that outlives the call.
+    owned(unsafe { sys::bpf_obj_get(path.as_ptr()) })
+}
+
+/// `BPF_OBJ_PIN`.
+pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path is a C string that outlives the call.
+    check(unsafe { sys::bpf_obj_pin(fd.as_raw_fd(), path.as_ptr()) })?;
+    Ok(())
+}
+
+/// What a map is made as.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapSpec<'a> {
+    /// At most 15 bytes.
+    pub name: &'a str,
+    /// `enum bpf_map_type`.
+    pub map_type: u32,
+    /// Bytes.
+    pub key_size: u32,
+    /// Bytes.
+    pub value_size: u32,
+    /// Entries.
+    pub max_entries: u32,
+    /// `BPF_F_*`.
+    pub flags: u32,
+}
+
+/// `BPF_MAP_CREATE`.
+pub(super) fn map_create(spec: MapSpec<'_>) -> io::Result<OwnedFd> {
+    let name = CString::new(spec.name).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let opts = sys::bpf_map_create_opts {
+        sz: size_of::<sys::bpf_map_create_opts>() as sys::size_t,
+        map_flags: spec.flags,
+        ..Default::default()
+    };
+    // SAFETY: the name and the options outlive the call.
+    owned(unsafe {
+        sys::bpf_map_create(
+            spec.map_type,
+            name.as_ptr(),
+            spec.key_size,
+            spec.value_size,
+            spec.max_entries,
+            &raw const opts,
+        )
+    })
+}
+
+/// `BPF_MAP_UPDATE_ELEM` with a 4-byte key. `value` must have the map's value size, with per-CPU
+/// maps excluded.
+pub(super) fn map_update(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
+    debug_assert!(map_info(map).is_ok_and(|info| info.value_size as usize == value.len()));
+    // SAFETY: key and value outlive the call, and have the sizes that the map was made with.
+    check(unsafe {
+        sys::bpf_map_update_elem(
+            map.as_raw_fd(),
+            (&raw const key).cast::<c_void>(),
+            value.as_ptr().cast::<c_void>(),
+            0,
+        )
+    })?;
+    Ok(())
+}
+
+/// `BPF_MAP_LOOKUP_ELEM` with a 4-byte key into a buffer of the value's size (for a per-CPU map:
+/// the value's size rounded up to 8 bytes, times the possible CPUs).
+pub(super) fn map_lookup(map: BorrowedFd<'_>, key: u32, value: &mut [u8]) -> io::Result<()> {
+    // SAFETY: key and value outlive the call, and have the sizes that the map was made with.
+    check(unsafe {
+        sys::bpf_map_lookup_elem(
+            map.as_raw_fd(),
+            (&raw const key).cast::<c_void>(),
+            value.as_mut_ptr().cast::<c_void>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// `BPF_MAP_DELETE_ELEM` with a 4-byte key.
+pub(super) fn map_delete(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+    // SAFETY: the key outlives the call.
+    check(unsafe { sys::bpf_map_delete_elem(map.as_raw_fd(), (&raw const key).cast::<c_void>()) })?;
+    Ok(())
+}
+
+/// `BPF_MAP_FREEZE`.
+pub(super) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { sys::bpf_map_freeze(map.as_raw_fd()) })?;
+    Ok(())
+}
+
+/// CPUs that a per-CPU map has values for.
+pub(super) fn possible_cpus() -> io::Result<usize> {
+    // SAFETY: no memory is passed.
+    check(unsafe { sys::libbpf_num_possible_cpus() }).map(|cpus| cpus as usize)
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` into a zeroed struct of the kernel's.
+fn info<T: Default>(fd: BorrowedFd<'_>) -> io::Result<T> {
+    let mut info = T::default();
+    let mut len = size_of::<T>() as u32;
+    // SAFETY: the struct is plain data, writable for `len` bytes, and zeroed, so that the kernel
+    // takes no pointer from it.
+    check(unsafe {
+        sys::bpf_obj_get_info_by_fd(
+            fd.as_raw_fd(),
+            (&raw mut info).cast::<c_void>(),
+            &raw mut len,
+        )
+    })?;
+    Ok(info)
+}
+
+/// A program's id.
+pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    info::<sys::bpf_prog_info>(program).map(|info| info.id)
+}
+
+/// A map's id and shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapInfo {
+    /// The kernel's id.
+    pub id: u32,
+    /// `enum bpf_map_type`.
+    pub map_type: u32,
+    /// Bytes.
+    pub key_size: u32,
+    /// Bytes.
+    pub value_size: u32,
+    /// Entries.
+    pub max_entries: u32,
+}
+
+/// A map's id and shape.
+pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let info = info::<sys::bpf_map_info>(map)?;
+    Ok(MapInfo {
+        id: info.id,
+        map_type: info.type_,
+        key_size: info.key_size,
+        value_size: info.value_size,
+        max_entries: info.max_entries,
+    })
+}
+
+/// What an XDP link holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LinkInfo {
+    /// The program that runs.
+    pub program_id: u32,
+    /// The interface; 0 when it is gone or the link was detached.
+    pub ifindex: u32,
+}
+
+/// What an XDP link holds.
+pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let info = info::<sys::bpf_link_info>(link)?;
+    // SAFETY: every bit pattern is an integer, and an XDP link fills this member of the union.
+    let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
+    Ok(LinkInfo {
+        program_id: info.prog_id,
+        ifindex,
+    })
+}
+
+/// `BPF_LINK_CREATE` for XDP, in the calling thread's network namespace. Flags: `XDP_FLAGS_*_MODE`.
+pub(super) fn xdp_link_create(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let opts = sys::bpf_link_create_opts {
+        sz: size_of::<sys::bpf_link_create_opts>() as sys::size_t,
+        flags,
+        ..Default::default()
+    };
+    // SAFETY: the options outlive the call.
+    owned(unsafe {
+        sys::bpf_link_create(
+            program.as_raw_fd(),
+            ifindex as c_int,
+            sys::BPF_XDP,
+            &raw const opts,
+        )
+    })
+}
+
+/// `BPF_LINK_UPDATE`, if `old` is what the link holds.
+pub(super) fn link_update(
+    link: BorrowedFd<'_>,
+    old: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let opts = sys::bpf_link_update_opts {
+        sz: size_of::<sys::bpf_link_update_opts>() as sys::size_t,
+        flags: LINK_REPLACE,
+        old_prog_fd: old.as_raw_fd() as u32,
+        ..Default::default()
+    };
+    // SAFETY: the options outlive the call.
+    check(unsafe { sys::bpf_link_update(link.as_raw_fd(), new.as_raw_fd(), &raw const opts) })?;
+    Ok(())
+}
+
+/// The id of the XDP program that an interface runs, in the calling thread's network namespace; 0
+/// if it runs none.
+pub(super) fn xdp_program_id(ifindex: u32) -> io::Result<u32> {
+    let mut id = 0;
+    // SAFETY: the id is writable and outlives the call.
+    check(unsafe { sys::bpf_xdp_query_id(ifindex as c_int, 0, &raw mut id) })?;
+    Ok(id)
+}
+
+/// `BPF_PROG_TEST_RUN` on one packet: the program's return value.
+pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+    let mut opts = sys::bpf_test_run_opts {
+        sz: size_of::<sys::bpf_test_run_opts>() as sys::size_t,
+        data_in: packet.as_ptr().cast::<c_void>(),
+        data_size_in: packet.len() as u32,
+        repeat: 1,
+        ..Default::default()
+    };
+    // SAFETY: the options and the packet outlive the call.
+    check(unsafe { sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut opts) })?;
+    Ok(opts.retval)
+}
+
+/// `BPF_MAP_CREATE` of an array of one map like `inner`.
+pub(super) fn map_in_map_create(name: &str, inner: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let opts = sys::bpf_map_create_opts {
+        sz: size_of::<sys::bpf_map_create_opts>() as sys::size_t,
+        inner_map_fd: inner.as_raw_fd() as u32,
+        ..Default::default()
+    };
+    // SAFETY: the name and the options outlive the call.
+    owned(unsafe {
+        sys::bpf_map_create(
+            sys::BPF_MAP_TYPE_ARRAY_OF_MAPS,
+            name.as_ptr(),
+            4,
+            4,
+            1,
+            &raw const opts,
+        )
+    })
+}
+
+/// `BPF_MAP_UPDATE_ELEM` of a map whose values are descriptors: a program array, an array of maps.
+pub(super) fn map_update_fd(
+    map: BorrowedFd<'_>,
+    key: u32,
+    value: BorrowedFd<'_>,
+) -> io::Result<()> {
+    map_update(map, key, &value.as_raw_fd().to_ne_bytes())
+}
+
+/// An XDP program that returns one value: `r0 = value; exit`.
+pub(super) fn xdp_constant(value: u32) -> io::Result<OwnedFd> {
+    let instructions = [
+        sys::bpf_insn {
+            // BPF_ALU64 | BPF_MOV | BPF_K
+            code: 0xb7,
+            imm: value as i32,
+            ..Default::default()
+        },
+        sys::bpf_insn {
+            // BPF_JMP | BPF_EXIT
+            code: 0x95,
+            ..Default::default()
+        },
+    ];
+    let opts = sys::bpf_prog_load_opts {
+        sz: size_of::<sys::bpf_prog_load_opts>() as sys::size_t,
+        expected_attach_type: sys::BPF_XDP,
+        ..Default::default()
+    };
+    // SAFETY: name, licence, instructions and options outlive the call.
+    owned(unsafe {
+        sys::bpf_prog_load(
+            sys::BPF_PROG_TYPE_XDP,
+            c"probe".as_ptr(),
+            c"Dual MIT/GPL".as_ptr(),
+            instructions.as_ptr(),
+            instructions.len() as sys::size_t,
+            (&raw const opts).cast_mut(),
+        )
+    })
+}

@@ -1,0 +1,72 @@
+//! The XDP hook of an interface: the one place that attaches, swaps and detaches, with the table of
+//! what an errno means there.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use dispatcher_abi::Mode;
+use nix::libc;
+
+use super::bpf;
+use super::netns;
+use crate::kernel::KernelErrorKind;
+
+/// `XDP_FLAGS_*_MODE`, `include/uapi/linux/if_link.h`.
+fn mode_flags(mode: Mode) -> u32 {
+    match mode {
+        Mode::Generic => 1 << 1,
+        Mode::Native => 1 << 2,
+        Mode::Offload => 1 << 3,
+    }
+}
+
+/// Attaches a root. Linux 5.9.
+pub(super) fn attach(
+    namespace: BorrowedFd<'_>,
+    ifindex: u32,
+    root: BorrowedFd<'_>,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
+    netns::within(namespace, || {
+        bpf::xdp_link_create(root, ifindex, mode_flags(mode))
+    })
+}
+
+/// The id of the program that an interface runs now; 0 if none, or if it can't be told.
+pub(super) fn program_id(namespace: BorrowedFd<'_>, ifindex: u32) -> u32 {
+    netns::within(namespace, || bpf::xdp_program_id(ifindex)).unwrap_or(0)
+}
+
+/// Puts one root in the place of another, if that one is what runs: the atomic step.
+pub(super) fn swap(
+    link: BorrowedFd<'_>,
+    old: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+) -> io::Result<()> {
+    bpf::link_update(link, old, new)
+}
+
+/// What an errno of [`attach`] means.
+pub(super) fn attach_error(error: &io::Error) -> KernelErrorKind {
+    match error.raw_os_error() {
+        // No native XDP in this driver; MTU or features that rule it out (veth: ERANGE).
+        Some(libc::EOPNOTSUPP | libc::ERANGE) => KernelErrorKind::Mode,
+        // A link or a netlink attachment holds the hook (EBUSY), or one in another mode (EEXIST).
+        Some(libc::EBUSY | libc::EEXIST) => KernelErrorKind::Busy,
+        Some(libc::ENODEV) => KernelErrorKind::Gone,
+        _ => KernelErrorKind::Failed,
+    }
+}
+
+/// What an errno of [`swap`] means.
+pub(super) fn swap_error(error: &io::Error) -> KernelErrorKind {
+    match error.raw_os_error() {
+        // The link holds another program than the expected one: it looks like missing rights.
+        Some(libc::EPERM) => KernelErrorKind::Busy,
+        // The interface is gone, or somebody detached the link.
+        Some(libc::ENOLINK) => KernelErrorKind::Gone,
+        // The new root doesn't fit the interface (a frags or MTU rule).
+        Some(libc::EOPNOTSUPP | libc::ERANGE) => KernelErrorKind::Mode,
+        _ => KernelErrorKind::Failed,
+    }
+}

@@ -1,0 +1,120 @@
+//! Network namespaces: entered on a thread of its own, left with it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+
+use nix::libc;
+use nix::sched::{CloneFlags, setns};
+use planner::{ChainKey, Interface};
+
+/// `include/uapi/asm-generic/socket.h`, Linux 5.14.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// Runs `work` in a network namespace, on a thread that ends with it: nothing of the namespace
+/// stays with the daemon.
+pub(crate) fn within<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| {
+        let entered = thread::Builder::new()
+            .name("netns".to_owned())
+            .spawn_scoped(scope, || {
+                setns(namespace, CloneFlags::CLONE_NEWNET)?;
+                work()
+            })?;
+        entered
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the namespace's thread panicked")))
+    })
+}
+
+/// The daemon's own network namespace.
+pub(crate) fn own() -> io::Result<OwnedFd> {
+    File::open("/proc/thread-self/ns/net").map(OwnedFd::from)
+}
+
+/// Looks an interface up by name. `None`: there is none.
+pub(crate) fn resolve(namespace: BorrowedFd<'_>, name: &str) -> io::Result<Option<Interface>> {
+    let found = within(namespace, || {
+        Ok(match nix::net::if_::if_nametoindex(name) {
+            Ok(ifindex) => Some((cookie()?, ifindex)),
+            Err(_) => None,
+        })
+    })?;
+    let Some((netns, ifindex)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(Interface {
+        key: ChainKey { netns, ifindex },
+        name: name.to_owned(),
+        netns_name: name_of(namespace)?,
+    }))
+}
+
+/// Whether a namespace is this chain's and still has its interface.
+pub(crate) fn has_interface(namespace: BorrowedFd<'_>, chain: ChainKey) -> io::Result<bool> {
+    within(namespace, || {
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::DGRAM,
+            None,
+        )?;
+        Ok(cookie()? == chain.netns
+            && rustix::net::netdevice::index_to_name(&socket, chain.ifindex).is_ok())
+    })
+}
+
+/// The cookie of the calling thread's network namespace.
+fn cookie() -> io::Result<u64> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    let mut cookie = 0_u64;
+    let mut len = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the cookie is writable for `len` bytes, and both outlive the call.
+    let returned = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    if returned < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(cookie)
+}
+
+/// The name that `ip netns` gave a namespace.
+fn name_of(namespace: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    let wanted = nix::sys::stat::fstat(namespace)?;
+    let Ok(names) = Path::new("/run/netns").read_dir() else {
+        return Ok(None);
+    };
+    let found = names.flatten().find(|entry| {
+        entry
+            .path()
+            .metadata()
+            .is_ok_and(|found| found.dev() == wanted.st_dev && found.ino() == wanted.st_ino)
+    });
+    Ok(found.and_then(|entry| entry.file_name().into_string().ok()))
+}
+
+/// Whether a descriptor is a network namespace.
+pub(crate) fn is_netns(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: NS_GET_NSTYPE takes no argument and touches no memory.
+    let kind = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
+    kind == libc::CLONE_NEWNET
+}
+
+/// `_IO(0xb7, 3)`, `include/uapi/linux/nsfs.h`, Linux 4.11.
+const NS_GET_NSTYPE: libc::c_ulong = 0xb703;

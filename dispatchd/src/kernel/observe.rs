@@ -1,0 +1,250 @@
+//! Opens what is pinned, when the daemon starts.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use planner::{
+    ChainKey, CodeId, Generation, MemberId, Observed, ObservedChain, ObservedGeneration, Registry,
+};
+
+use super::linux::{ChainFds, GenerationFds, Linux, MemberFds, Staged, failed};
+use super::pins::{self, Entry, Pins};
+use super::published::MemberMap;
+use super::{KernelError, bpf, counters, netns, registry};
+
+/// Why the pins' directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Something else is there.
+    #[error("{0} is not on a bpffs; mount one there (mount -t bpf bpf {0}) or name another with --bpffs")]
+    NotBpffs(PathBuf),
+    /// It goes with the daemon.
+    #[error("{0} is a bpffs that only this process's mount namespace has: its pins would be lost with it; mount it on the host")]
+    Private(PathBuf),
+    /// A second daemon.
+    #[error("another dispatchd holds {0}")]
+    Locked(PathBuf),
+    /// The system said no.
+    #[error("{path}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl Linux {
+    /// Takes the lock on `<bpffs>/dispatchd`, and removes what a load left there.
+    pub fn open(bpffs: &Path) -> Result<Self, OpenError> {
+        let at = |source| OpenError::Io {
+            path: bpffs.to_owned(),
+            source,
+        };
+        check_mount(bpffs)?;
+        let pins = Pins::under(bpffs);
+        pins::make_dir(pins.root()).map_err(at)?;
+        let lock = OwnedFd::from(File::open(pins.root()).map_err(at)?);
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| OpenError::Locked(pins.root().to_owned()))?;
+        for name in pins::names(pins.root()).map_err(at)? {
+            if name.to_string_lossy().starts_with("scratch-") {
+                pins::remove_dir(&pins.root().join(name)).map_err(at)?;
+            }
+        }
+        Ok(Self::new(pins, lock))
+    }
+
+    /// `<bpffs>/dispatchd`.
+    pub fn pins_root(&self) -> &Path {
+        self.pins.root()
+    }
+
+    /// Removes the pins of every chain, or of one interface's in the calling thread's network
+    /// namespace; returns of how many. What nothing else holds goes with its pins.
+    pub fn flush(&self, interface: Option<&str>) -> io::Result<usize> {
+        let only = interface
+            .map(|name| {
+                netns::resolve(netns::own()?.as_fd(), name)?
+                    .ok_or_else(|| io::Error::other(format!("no interface {name}")))
+            })
+            .transpose()?;
+        let mut flushed = 0;
+        for name in pins::names(self.pins.root())? {
+            let Some(key) = pins::parse_chain(&name) else {
+                continue;
+            };
+            if only.as_ref().is_none_or(|only| only.key == key) {
+                // The hook first: what it runs goes once no packet can reach it.
+                pins::remove_pin(&self.pins.link(key))?;
+                pins::remove_dir(&self.pins.chain(key))?;
+                flushed += 1;
+            }
+        }
+        Ok(flushed)
+    }
+
+    pub(super) fn read_pins(&mut self) -> Result<Observed, KernelError> {
+        let root = self.pins.root().to_owned();
+        let names = pins::names(&root).map_err(failed("readdir", root.display().to_string()))?;
+        let mut observed = Observed::default();
+        for key in names.iter().filter_map(|name| pins::parse_chain(name)) {
+            let dir = self.pins.chain(key);
+            let (chain, fds) =
+                self.read_chain(key).map_err(failed("readdir", dir.display().to_string()))?;
+            observed.chains.push(chain);
+            self.chains.insert(key, fds);
+        }
+        Ok(observed)
+    }
+
+    fn read_chain(&self, key: ChainKey) -> io::Result<(ObservedChain, ChainFds)> {
+        let mut fds = ChainFds::default();
+        let mut observed = ObservedChain {
+            key,
+            live: None,
+            generations: Vec::new(),
+            codes: Vec::new(),
+            members: Vec::new(),
+        };
+        for entry in pins::names(&self.pins.chain(key))?
+            .iter()
+            .filter_map(|name| pins::parse_entry(name))
+        {
+            match entry {
+                Entry::Link => fds.link = bpf::obj_get(&self.pins.link(key)).ok(),
+                Entry::Generation(generation) => {
+                    let (registry, opened) = self.read_generation(key, generation);
+                    observed.generations.push(ObservedGeneration {
+                        generation,
+                        registry,
+                    });
+                    if let Some(opened) = opened {
+                        fds.generations.insert(generation, opened);
+                    }
+                }
+                Entry::Member(member) => {
+                    observed.members.push(member);
+                    let (codes, opened) = self.read_member(key, member)?;
+                    observed.codes.extend(codes.into_iter().map(|code| (member, code)));
+                    if let Some(opened) = opened {
+                        fds.members.insert(member, opened);
+                    }
+                }
+            }
+        }
+        observed.live = live(&fds);
+        Ok((observed, fds))
+    }
+
+    fn read_generation(
+        &self,
+        key: ChainKey,
+        generation: Generation,
+    ) -> (Registry, Option<GenerationFds>) {
+        let dir = self.pins.generation(key, generation);
+        let registry = bpf::obj_get(&dir.join("registry"))
+            .map_or(Registry::Missing, |map| registry::read(map.as_fd()));
+        let members = match &registry {
+            Registry::Chain(chain) => chain.members.iter().map(|member| member.id).collect(),
+            Registry::Missing | Registry::Newer { .. } => Vec::new(),
+        };
+        let open = |name: &str| bpf::obj_get(&dir.join(name));
+        let opened = (|| {
+            Ok::<_, io::Error>(GenerationFds {
+                root: open("root")?,
+                jump: open("jump")?,
+                counters: Arc::new(open("counters")?),
+                members,
+            })
+        })();
+        (registry, opened.ok())
+    }
+
+    fn read_member(
+        &self,
+        key: ChainKey,
+        member: MemberId,
+    ) -> io::Result<(Vec<CodeId>, Option<MemberFds>)> {
+        let names = pins::names(&self.pins.member(key, member))?;
+        let codes: Vec<CodeId> = names.iter().filter_map(|name| pins::parse_code(name)).collect();
+        let mut opened = BTreeMap::new();
+        for code in &codes {
+            if let Ok(staged) = read_code(&self.pins.code(key, member, *code)) {
+                opened.insert(*code, staged);
+            }
+        }
+        let fds = (|| {
+            let totals_map = bpf::obj_get(&self.pins.totals(key, member))?;
+            let totals = counters::totals_read(totals_map.as_fd())?;
+            Ok::<_, io::Error>(MemberFds {
+                totals_map,
+                totals,
+                codes: opened,
+            })
+        })();
+        Ok((codes, fds.ok()))
+    }
+}
+
+fn read_code(dir: &Path) -> io::Result<Staged> {
+    let maps = dir.join("maps");
+    let mut opened = Vec::new();
+    for file in pins::names(&maps)? {
+        let fd = bpf::obj_get(&maps.join(&file))?;
+        let info = bpf::map_info(fd.as_fd())?;
+        opened.push(MemberMap {
+            name: pins::unescape(&file.to_string_lossy()),
+            fd: Arc::new(fd),
+            info,
+        });
+    }
+    Ok(Staged {
+        program: Arc::new(bpf::obj_get(&dir.join("program"))?),
+        maps: Arc::new(opened),
+    })
+}
+
+/// The generation whose root the link runs.
+fn live(fds: &ChainFds) -> Option<Generation> {
+    let info = bpf::link_info(fds.link.as_ref()?.as_fd()).ok()?;
+    if info.ifindex == 0 {
+        return None;
+    }
+    fds.generations
+        .iter()
+        .find(|(_, fds)| bpf::program_id(fds.root.as_fd()).is_ok_and(|id| id == info.program_id))
+        .map(|(generation, _)| *generation)
+}
+
+/// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
+const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
+
+fn check_mount(bpffs: &Path) -> Result<(), OpenError> {
+    let at = |source: io::Error| OpenError::Io {
+        path: bpffs.to_owned(),
+        source,
+    };
+    let statfs = rustix::fs::statfs(bpffs).map_err(|errno| at(errno.into()))?;
+    if statfs.f_type as u32 != BPF_FS_MAGIC {
+        return Err(OpenError::NotBpffs(bpffs.to_owned()));
+    }
+    let stat = rustix::fs::stat(bpffs).map_err(|errno| at(errno.into()))?;
+    let device = format!(
+        "{}:{}",
+        rustix::fs::major(stat.st_dev),
+        rustix::fs::minor(stat.st_dev)
+    );
+    // What the host's first process sees; where that can't be read, nothing is known against it.
+    let Ok(mounts) = std::fs::read_to_string("/proc/1/mountinfo") else {
+        return Ok(());
+    };
+    if mounts.lines().any(|line| line.split(' ').nth(2) == Some(&device)) {
+        return Ok(());
+    }
+    Err(OpenError::Private(bpffs.to_owned()))
+}

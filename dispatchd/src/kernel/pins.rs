@@ -1,0 +1,188 @@
+//! Where things are pinned: paths are built purely, operations stand beside them.
+//!
+//! ```text
+//! <bpffs>/dispatchd/<netns cookie>-<ifindex>/
+//!     link                                  the hook
+//!     gen-<n>/{root,jump,counters,registry}
+//!     member-<id>/totals
+//!     member-<id>/code-<n>/{program,maps/<name>}
+//! ```
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use planner::{ChainKey, CodeId, Generation, MemberId};
+
+/// The daemon's directory on a bpffs.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    root: PathBuf,
+}
+
+/// What a name in a chain's directory stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// `link`.
+    Link,
+    /// `gen-<n>`.
+    Generation(Generation),
+    /// `member-<id>`.
+    Member(MemberId),
+}
+
+impl Pins {
+    /// Pins under `<bpffs>/dispatchd`.
+    pub(crate) fn under(bpffs: &Path) -> Self {
+        Self {
+            root: bpffs.join("dispatchd"),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn chain(&self, chain: ChainKey) -> PathBuf {
+        self.root.join(chain.to_string())
+    }
+
+    pub(crate) fn link(&self, chain: ChainKey) -> PathBuf {
+        self.chain(chain).join("link")
+    }
+
+    pub(crate) fn generation(&self, chain: ChainKey, generation: Generation) -> PathBuf {
+        self.chain(chain).join(format!("gen-{generation}"))
+    }
+
+    pub(crate) fn member(&self, chain: ChainKey, member: MemberId) -> PathBuf {
+        self.chain(chain).join(format!("member-{member}"))
+    }
+
+    pub(crate) fn totals(&self, chain: ChainKey, member: MemberId) -> PathBuf {
+        self.member(chain, member).join("totals")
+    }
+
+    pub(crate) fn code(&self, chain: ChainKey, member: MemberId, code: CodeId) -> PathBuf {
+        self.member(chain, member).join(format!("code-{code}"))
+    }
+}
+
+/// The chain that a directory name stands for.
+pub(crate) fn parse_chain(name: &OsStr) -> Option<ChainKey> {
+    let (netns, ifindex) = name.to_str()?.split_once('-')?;
+    Some(ChainKey {
+        netns: netns.parse().ok()?,
+        ifindex: ifindex.parse().ok()?,
+    })
+}
+
+/// What a name in a chain's directory stands for.
+pub(crate) fn parse_entry(name: &OsStr) -> Option<Entry> {
+    let name = name.to_str()?;
+    if name == "link" {
+        return Some(Entry::Link);
+    }
+    if let Some(number) = name.strip_prefix("gen-") {
+        return number.parse().ok().map(|n| Entry::Generation(Generation(n)));
+    }
+    let number = name.strip_prefix("member-")?;
+    number.parse().ok().map(|id| Entry::Member(MemberId(id)))
+}
+
+/// The code that a name in a member's directory stands for.
+pub(crate) fn parse_code(name: &OsStr) -> Option<CodeId> {
+    let number = name.to_str()?.strip_prefix("code-")?;
+    number.parse().ok().map(CodeId)
+}
+
+/// A map's name as a file name: bpffs refuses a dot, so dots (and percent signs and slashes) are
+/// written as in a URL.
+pub(crate) fn escape(name: &str) -> String {
+    name.chars()
+        .map(|c| match c {
+            '.' => "%2e".to_owned(),
+            '/' => "%2f".to_owned(),
+            '%' => "%25".to_owned(),
+            plain => plain.to_string(),
+        })
+        .collect()
+}
+
+/// The name that [`escape`] wrote.
+pub(crate) fn unescape(file: &str) -> String {
+    file.replace("%2e", ".").replace("%2f", "/").replace("%25", "%")
+}
+
+/// Makes a directory and its parents, mode 0700; one that is there is fine.
+pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Removes a directory and everything pinned in it; one that is gone is fine.
+pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
+    gone_is_fine(fs::remove_dir_all(path))
+}
+
+/// Removes a pin; one that is gone is fine.
+pub(crate) fn remove_pin(path: &Path) -> io::Result<()> {
+    gone_is_fine(fs::remove_file(path))
+}
+
+/// The names in a directory, sorted; none if it is gone.
+pub(crate) fn names(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_name_survives_its_file_name() {
+        for name in [".rodata", "a.b.c", "%2e", "plain", "x/y", "%", "%252e"] {
+            let file = escape(name);
+            assert!(!file.contains(['.', '/']), "{file}");
+            assert_eq!(unescape(&file), name);
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        let key = ChainKey {
+            netns: 4711,
+            ifindex: 3,
+        };
+        assert_eq!(parse_chain(OsStr::new(&key.to_string())), Some(key));
+        assert_eq!(parse_chain(OsStr::new("scratch-1")), None);
+        assert_eq!(parse_entry(OsStr::new("link")), Some(Entry::Link));
+        assert_eq!(
+            parse_entry(OsStr::new("gen-7")),
+            Some(Entry::Generation(Generation(7)))
+        );
+        assert_eq!(
+            parse_entry(OsStr::new("member-9")),
+            Some(Entry::Member(MemberId(9)))
+        );
+        assert_eq!(parse_entry(OsStr::new("gen-x")), None);
+        assert_eq!(parse_code(OsStr::new("code-2")), Some(CodeId(2)));
+    }
+}

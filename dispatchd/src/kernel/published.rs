@@ -1,0 +1,61 @@
+//! What other threads may read of the kernel's side: counters and maps, by shared descriptors.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use dispatcher_abi::SlotCounters;
+use planner::MemberId;
+
+use super::bpf::MapInfo;
+use super::counters::{self, Totals};
+
+/// A map of a member.
+#[derive(Clone, Debug)]
+pub struct MemberMap {
+    /// Its name in the object.
+    pub name: String,
+    /// The map.
+    pub fd: Arc<OwnedFd>,
+    /// Its id and shape.
+    pub(crate) info: MapInfo,
+}
+
+/// Where a chain's counts are found.
+#[derive(Clone, Debug, Default)]
+pub struct ChainCounters {
+    pub(super) generations: Vec<GenerationCounters>,
+    pub(super) totals: BTreeMap<MemberId, Totals>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct GenerationCounters {
+    pub(super) generation: u64,
+    pub(super) counters: Arc<OwnedFd>,
+    /// By slot.
+    pub(super) members: Vec<MemberId>,
+}
+
+impl ChainCounters {
+    /// Every member's counts: its total, and what the generations that aren't in it yet counted.
+    pub fn read(&self) -> io::Result<BTreeMap<MemberId, SlotCounters>> {
+        let mut counts: BTreeMap<MemberId, SlotCounters> = self
+            .totals
+            .iter()
+            .map(|(member, totals)| (*member, totals.counts))
+            .collect();
+        for generation in &self.generations {
+            let slots = counters::read(generation.counters.as_fd())?;
+            for (member, slot) in generation.members.iter().zip(&slots) {
+                let folded = self.totals.get(member).map_or(0, |totals| totals.folded);
+                if folded < generation.generation
+                    && let Some(count) = counts.get_mut(member)
+                {
+                    count.add(slot);
+                }
+            }
+        }
+        Ok(counts)
+    }
+}

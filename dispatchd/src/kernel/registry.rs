@@ -1,0 +1,307 @@
+//! A chain's metadata as it is kept in the kernel: a frozen array map with one element.
+//!
+//! The element is a header (magic, version, length) and the chain in bincode. The structs here are
+//! the format: they change only together with [`VERSION`], whatever the planner's do.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use dispatcher_abi::{
+    Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
+};
+use planner::{
+    Chain, ChainKey, CodeId, ConnectionId, Generation, Interface, Member, MemberId, MemberState,
+    Owner, Registry,
+};
+use serde::{Deserialize, Serialize};
+
+use super::bpf::{self, MapSpec};
+
+/// "XDPD".
+const MAGIC: u32 = 0x5844_5044;
+/// The version that this daemon writes.
+const VERSION: u32 = 1;
+/// Magic, version, length.
+const HEADER_BYTES: usize = 12;
+/// The largest registry: 128 members with the longest names take a tenth of it.
+const BYTES_MAX: usize = 1 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct ChainRecord {
+    netns: u64,
+    ifindex: u32,
+    interface: String,
+    netns_name: Option<String>,
+    generation: u64,
+    mode: Mode,
+    final_verdict: FinalVerdict,
+    counters: bool,
+    engine: EngineChoice,
+    members: Vec<MemberRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MemberRecord {
+    id: u64,
+    code: u32,
+    name: String,
+    program: String,
+    program_id: u32,
+    priority: Priority,
+    requested_priority: Priority,
+    tie: i64,
+    chain_call: VerdictMask,
+    allowed: VerdictMask,
+    on_miss: OnMiss,
+    engine: Engine,
+    tail_depth: u32,
+    lifetime: Lifetime,
+    linger_ms: u32,
+    uid: u32,
+    pid: u32,
+    client: String,
+    share_group: Option<String>,
+    sha256: [u8; 32],
+    token: [u8; 16],
+}
+
+fn codec() -> impl bincode::config::Config {
+    bincode::config::standard()
+        .with_little_endian()
+        .with_fixed_int_encoding()
+        .with_limit::<BYTES_MAX>()
+}
+
+/// Writes a chain into a new, frozen map.
+pub(super) fn write(chain: &Chain) -> io::Result<OwnedFd> {
+    let bytes = encode(chain)?;
+    let map = bpf::map_create(MapSpec {
+        name: "registry",
+        map_type: libbpf_sys::BPF_MAP_TYPE_ARRAY,
+        key_size: 4,
+        value_size: bytes.len() as u32,
+        max_entries: 1,
+        flags: 0,
+    })?;
+    bpf::map_update(map.as_fd(), 0, &bytes)?;
+    bpf::map_freeze(map.as_fd())?;
+    Ok(map)
+}
+
+/// Reads what [`write`] or another daemon's wrote.
+pub(super) fn read(map: BorrowedFd<'_>) -> Registry {
+    let bytes = bpf::map_info(map).and_then(|info| {
+        let mut bytes = vec![0; info.value_size as usize];
+        bpf::map_lookup(map, 0, &mut bytes)?;
+        Ok(bytes)
+    });
+    bytes.map_or(Registry::Missing, |bytes| decode(&bytes))
+}
+
+fn encode(chain: &Chain) -> io::Result<Vec<u8>> {
+    let body = bincode::serde::encode_to_vec(ChainRecord::from(chain), codec())
+        .map_err(io::Error::other)?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    for word in [MAGIC, VERSION, body.len() as u32] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Registry {
+    let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return Registry::Missing;
+    };
+    let word = |index: usize| {
+        let mut word = [0; 4];
+        word.copy_from_slice(&header[4 * index..4 * index + 4]);
+        u32::from_le_bytes(word)
+    };
+    if word(0) != MAGIC {
+        return Registry::Missing;
+    }
+    if word(1) != VERSION {
+        return Registry::Newer { version: word(1) };
+    }
+    body.get(..word(2) as usize)
+        .and_then(|body| bincode::serde::decode_from_slice(body, codec()).ok())
+        .map_or(Registry::Missing, |(record, _): (ChainRecord, usize)| {
+            Registry::Chain(Box::new(record.into()))
+        })
+}
+
+impl From<&Chain> for ChainRecord {
+    fn from(chain: &Chain) -> Self {
+        Self {
+            netns: chain.interface.key.netns,
+            ifindex: chain.interface.key.ifindex,
+            interface: chain.interface.name.clone(),
+            netns_name: chain.interface.netns_name.clone(),
+            generation: chain.generation.0,
+            mode: chain.mode,
+            final_verdict: chain.final_verdict,
+            counters: chain.counters,
+            engine: chain.engine,
+            members: chain.members.iter().map(MemberRecord::from).collect(),
+        }
+    }
+}
+
+impl From<ChainRecord> for Chain {
+    fn from(record: ChainRecord) -> Self {
+        Self {
+            interface: Interface {
+                key: ChainKey {
+                    netns: record.netns,
+                    ifindex: record.ifindex,
+                },
+                name: record.interface,
+                netns_name: record.netns_name,
+            },
+            generation: Generation(record.generation),
+            mode: record.mode,
+            final_verdict: record.final_verdict,
+            counters: record.counters,
+            engine: record.engine,
+            members: record.members.into_iter().map(Member::from).collect(),
+        }
+    }
+}
+
+impl From<&Member> for MemberRecord {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.id.0,
+            code: member.code.0,
+            name: member.name.clone(),
+            program: member.program.clone(),
+            program_id: member.program_id,
+            priority: member.priority,
+            requested_priority: member.requested_priority,
+            tie: member.tie,
+            chain_call: member.chain_call,
+            allowed: member.allowed,
+            on_miss: member.on_miss,
+            engine: member.engine,
+            tail_depth: member.tail_depth,
+            lifetime: member.lifetime,
+            linger_ms: member.linger_ms,
+            uid: member.owner.uid,
+            pid: member.owner.pid,
+            client: member.owner.client.clone(),
+            share_group: member.share_group.clone(),
+            sha256: member.sha256,
+            token: member.token,
+        }
+    }
+}
+
+impl From<MemberRecord> for Member {
+    fn from(record: MemberRecord) -> Self {
+        Self {
+            id: MemberId(record.id),
+            code: CodeId(record.code),
+            name: record.name,
+            program: record.program,
+            program_id: record.program_id,
+            priority: record.priority,
+            requested_priority: record.requested_priority,
+            tie: record.tie,
+            chain_call: record.chain_call,
+            allowed: record.allowed,
+            on_miss: record.on_miss,
+            engine: record.engine,
+            tail_depth: record.tail_depth,
+            lifetime: record.lifetime,
+            linger_ms: record.linger_ms,
+            owner: Owner {
+                uid: record.uid,
+                pid: record.pid,
+                client: record.client,
+                connection: ConnectionId(0),
+            },
+            state: MemberState::Running,
+            share_group: record.share_group,
+            sha256: record.sha256,
+            token: record.token,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain() -> Chain {
+        Chain {
+            interface: Interface {
+                key: ChainKey {
+                    netns: 9,
+                    ifindex: 2,
+                },
+                name: "eth0".to_owned(),
+                netns_name: Some("blue".to_owned()),
+            },
+            generation: Generation(7),
+            mode: Mode::Generic,
+            final_verdict: FinalVerdict::Last,
+            counters: true,
+            engine: EngineChoice::Auto,
+            members: vec![Member {
+                id: MemberId(3),
+                code: CodeId(2),
+                name: "stats".to_owned(),
+                program: "xdp_stats".to_owned(),
+                program_id: 41,
+                priority: 10,
+                requested_priority: 12,
+                tie: -4,
+                chain_call: VerdictMask::PASS,
+                allowed: VerdictMask::ALL,
+                on_miss: OnMiss::Continue,
+                engine: Engine::Tailcall,
+                tail_depth: 1,
+                lifetime: Lifetime::Attached,
+                linger_ms: 500,
+                owner: Owner {
+                    uid: 1000,
+                    pid: 4,
+                    client: "app".to_owned(),
+                    connection: ConnectionId(0),
+                },
+                state: MemberState::Running,
+                share_group: Some("g".to_owned()),
+                sha256: [5; 32],
+                token: [6; 16],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_chain_survives_its_registry() {
+        let bytes = encode(&chain()).expect("a small chain");
+        assert_eq!(decode(&bytes), Registry::Chain(Box::new(chain())));
+    }
+
+    #[test]
+    fn the_format_is_frozen() {
+        let bytes = encode(&chain()).expect("a small chain");
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex, "",
+            "the registry's bytes changed: running chains would not be read back; raise VERSION"
+        );
+    }
+
+    #[test]
+    fn what_is_cut_short_or_newer_is_not_taken_for_a_chain() {
+        let mut bytes = encode(&chain()).expect("a small chain");
+        for len in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..len]), Registry::Missing, "{len} bytes");
+        }
+        bytes[4] = 2;
+        assert_eq!(decode(&bytes), Registry::Newer { version: 2 });
+    }
+}

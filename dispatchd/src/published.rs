@@ -1,0 +1,41 @@
+//! What everybody may read at any time: the engine publishes it after each change, and a reader
+//! never waits for a load or a swap.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use planner::{ChainKey, MemberId, State};
+
+use crate::kernel::{ChainCounters, MemberMap};
+
+/// The state as of the last change.
+#[derive(Debug)]
+pub struct Published {
+    /// Every chain.
+    pub state: State,
+    /// Where each chain's counts are found.
+    pub counters: BTreeMap<ChainKey, ChainCounters>,
+    /// Every member's maps.
+    pub maps: BTreeMap<MemberId, Arc<Vec<MemberMap>>>,
+}
+
+/// Where the engine puts it and the sessions find it.
+#[derive(Clone, Debug)]
+pub struct Board(Arc<RwLock<Arc<Published>>>);
+
+impl Board {
+    /// A board that shows this.
+    pub fn new(first: Published) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(first))))
+    }
+
+    /// What is shown now.
+    pub fn read(&self) -> Arc<Published> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows something newer.
+    pub fn publish(&self, newer: Published) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+    }
+}

@@ -1,0 +1,107 @@
+//! Takes connections, each to a thread of its own.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use planner::{ConnectionId, Rights};
+use protocol::{Connection, Listener, RefusalCode, Reply};
+
+use crate::session::{self, Hub};
+use crate::translate;
+
+/// Connections at once. Each has a thread and at most a few objects.
+const CONNECTIONS_MAX: usize = 1024;
+/// Connections of one uid at once, root's apart, so that it can't keep others out.
+const CONNECTIONS_PER_UID: usize = 64;
+/// Room for a session, which parses nothing deep.
+const STACK_BYTES: usize = 512 << 10;
+
+/// The connections that are open, by uid.
+#[derive(Debug, Default)]
+struct Open(Mutex<BTreeMap<u32, usize>>);
+
+/// Serves until the listener fails or the process ends.
+pub fn run(listener: &Listener, hub: &Hub) {
+    let open = Arc::new(Open::default());
+    let next = AtomicU64::new(1);
+    loop {
+        let connection = match listener.accept() {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::error!(%error, "can't take a connection");
+                if is_lasting(&error) {
+                    return;
+                }
+                // Out of descriptors or memory: others have to end first.
+                thread::yield_now();
+                continue;
+            }
+        };
+        let id = ConnectionId(next.fetch_add(1, Ordering::Relaxed));
+        start(connection, hub.clone(), Arc::clone(&open), id);
+    }
+}
+
+fn is_lasting(error: &std::io::Error) -> bool {
+    use nix::libc::{EBADF, EINVAL, ENOTSOCK};
+    matches!(error.raw_os_error(), Some(EBADF | EINVAL | ENOTSOCK))
+}
+
+fn start(connection: Connection, hub: Hub, open: Arc<Open>, id: ConnectionId) {
+    let Ok(peer) = connection.peer() else {
+        return;
+    };
+    let Some(place) = Place::take(open, peer.uid, hub.policy.rights(peer.uid)) else {
+        let body = Err(translate::refused(
+            RefusalCode::Quota,
+            format!("uid {} has too many connections", peer.uid),
+        ));
+        let _ = connection.send(&Reply { id: 0, body }, &[]);
+        return;
+    };
+    let started = thread::Builder::new()
+        .name(format!("client-{}", id.0))
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let _place = place;
+            session::serve(&hub, &connection, id);
+        });
+    if let Err(error) = started {
+        tracing::error!(%error, "can't start a client's thread");
+    }
+}
+
+/// A connection's place among those that are open.
+struct Place {
+    open: Arc<Open>,
+    uid: u32,
+}
+
+impl Place {
+    fn take(open: Arc<Open>, uid: u32, rights: Rights) -> Option<Self> {
+        let mut count = open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = count.values().sum();
+        let own = count.get(&uid).copied().unwrap_or_default();
+        let full = rights != Rights::All && own >= CONNECTIONS_PER_UID;
+        if full || all >= CONNECTIONS_MAX {
+            return None;
+        }
+        count.insert(uid, own + 1);
+        drop(count);
+        Some(Self { open, uid })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut count = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = count.get_mut(&self.uid) {
+            *own -= 1;
+            if *own == 0 {
+                count.remove(&self.uid);
+            }
+        }
+    }
+}

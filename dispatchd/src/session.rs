@@ -1,0 +1,566 @@
+//! One client: its hello, its requests, its objects. Reads are answered from what is published;
+//! changes go through the loader to the engine.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use planner::{ChainKey, Client, ConnectionId, Interface, Policy, Rights};
+use protocol::{
+    Change, Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, Operation, RefusalCode,
+    Refused, Reply, ReplyBody, Request, RequestBody, Source, Welcome,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{ChangeRequest, Event};
+use crate::kernel::{MemberMap, netns};
+use crate::loader::{Loader, Order, Ready};
+use crate::probe::Probes;
+use crate::published::{Board, Published};
+use crate::translate;
+
+/// A client that takes no reply for this long is hung up on, so that its thread ends.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Objects that one connection may have staged, in bytes altogether.
+const STAGED_BYTES_MAX: usize = 4 * OBJECT_BYTES_MAX;
+/// The longest name a client may give itself, in bytes.
+const CLIENT_NAME_BYTES_MAX: usize = 64;
+
+/// What every session needs.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// To the engine.
+    pub events: SyncSender<Event>,
+    /// From the engine.
+    pub board: Board,
+    /// Loads programs.
+    pub loader: Loader,
+    /// Who may do what.
+    pub policy: Arc<Policy>,
+    /// What the kernel can do.
+    pub probes: Arc<Probes>,
+    /// When the daemon started.
+    pub started: Instant,
+}
+
+/// A client after its hello.
+struct Session<'a> {
+    hub: &'a Hub,
+    client: Client,
+    namespace: Arc<OwnedFd>,
+    objects: BTreeMap<Digest, Arc<Vec<u8>>>,
+}
+
+/// An answer: its body, and a descriptor to go with it.
+type Answer = Result<(ReplyBody, Option<OwnedFd>), Refused>;
+
+/// Serves a connection until it ends; then its members linger.
+pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId) {
+    let served = converse(hub, connection, id);
+    if let Err(error) = served {
+        tracing::debug!(connection = id.0, error = %translate::chain(&*error), "the connection failed");
+    }
+    // The engine only goes away with the daemon.
+    let _ = hub.events.send(Event::ConnectionGone(id));
+}
+
+fn converse(
+    hub: &Hub,
+    connection: &Connection,
+    id: ConnectionId,
+) -> Result<(), Box<dyn std::error::Error>> {
+    connection.set_send_timeout(Some(SEND_TIMEOUT))?;
+    let peer = connection.peer()?;
+    let Some((request, fds)) = receive(connection)? else {
+        return Ok(());
+    };
+    let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, fds) {
+        Ok(opened) => opened,
+        Err(refused) => {
+            tracing::info!(uid = peer.uid, pid = peer.pid, reason = %refused.message, "refused a client");
+            let body = Err(refused);
+            connection.send(&Reply { id: request.id, body }, &[])?;
+            return Ok(());
+        }
+    };
+    let body = Ok(ReplyBody::Welcome(welcome));
+    connection.send(&Reply { id: request.id, body }, &[])?;
+    while let Some((request, fds)) = receive(connection)? {
+        let (body, fd) = match session.answer(request.body, fds) {
+            Ok((body, fd)) => (Ok(body), fd),
+            Err(refused) => {
+                tracing::info!(
+                    uid = peer.uid,
+                    pid = peer.pid,
+                    client = %protocol::escape(&session.client.name),
+                    reason = %protocol::escape(&refused.message),
+                    "refused a request",
+                );
+                (Err(refused), None)
+            }
+        };
+        let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+        connection.send(&Reply { id: request.id, body }, &fds)?;
+    }
+    Ok(())
+}
+
+/// The next request. One that can't be understood is answered with id 0, and ends the connection.
+fn receive(
+    connection: &Connection,
+) -> Result<Option<(Request, Vec<OwnedFd>)>, protocol::ReceiveError> {
+    connection.receive::<Request>().inspect_err(|error| {
+        if let Some(refused) = error.refusal() {
+            let body = Err(refused);
+            let _ = connection.send(&Reply { id: 0, body }, &[]);
+        }
+    })
+}
+
+impl<'a> Session<'a> {
+    fn open(
+        hub: &'a Hub,
+        peer: protocol::Peer,
+        id: ConnectionId,
+        request: &RequestBody,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Self, Welcome), Refused> {
+        let RequestBody::Hello(hello) = request else {
+            return Err(translate::refused(
+                RefusalCode::Malformed,
+                "the first request must be Hello",
+            ));
+        };
+        let version = common_version(hello)?;
+        if hello.client.len() > CLIENT_NAME_BYTES_MAX {
+            return Err(translate::refused(
+                RefusalCode::Malformed,
+                format!("a client's name has at most {CLIENT_NAME_BYTES_MAX} bytes"),
+            ));
+        }
+        let rights = hub.policy.rights(peer.uid);
+        if rights == Rights::None {
+            return Err(translate::refused(
+                RefusalCode::NotAllowed,
+                format!(
+                    "uid {} may not use this daemon; `dispatchd --allow-uid {}` lets it in",
+                    peer.uid, peer.uid
+                ),
+            ));
+        }
+        let session = Self {
+            hub,
+            client: Client {
+                uid: peer.uid,
+                pid: peer.pid,
+                name: hello.client.clone(),
+                connection: id,
+                rights,
+            },
+            namespace: Arc::new(namespace(fds)?),
+            objects: BTreeMap::new(),
+        };
+        let welcome = Welcome {
+            version,
+            daemon: env!("CARGO_PKG_VERSION").to_owned(),
+            features: Vec::new(),
+        };
+        Ok((session, welcome))
+    }
+
+    fn answer(&mut self, request: RequestBody, fds: Vec<OwnedFd>) -> Answer {
+        let expected = match &request {
+            RequestBody::PutObject => 1,
+            _ => 0,
+        };
+        if fds.len() != expected {
+            return Err(translate::refused(
+                RefusalCode::Descriptor,
+                format!("{} descriptors came with a request that takes {expected}", fds.len()),
+            ));
+        }
+        match request {
+            RequestBody::Hello(_) => Err(translate::refused(
+                RefusalCode::Malformed,
+                "this connection has had its Hello",
+            )),
+            RequestBody::PutObject => self.put_object(&fds[0]).map(plain),
+            RequestBody::Change(change) => self.change(change).map(plain),
+            RequestBody::List { interface } => self.list(interface.as_deref()).map(plain),
+            RequestBody::Show { interface, name } => self.show(&interface, &name).map(plain),
+            RequestBody::Status => Ok(plain(self.status())),
+            RequestBody::MapDescriptor {
+                interface,
+                name,
+                map,
+            } => self.map_descriptor(&interface, &name, &map),
+            RequestBody::Reclaim {
+                interface,
+                name,
+                token,
+            } => self.reclaim(&interface, name, token).map(plain),
+        }
+    }
+
+    fn put_object(&mut self, fd: &OwnedFd) -> Result<ReplyBody, Refused> {
+        let bytes = protocol::memfd::read_sealed(fd.as_fd(), OBJECT_BYTES_MAX).map_err(|error| {
+            let code = match error {
+                MemfdError::TooLarge { .. } => RefusalCode::TooLarge,
+                _ => RefusalCode::Descriptor,
+            };
+            translate::refused(code, format!("object: {}", translate::chain(&error)))
+        })?;
+        let staged: usize = self.objects.values().map(|object| object.len()).sum();
+        if staged + bytes.len() > STAGED_BYTES_MAX {
+            return Err(translate::refused(
+                RefusalCode::Quota,
+                format!("a connection may stage objects of {STAGED_BYTES_MAX} bytes altogether"),
+            ));
+        }
+        let digest: Digest = Sha256::digest(&bytes).into();
+        self.objects.insert(digest, Arc::new(bytes));
+        Ok(ReplyBody::Object { digest })
+    }
+
+    fn change(&self, change: Change) -> Result<ReplyBody, Refused> {
+        let interface = self.resolve(&change.interface)?;
+        let name = interface.name.clone();
+        let sources: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
+        let planned = planner::Change {
+            interface,
+            expected_generation: change.expected_generation.map(planner::Generation),
+            mode: change.mode,
+            operations: change
+                .operations
+                .into_iter()
+                .map(|operation| translate::operation(operation, token))
+                .collect(),
+        };
+        let published = self.hub.board.read();
+        planner::admit(&published.state, &self.client, &planned)
+            .map_err(|refusal| translate::refusal(&refusal))?;
+        let mut loaded: Vec<Ready> = Vec::new();
+        for load in &sources {
+            let existing = self.existing_maps(&published, planned.interface.key, load, &sources, &loaded);
+            loaded.push(self.load(&name, load, existing)?);
+        }
+        let (facts, staged): (Vec<_>, BTreeMap<_, _>) = loaded
+            .into_iter()
+            .map(|ready| (ready.facts.clone(), (ready.facts.load, ready.staged)))
+            .unzip();
+        let (reply, answer) = sync_channel(1);
+        let request = ChangeRequest {
+            client: self.client.clone(),
+            change: planned,
+            facts: facts.clone(),
+            staged,
+            namespace: Arc::clone(&self.namespace),
+            dry_run: change.dry_run,
+            reply,
+        };
+        self.tell(Event::Change(Box::new(request)))?;
+        let outcome = answer
+            .recv()
+            .map_err(|_| stopping())?
+            .map_err(|error| translate::change_error(&name, &error))?;
+        Ok(ReplyBody::Changed(translate::outcome(
+            outcome,
+            &facts,
+            change.dry_run,
+        )))
+    }
+
+    fn load(
+        &self,
+        interface: &str,
+        load: &LoadOf,
+        existing: Vec<MemberMap>,
+    ) -> Result<Ready, Refused> {
+        let source = &load.source;
+        let bytes = self.objects.get(&source.object).ok_or_else(|| {
+            translate::refused(
+                RefusalCode::NoSuchObject,
+                format!("interface {interface}: the object was not staged on this connection"),
+            )
+        })?;
+        let order = Order {
+            bytes: Arc::clone(bytes),
+            program: source.program.clone(),
+            map_sizes: source.map_sizes.clone(),
+            globals: translate::globals(&source.globals),
+            tail_calls: translate::tail_calls(&source.tail_calls),
+            trusted: self.client.rights == Rights::All,
+            existing,
+        };
+        self.hub
+            .loader
+            .load(self.client.uid, order)
+            .map_err(|error| translate::load_error(interface, error))
+    }
+
+    /// The maps that a load may use instead of making new ones: those of the code it replaces, or
+    /// those of its share group, in this change or running.
+    fn existing_maps(
+        &self,
+        published: &Published,
+        chain: ChainKey,
+        load: &LoadOf,
+        sources: &[LoadOf],
+        loaded: &[Ready],
+    ) -> Vec<MemberMap> {
+        let maps_of = |member: &planner::Member| {
+            published
+                .maps
+                .get(&member.id)
+                .map(|maps| maps.to_vec())
+                .unwrap_or_default()
+        };
+        if let Some(name) = &load.replaces {
+            let member = published.state.chains.get(&chain).and_then(|chain| chain.member(name));
+            return member.map(|(_, member)| maps_of(member)).unwrap_or_default();
+        }
+        let Some(group) = &load.share_group else {
+            return Vec::new();
+        };
+        let here = sources
+            .iter()
+            .zip(loaded)
+            .filter(|(other, _)| other.share_group.as_ref() == Some(group))
+            .flat_map(|(_, ready)| ready.staged.maps.to_vec());
+        let running = published
+            .state
+            .chains
+            .values()
+            .flat_map(|chain| &chain.members)
+            .filter(|member| {
+                member.owner.uid == self.client.uid && member.share_group.as_ref() == Some(group)
+            })
+            .flat_map(maps_of);
+        here.chain(running).collect()
+    }
+
+    fn list(&self, interface: Option<&str>) -> Result<ReplyBody, Refused> {
+        let only = interface.map(|name| self.resolve(name)).transpose()?;
+        let published = self.hub.board.read();
+        let chains = published
+            .state
+            .chains
+            .iter()
+            .filter(|(key, _)| only.as_ref().is_none_or(|only| only.key == **key))
+            .map(|(key, chain)| {
+                let counts = read_counts(&published, *key, &chain.interface.name)?;
+                Ok(translate::chain_view(chain, &counts))
+            })
+            .collect::<Result<Vec<_>, Refused>>()?;
+        Ok(ReplyBody::Chains(chains))
+    }
+
+    fn show(&self, interface: &str, name: &str) -> Result<ReplyBody, Refused> {
+        let key = self.resolve(interface)?.key;
+        let published = self.hub.board.read();
+        let (slot, member) = find(&published, key, interface, name)?;
+        let counts = read_counts(&published, key, interface)?;
+        let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
+        Ok(ReplyBody::Member(Box::new(translate::member_detail(
+            member,
+            usize::from(slot.0),
+            counts.get(&member.id).copied().unwrap_or_default(),
+            &maps,
+        ))))
+    }
+
+    fn status(&self) -> ReplyBody {
+        let published = self.hub.board.read();
+        let chains = &published.state.chains;
+        ReplyBody::Status(protocol::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: protocol::VERSION_HIGHEST,
+            uptime_s: self.hub.started.elapsed().as_secs(),
+            freplace: self.hub.probes.freplace.clone(),
+            tailcall: self.hub.probes.tailcall.clone(),
+            chains: chains.len() as u32,
+            members: chains.values().map(|chain| chain.members.len() as u32).sum(),
+        })
+    }
+
+    fn map_descriptor(&self, interface: &str, name: &str, map: &str) -> Answer {
+        let key = self.resolve(interface)?.key;
+        let published = self.hub.board.read();
+        let (_, member) = find(&published, key, interface, name)?;
+        if self.client.rights != Rights::All && member.owner.uid != self.client.uid {
+            return Err(translate::refused(
+                RefusalCode::NotOwner,
+                format!("member {name} of interface {interface} belongs to uid {}", member.owner.uid),
+            ));
+        }
+        let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
+        let found = maps.iter().find(|known| known.name == map).ok_or_else(|| {
+            let known: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
+            translate::refused(
+                RefusalCode::Map,
+                format!("member {name} of interface {interface} has no map {map}; it has {}", known.join(", ")),
+            )
+        })?;
+        let fd = found.fd.try_clone().map_err(|error| {
+            translate::refused(RefusalCode::Daemon, format!("map {map}: {error}"))
+        })?;
+        Ok((ReplyBody::Map(translate::map_shape(found)), Some(fd)))
+    }
+
+    fn reclaim(
+        &self,
+        interface: &str,
+        name: String,
+        token: [u8; 16],
+    ) -> Result<ReplyBody, Refused> {
+        let chain = self.resolve(interface)?.key;
+        let (reply, answer) = sync_channel(1);
+        self.tell(Event::Reclaim {
+            client: self.client.clone(),
+            chain,
+            name,
+            token,
+            reply,
+        })?;
+        answer
+            .recv()
+            .map_err(|_| stopping())?
+            .map_err(|refusal| translate::refusal(&refusal))?;
+        Ok(ReplyBody::Reclaimed)
+    }
+
+    fn resolve(&self, name: &str) -> Result<Interface, Refused> {
+        match netns::resolve(self.namespace.as_fd(), name) {
+            Ok(Some(interface)) => Ok(interface),
+            Ok(None) => Err(translate::refused(
+                RefusalCode::NoSuchInterface,
+                format!("no interface {name} in this network namespace"),
+            )),
+            Err(error) => Err(translate::refused(
+                RefusalCode::Daemon,
+                format!("interface {name}: the network namespace can't be entered: {error}"),
+            )),
+        }
+    }
+
+    fn tell(&self, event: Event) -> Result<(), Refused> {
+        self.hub.events.send(event).map_err(|_| stopping())
+    }
+}
+
+/// A load that an operation asks for.
+struct LoadOf {
+    source: Source,
+    share_group: Option<String>,
+    replaces: Option<String>,
+}
+
+fn load_of(operation: &Operation) -> Option<LoadOf> {
+    match operation {
+        Operation::Register(registration) => Some(LoadOf {
+            source: registration.source.clone(),
+            share_group: registration.share_group.clone(),
+            replaces: None,
+        }),
+        Operation::Replace { name, source } => Some(LoadOf {
+            source: source.clone(),
+            share_group: None,
+            replaces: Some(name.clone()),
+        }),
+        Operation::Unregister { .. }
+        | Operation::UnregisterAll
+        | Operation::Move { .. }
+        | Operation::Order { .. }
+        | Operation::Set { .. }
+        | Operation::Configure(_) => None,
+    }
+}
+
+fn plain(body: ReplyBody) -> (ReplyBody, Option<OwnedFd>) {
+    (body, None)
+}
+
+fn stopping() -> Refused {
+    translate::refused(RefusalCode::Daemon, "the daemon is stopping")
+}
+
+fn common_version(hello: &Hello) -> Result<u16, Refused> {
+    protocol::common_version(hello.lowest, hello.highest).ok_or_else(|| {
+        translate::refused(
+            RefusalCode::Version,
+            format!(
+                "the client speaks protocol versions {} to {}, this daemon {} to {}",
+                hello.lowest,
+                hello.highest,
+                protocol::VERSION_LOWEST,
+                protocol::VERSION_HIGHEST
+            ),
+        )
+    })
+}
+
+/// The namespace that came with a hello, or the daemon's own.
+fn namespace(mut fds: Vec<OwnedFd>) -> Result<OwnedFd, Refused> {
+    let wrong = |message: &str| translate::refused(RefusalCode::Descriptor, message);
+    if fds.len() > 1 {
+        return Err(wrong("Hello takes one descriptor, a network namespace"));
+    }
+    match fds.pop() {
+        Some(fd) if netns::is_netns(fd.as_fd()) => Ok(fd),
+        Some(_) => Err(wrong("Hello's descriptor is not a network namespace")),
+        None => netns::own().map_err(|error| {
+            translate::refused(
+                RefusalCode::Daemon,
+                format!("the daemon's own network namespace can't be opened: {error}"),
+            )
+        }),
+    }
+}
+
+fn token() -> [u8; 16] {
+    let mut token = [0; 16];
+    let mut filled = 0;
+    while filled < token.len() {
+        // Fails only before the kernel's random numbers are ready, and then waits for them.
+        filled += rustix::rand::getrandom(&mut token[filled..], rustix::rand::GetRandomFlags::empty())
+            .unwrap_or(0);
+    }
+    token
+}
+
+fn find<'a>(
+    published: &'a Published,
+    key: ChainKey,
+    interface: &str,
+    name: &str,
+) -> Result<(planner::Slot, &'a planner::Member), Refused> {
+    published
+        .state
+        .chains
+        .get(&key)
+        .and_then(|chain| chain.member(name))
+        .ok_or_else(|| {
+            translate::refused(
+                RefusalCode::NoSuchMember,
+                format!("interface {interface} has no member {name:?}"),
+            )
+        })
+}
+
+fn read_counts(
+    published: &Published,
+    key: ChainKey,
+    interface: &str,
+) -> Result<BTreeMap<planner::MemberId, dispatcher_abi::SlotCounters>, Refused> {
+    let Some(counters) = published.counters.get(&key) else {
+        return Ok(BTreeMap::new());
+    };
+    counters.read().map_err(|error| {
+        translate::refused(
+            RefusalCode::Kernel,
+            format!("interface {interface}: the counters can't be read: {error}"),
+        )
+    })
+}

@@ -1,0 +1,306 @@
+//! The wire's words and the planner's: each knows nothing of the other, and every match here is
+//! exhaustive, so that a new refusal without a wire code does not compile.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use dispatcher_abi::SlotCounters;
+use planner::{MemberId, Refusal};
+use protocol::{RefusalCode, Refused};
+
+use crate::engine::ChangeError;
+use crate::kernel::{KernelError, KernelErrorKind, MemberMap};
+use crate::loader::LoadError;
+use crate::object::{self, ObjectError};
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A refusal of this code.
+pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused {
+    Refused {
+        code,
+        message: message.into(),
+        log: None,
+    }
+}
+
+/// What the planner turned down.
+pub(crate) fn refusal(refusal: &Refusal) -> Refused {
+    let code = match refusal {
+        Refusal::NoRights { .. } | Refusal::RedirectOnly { .. } | Refusal::RootOnly { .. } => {
+            RefusalCode::NotAllowed
+        }
+        Refusal::NotOwner { .. } => RefusalCode::NotOwner,
+        Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } => RefusalCode::NoSuchMember,
+        Refusal::Generation { .. } => RefusalCode::Generation,
+        Refusal::ModeDiffers { .. } | Refusal::NoOffload { .. } => RefusalCode::Mode,
+        Refusal::Engine { .. } => RefusalCode::Engine,
+        Refusal::BadName { .. } => RefusalCode::BadName,
+        Refusal::NameTaken { .. } => RefusalCode::NameTaken,
+        Refusal::ChainFull { .. } => RefusalCode::ChainFull,
+        Refusal::TailCallBudget { .. } => RefusalCode::TailCallBudget,
+        Refusal::NothingToDo { .. }
+        | Refusal::ChainsOnOther { .. }
+        | Refusal::BesideItself { .. }
+        | Refusal::OrderIncomplete { .. }
+        | Refusal::OrderRepeats { .. }
+        | Refusal::ReplacesNewCode { .. }
+        | Refusal::KeptStays { .. }
+        | Refusal::EmptyChain { .. } => RefusalCode::Conflict,
+        Refusal::ClaimMismatch { .. } | Refusal::NotLingering { .. } => RefusalCode::Claim,
+    };
+    refused(code, refusal.to_string())
+}
+
+/// Why a change was not made.
+pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
+    match error {
+        ChangeError::Refused(reason) => refusal(reason),
+        ChangeError::Kernel(error) => kernel_error(interface, error),
+    }
+}
+
+fn kernel_error(interface: &str, error: &KernelError) -> Refused {
+    let code = match error.kind {
+        KernelErrorKind::Mode => RefusalCode::Mode,
+        KernelErrorKind::Busy => RefusalCode::InterfaceBusy,
+        KernelErrorKind::Gone => RefusalCode::InterfaceGone,
+        KernelErrorKind::Failed => RefusalCode::Kernel,
+    };
+    refused(code, format!("interface {interface}: {}", chain(error)))
+}
+
+/// Why a program for this interface was not loaded.
+pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
+    let message = format!("interface {interface}: {}", chain(&error));
+    let (code, log) = match error {
+        LoadError::Object(error) => match error {
+            ObjectError::NotAnObject(_) => (RefusalCode::NotAnObject, None),
+            ObjectError::NoSuchProgram { .. } | ObjectError::NoProgram => {
+                (RefusalCode::NoSuchProgram, None)
+            }
+            ObjectError::AmbiguousProgram { .. } => (RefusalCode::AmbiguousProgram, None),
+            ObjectError::WrongProgramType { .. } => (RefusalCode::WrongProgramType, None),
+            ObjectError::Unsupported { .. } => (RefusalCode::Unsupported, None),
+            ObjectError::Helper { .. } => (RefusalCode::Helper, None),
+            ObjectError::Map { .. } => (RefusalCode::Map, None),
+            ObjectError::Global { .. } => (RefusalCode::Global, None),
+            ObjectError::Verifier { log, .. } => (RefusalCode::Verifier, Some(log)),
+            ObjectError::Kernel { .. } => (RefusalCode::Kernel, None),
+        },
+        LoadError::Panicked(_) => (RefusalCode::Unsupported, None),
+        LoadError::Io { .. } => (RefusalCode::Daemon, None),
+    };
+    Refused { code, message, log }
+}
+
+/// A registration's or replacement's values for globals, for the loader.
+pub(crate) fn globals(
+    globals: &[(String, protocol::GlobalValue)],
+) -> Vec<(String, object::GlobalValue)> {
+    globals
+        .iter()
+        .map(|(name, value)| {
+            let value = match value {
+                protocol::GlobalValue::Integer(number) => object::GlobalValue::Integer(*number),
+                protocol::GlobalValue::Bytes(bytes) => object::GlobalValue::Bytes(bytes.clone()),
+            };
+            (name.clone(), value)
+        })
+        .collect()
+}
+
+/// A registration's or replacement's tail calls, for the loader.
+pub(crate) fn tail_calls(calls: &[protocol::TailCall]) -> Vec<object::TailCall> {
+    calls
+        .iter()
+        .map(|call| object::TailCall {
+            map: call.map.clone(),
+            index: call.index,
+            program: call.program.clone(),
+        })
+        .collect()
+}
+
+/// An operation, for the planner. A registration gets its claim token here.
+pub(crate) fn operation(
+    operation: protocol::Operation,
+    token: impl FnOnce() -> [u8; 16],
+) -> planner::Operation {
+    match operation {
+        protocol::Operation::Register(registration) => {
+            planner::Operation::Register(planner::Registration {
+                name: registration.name,
+                priority: registration.priority,
+                chain_call: registration.chain_call,
+                allowed: registration.allowed,
+                on_miss: registration.on_miss,
+                lifetime: registration.lifetime,
+                linger_ms: registration.linger_ms,
+                engine: registration.engine,
+                tail_depth: registration.tail_depth,
+                share_group: registration.share_group,
+                token: token(),
+            })
+        }
+        protocol::Operation::Unregister { name } => planner::Operation::Unregister { name },
+        protocol::Operation::UnregisterAll => planner::Operation::UnregisterAll,
+        protocol::Operation::Move { name, to } => planner::Operation::Move {
+            name,
+            to: match to {
+                protocol::Position::Priority(priority) => planner::Position::Priority(priority),
+                protocol::Position::First => planner::Position::First,
+                protocol::Position::Last => planner::Position::Last,
+                protocol::Position::Before(name) => planner::Position::Before(name),
+                protocol::Position::After(name) => planner::Position::After(name),
+            },
+        },
+        protocol::Operation::Order { names } => planner::Operation::Order { names },
+        protocol::Operation::Set { name, settings } => planner::Operation::Set {
+            name,
+            settings: planner::Settings {
+                chain_call: settings.chain_call,
+                allowed: settings.allowed,
+                on_miss: settings.on_miss,
+                lifetime: settings.lifetime,
+            },
+        },
+        protocol::Operation::Replace { name, source: _ } => planner::Operation::Replace { name },
+        protocol::Operation::Configure(configuration) => {
+            planner::Operation::Configure(planner::Configuration {
+                final_verdict: configuration.final_verdict,
+                counters: configuration.counters,
+                engine: configuration.engine,
+                mode: configuration.mode,
+            })
+        }
+    }
+}
+
+/// What a change did: `changed` names the members that it gave code to.
+pub(crate) fn outcome(
+    outcome: crate::engine::Outcome,
+    facts: &[planner::Facts],
+    dry_run: bool,
+) -> protocol::Changed {
+    let plan = outcome.plan.describe();
+    let next = outcome.plan.next.as_ref();
+    let members = facts
+        .iter()
+        .filter_map(|facts| {
+            let chain = next?;
+            let member = outcome.plan.member_of(facts.load)?;
+            let index = chain.members.iter().position(|known| known.id == member)?;
+            let member = &chain.members[index];
+            Some(protocol::Registered {
+                name: member.name.clone(),
+                id: member.id.0,
+                slot: index as u16,
+                program_id: if dry_run { 0 } else { member.program_id },
+                engine: member.engine,
+                token: if dry_run { [0; 16] } else { member.token },
+            })
+        })
+        .collect();
+    protocol::Changed {
+        generation: next.map_or(0, |chain| chain.generation.0),
+        mode: next.map(|chain| chain.mode),
+        notes: outcome.notes,
+        members,
+        plan,
+        reloads: outcome.plan.reloads,
+    }
+}
+
+/// A chain for a listing.
+pub(crate) fn chain_view(
+    chain: &planner::Chain,
+    counts: &BTreeMap<MemberId, SlotCounters>,
+) -> protocol::Chain {
+    protocol::Chain {
+        interface: chain.interface.name.clone(),
+        ifindex: chain.interface.key.ifindex,
+        netns: protocol::NetNs {
+            cookie: chain.interface.key.netns,
+            name: chain.interface.netns_name.clone(),
+        },
+        mode: chain.mode,
+        hook: protocol::Hook::Link,
+        generation: chain.generation.0,
+        final_verdict: chain.final_verdict,
+        counters: chain.counters,
+        members: chain
+            .members
+            .iter()
+            .enumerate()
+            .map(|(slot, member)| {
+                member_view(member, slot, counts.get(&member.id).copied().unwrap_or_default())
+            })
+            .collect(),
+    }
+}
+
+fn member_view(member: &planner::Member, slot: usize, packets: SlotCounters) -> protocol::Member {
+    protocol::Member {
+        slot: Some(slot as u16),
+        id: member.id.0,
+        name: member.name.clone(),
+        program: member.program.clone(),
+        program_id: Some(member.program_id),
+        priority: member.priority,
+        requested_priority: member.requested_priority,
+        chain_call: member.chain_call,
+        allowed: member.allowed,
+        engine: member.engine,
+        state: match member.state {
+            planner::MemberState::Running => protocol::MemberState::Running,
+            planner::MemberState::Lingering => protocol::MemberState::Lingering,
+        },
+        owner: protocol::Owner {
+            uid: member.owner.uid,
+            pid: member.owner.pid,
+            client: member.owner.client.clone(),
+        },
+        lifetime: member.lifetime,
+        sha256: Some(member.sha256),
+        packets,
+    }
+}
+
+/// Everything about the member in this slot.
+pub(crate) fn member_detail(
+    member: &planner::Member,
+    slot: usize,
+    packets: SlotCounters,
+    maps: &[MemberMap],
+) -> protocol::MemberDetail {
+    protocol::MemberDetail {
+        member: member_view(member, slot, packets),
+        on_miss: member.on_miss,
+        tail_depth: member.tail_depth,
+        linger_ms: member.linger_ms,
+        share_group: member.share_group.clone(),
+        maps: maps.iter().map(map_shape).collect(),
+    }
+}
+
+/// A map's name and shape.
+pub(crate) fn map_shape(map: &MemberMap) -> protocol::MapShape {
+    protocol::MapShape {
+        name: map.name.clone(),
+        id: map.info.id,
+        map_type: map.info.map_type,
+        key_size: map.info.key_size,
+        value_size: map.info.value_size,
+        max_entries: map.info.max_entries,
+    }
+}
