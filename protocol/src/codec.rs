@@ -83,8 +83,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 }
 
 fn decode_limited<T: DeserializeOwned>(bytes: &[u8], limit: impl Config) -> Result<T, CodecError> {
-    let (message, used) =
-        bincode::serde::decode_from_slice(bytes, limit).map_err(|error| undecodable(&error))?;
+    let (message, used) = bincode::serde::decode_from_slice(bytes, limit).map_err(undecodable)?;
     match bytes.len() - used {
         0 => Ok(message),
         bytes => Err(CodecError::TrailingBytes { bytes }),
@@ -98,8 +97,18 @@ fn within_limit(bytes: usize) -> Result<(), CodecError> {
     Ok(())
 }
 
-fn undecodable(error: &DecodeError) -> CodecError {
-    CodecError::Undecodable {
-        reason: error.to_string(),
-    }
+/// The reason in words that don't depend on the codec, where its peer may read it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest can't come of our types"
+)]
+fn undecodable(error: DecodeError) -> CodecError {
+    let reason = match error {
+        DecodeError::UnexpectedEnd { .. } => "it ends early".to_owned(),
+        DecodeError::LimitExceeded => "a length in it is above the limit".to_owned(),
+        DecodeError::Utf8 { .. } => "a text in it is not UTF-8".to_owned(),
+        DecodeError::OtherString(reason) => reason,
+        other => other.to_string(),
+    };
+    CodecError::Undecodable { reason }
 }

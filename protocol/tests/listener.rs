@@ -1,4 +1,8 @@
 //! Whose path it is.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, as the test does"
+)]
 
 use std::fs;
 use std::io::ErrorKind;
@@ -53,12 +57,10 @@ fn a_live_socket_of_another_type_is_not_stolen() {
 fn a_live_socket_too_busy_to_accept_is_not_stolen() {
     let (_directory, path) = place();
     let _listener = Listener::bind(&path, 0o600).unwrap();
-    let mut probes = 0;
-    // Each try waits in the backlog as a connection until there is no room for one more.
-    while probes < 200 {
+    // Each try waits in the backlog (128) as a connection, until there is no room for one more.
+    for _ in 0..200 {
         let refused = Listener::bind(&path, 0o600).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AddrInUse);
-        probes += 1;
     }
 }
 

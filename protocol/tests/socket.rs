@@ -1,4 +1,8 @@
 //! Real sockets, real descriptors: what arrives, and what is refused.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, as the test does"
+)]
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
