@@ -244,6 +244,8 @@ fn default_name() -> String {
     let executable = env::args_os().next().unwrap_or_default();
     let file = Path::new(&executable).file_name().unwrap_or_default();
     let mut name = file.to_string_lossy().into_owned();
-    name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+    while name.len() > NAME_BYTES_MAX {
+        name.pop();
+    }
     name
 }

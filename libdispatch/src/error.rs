@@ -108,10 +108,14 @@ pub enum Error {
 impl Error {
     /// The refusal, if the daemon said no.
     pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Refused(refusal) => Some(refusal),
-            Self::Lost { reason, .. } => Some(reason),
-            _ => None,
+        if let Self::Refused(refusal)
+        | Self::Lost {
+            reason: refusal, ..
+        } = self
+        {
+            Some(refusal)
+        } else {
+            None
         }
     }
 }

@@ -41,6 +41,7 @@ mod change;
 mod claim;
 mod client;
 mod error;
+mod exchange;
 mod keeper;
 mod listing;
 mod netns;

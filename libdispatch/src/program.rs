@@ -19,7 +19,7 @@ pub struct Program {
     pub(crate) object: Object,
     pub(crate) mode: Option<ModeChoice>,
     name: Option<String>,
-    program: Option<String>,
+    function: Option<String>,
     priority: Option<Priority>,
     chain_call: Option<VerdictMask>,
     allowed: Option<VerdictMask>,
@@ -51,7 +51,7 @@ impl Program {
             object: Object::new(bytes.into()),
             mode: None,
             name: None,
-            program: None,
+            function: None,
             priority: None,
             chain_call: None,
             allowed: None,
@@ -70,7 +70,7 @@ impl Program {
     /// The program's function in the object. Default: the object's only program.
     #[must_use]
     pub fn program(mut self, function: impl Into<String>) -> Self {
-        self.program = Some(function.into());
+        self.function = Some(function.into());
         self
     }
 
@@ -208,7 +208,7 @@ impl Program {
     pub(crate) fn source(&self) -> protocol::Source {
         protocol::Source {
             object: self.object.digest,
-            program: self.program.clone(),
+            program: self.function.clone(),
             map_sizes: self.map_sizes.clone(),
             globals: self
                 .globals

@@ -56,7 +56,7 @@ impl Registration {
     /// connection.
     pub fn unregister(mut self) -> Result<(), Error> {
         self.released = true;
-        self.changing(|change, name| change.unregister(name))?;
+        self.change()?.unregister(self.name()).apply()?;
         Ok(())
     }
 
@@ -78,18 +78,18 @@ impl Registration {
 
     /// Changes the running program's settings. Nothing is reloaded.
     pub fn set(&self, settings: Settings) -> Result<Changed, Error> {
-        self.changing(|change, name| change.set(name, settings))
+        self.change()?.set(self.name(), settings).apply()
     }
 
     /// Moves the program in its chain. Nothing is reloaded.
     pub fn move_to(&self, position: Position) -> Result<Changed, Error> {
-        self.changing(|change, name| change.reorder(name, position))
+        self.change()?.reorder(self.name(), position).apply()
     }
 
     /// Puts new code into the same slot. Maps of the same name and shape keep their contents. Of
     /// the program, only what concerns its object counts: function, map sizes, globals, tail calls.
     pub fn replace(&mut self, program: &Program) -> Result<Changed, Error> {
-        let changed = self.changing(|change, name| change.replace(name, program))?;
+        let changed = self.change()?.replace(self.name(), program).apply()?;
         let Some(member) = changed.members.first() else {
             return Err(nothing_registered());
         };
@@ -186,13 +186,9 @@ impl Registration {
         &self.notes
     }
 
-    fn changing(
-        &self,
-        operation: impl FnOnce(Change<'_>, String) -> Change<'_>,
-    ) -> Result<Changed, Error> {
+    fn change(&self) -> Result<Change<'_>, Error> {
         self.check_held()?;
-        let change = self.client.change(&self.interface);
-        operation(change, self.member.name.clone()).apply()
+        Ok(self.client.change(&self.interface))
     }
 
     fn check_held(&self) -> Result<(), Error> {

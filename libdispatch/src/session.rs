@@ -3,27 +3,22 @@
 use std::{
     collections::BTreeSet,
     io::{self, PipeWriter},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use protocol::{
-    Connection, Digest, Hello, Operation, ReceiveError, Reply, ReplyBody, Request, RequestBody,
-    SendError,
-};
+use protocol::{Connection, Digest, Hello, Operation, ReplyBody, RequestBody};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::{
-    Error, Lifetime, Refusal, RefusalCode,
+    Error, Lifetime, RefusalCode,
     claim::{Claim, Claims, Held},
+    exchange::{self, Answer, Failure, is_harmless, name_of},
     netns::NetNsFile,
     program::Object,
 };
-
-/// An answer and its descriptors.
-type Answer = (ReplyBody, Vec<OwnedFd>);
 
 /// The connection and everything that a new one has to be told again.
 #[derive(Debug)]
@@ -50,22 +45,6 @@ pub(crate) enum Next {
     Retry,
     /// There is nothing to keep.
     Stop,
-}
-
-/// Why a request has no answer.
-enum Failure {
-    /// The connection broke before the daemon had the request.
-    Unsent(io::Error),
-    /// The connection broke after that.
-    Unanswered,
-    /// Anything else.
-    Failed(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
 }
 
 impl Session {
@@ -321,7 +300,6 @@ impl Session {
         Ok(())
     }
 
-    /// One request, one reply.
     fn ask(
         &mut self,
         connection: &Connection,
@@ -329,78 +307,7 @@ impl Session {
         fds: &[BorrowedFd<'_>],
     ) -> Result<Answer, Failure> {
         self.last_id += 1;
-        let request = Request {
-            id: self.last_id,
-            body: body.clone(),
-        };
-        let timeout = Some(self.timeout);
-        let set = connection
-            .set_send_timeout(timeout)
-            .and_then(|()| connection.set_receive_timeout(timeout));
-        set.map_err(|source| Error::Io {
-            call: "set the socket's timeouts",
-            source,
-        })?;
-        if let Err(error) = connection.send(&request, fds) {
-            return Err(self.not_sent(connection, body, error));
-        }
-        self.receive(connection, body)
-    }
-
-    /// A daemon that hung up may have said why before; that is a better answer.
-    fn not_sent(&self, connection: &Connection, body: &RequestBody, error: SendError) -> Failure {
-        match error {
-            SendError::Io(source) if is_hang_up(&source) => match connection.receive::<Reply>() {
-                Ok(Some((reply, _))) if reply.id == 0 => match reply.body {
-                    Err(refused) => Failure::Failed(Error::Refused(refused.into())),
-                    Ok(_) => Failure::Unsent(source),
-                },
-                _ => Failure::Unsent(source),
-            },
-            SendError::Io(source) if source.kind() == io::ErrorKind::WouldBlock => {
-                self.timed_out(body).into()
-            }
-            SendError::Io(source) => Failure::Failed(Error::Io {
-                call: "send to the daemon",
-                source,
-            }),
-            // Larger than a message may be: what the daemon would say if it could be sent.
-            SendError::Codec(_) | SendError::TooManyDescriptors { .. } => {
-                Failure::Failed(Error::Refused(Refusal {
-                    code: RefusalCode::TooLarge,
-                    message: error.to_string(),
-                    log: None,
-                }))
-            }
-        }
-    }
-
-    fn receive(&self, connection: &Connection, body: &RequestBody) -> Result<Answer, Failure> {
-        loop {
-            let (reply, fds) = match connection.receive::<Reply>() {
-                Ok(Some(received)) => received,
-                Ok(None) => return Err(Failure::Unanswered),
-                Err(ReceiveError::Io(source)) if source.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(self.timed_out(body).into());
-                }
-                Err(ReceiveError::Io(_)) => return Err(Failure::Unanswered),
-                Err(error) => {
-                    return Err(Failure::Failed(Error::Unexpected {
-                        request: name_of(body),
-                        answer: error.to_string(),
-                    }));
-                }
-            };
-            // A refusal with id 0 is for the whole connection. Everything else that isn't ours
-            // answers a request that wasn't waited for any longer, or is an event.
-            let for_all = reply.id == 0 && reply.body.is_err();
-            if reply.id == self.last_id || for_all {
-                return match reply.body {
-                    Ok(answer) => Ok((answer, fds)),
-                    Err(refused) => Err(Failure::Failed(Error::Refused(refused.into()))),
-                };
-            }
-        }
+        exchange::ask(connection, self.last_id, body, fds, self.timeout)
     }
 
     /// What a change did to the claims.
@@ -451,13 +358,6 @@ impl Session {
         }
     }
 
-    fn timed_out(&self, body: &RequestBody) -> Error {
-        Error::TimedOut {
-            request: name_of(body),
-            timeout: self.timeout,
-        }
-    }
-
     /// An answer to another question: the two sides don't understand each other any more.
     pub(crate) fn unexpected(&mut self, body: &RequestBody, answer: &ReplyBody) -> Error {
         self.hang_up();
@@ -466,40 +366,6 @@ impl Session {
             answer: format!("{answer:?}").chars().take(80).collect(),
         }
     }
-}
-
-/// Asking twice does what asking once does.
-fn is_harmless(body: &RequestBody) -> bool {
-    match body {
-        RequestBody::Change(change) => change.dry_run,
-        RequestBody::Hello(_)
-        | RequestBody::PutObject
-        | RequestBody::List { .. }
-        | RequestBody::Show { .. }
-        | RequestBody::Status
-        | RequestBody::MapDescriptor { .. }
-        | RequestBody::Reclaim { .. } => true,
-    }
-}
-
-fn name_of(body: &RequestBody) -> &'static str {
-    match body {
-        RequestBody::Hello(_) => "the greeting",
-        RequestBody::PutObject => "the transfer of an object",
-        RequestBody::Change(_) => "a change",
-        RequestBody::List { .. } => "a request for the list",
-        RequestBody::Show { .. } => "a request for a member",
-        RequestBody::Status => "a request for the status",
-        RequestBody::MapDescriptor { .. } => "a request for a map",
-        RequestBody::Reclaim { .. } => "a claim",
-    }
-}
-
-fn is_hang_up(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
-    )
 }
 
 fn is_broken(connection: &Connection) -> bool {

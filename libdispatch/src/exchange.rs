@@ -1,0 +1,153 @@
+//! One request and its reply, and what it means if the connection breaks in between.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use protocol::{Connection, ReceiveError, Reply, ReplyBody, Request, RequestBody, SendError};
+
+use crate::{Error, Refusal, RefusalCode};
+
+/// An answer and its descriptors.
+pub(crate) type Answer = (ReplyBody, Vec<OwnedFd>);
+
+/// Why a request has no answer.
+pub(crate) enum Failure {
+    /// The connection broke before the daemon had the request.
+    Unsent(io::Error),
+    /// The connection broke after that.
+    Unanswered,
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Sends one request and waits for its reply.
+pub(crate) fn ask(
+    connection: &Connection,
+    id: u64,
+    body: &RequestBody,
+    fds: &[BorrowedFd<'_>],
+    timeout: Duration,
+) -> Result<Answer, Failure> {
+    let set = connection
+        .set_send_timeout(Some(timeout))
+        .and_then(|()| connection.set_receive_timeout(Some(timeout)));
+    set.map_err(|source| Error::Io {
+        call: "set the socket's timeouts",
+        source,
+    })?;
+    let request = Request {
+        id,
+        body: body.clone(),
+    };
+    let request_name = name_of(body);
+    match connection.send(&request, fds) {
+        Ok(()) => receive(connection, id, request_name, timeout),
+        Err(SendError::Io(source)) => Err(not_sent(connection, request_name, timeout, source)),
+        // More than a message may hold: what the daemon would say if it could be sent.
+        Err(error @ (SendError::Codec(_) | SendError::TooManyDescriptors { .. })) => {
+            Err(Failure::Failed(Error::Refused(Refusal {
+                code: RefusalCode::TooLarge,
+                message: error.to_string(),
+                log: None,
+            })))
+        }
+    }
+}
+
+fn not_sent(
+    connection: &Connection,
+    request: &'static str,
+    timeout: Duration,
+    source: io::Error,
+) -> Failure {
+    if is_hang_up(source.kind()) {
+        return match last_words(connection) {
+            Some(refusal) => Failure::Failed(Error::Refused(refusal)),
+            None => Failure::Unsent(source),
+        };
+    }
+    if source.kind() == io::ErrorKind::WouldBlock {
+        return Failure::Failed(Error::TimedOut { request, timeout });
+    }
+    let call = "send to the daemon";
+    Failure::Failed(Error::Io { call, source })
+}
+
+fn is_hang_up(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(kind, BrokenPipe | ConnectionReset | NotConnected)
+}
+
+/// Why the daemon hung up, if it said so before. Doesn't wait: its end is closed.
+fn last_words(connection: &Connection) -> Option<Refusal> {
+    let (reply, _) = connection.receive::<Reply>().ok().flatten()?;
+    let refused = reply.body.err().filter(|_| reply.id == 0)?;
+    Some(refused.into())
+}
+
+fn receive(
+    connection: &Connection,
+    id: u64,
+    request: &'static str,
+    timeout: Duration,
+) -> Result<Answer, Failure> {
+    loop {
+        let (reply, fds) = match connection.receive::<Reply>() {
+            Ok(Some(received)) => received,
+            Err(ReceiveError::Io(source)) if source.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::TimedOut { request, timeout }.into());
+            }
+            Ok(None) | Err(ReceiveError::Io(_)) => return Err(Failure::Unanswered),
+            Err(error) => {
+                let answer = error.to_string();
+                return Err(Error::Unexpected { request, answer }.into());
+            }
+        };
+        // A refusal with id 0 is for the whole connection. Everything else that isn't ours answers
+        // a request that nobody waits for any longer, or is an event.
+        let for_all = reply.id == 0 && reply.body.is_err();
+        if reply.id == id || for_all {
+            return match reply.body {
+                Ok(answer) => Ok((answer, fds)),
+                Err(refused) => Err(Error::Refused(refused.into()).into()),
+            };
+        }
+    }
+}
+
+/// Whether asking twice does what asking once does.
+pub(crate) fn is_harmless(body: &RequestBody) -> bool {
+    match body {
+        RequestBody::Change(change) => change.dry_run,
+        RequestBody::Hello(_)
+        | RequestBody::PutObject
+        | RequestBody::List { .. }
+        | RequestBody::Show { .. }
+        | RequestBody::Status
+        | RequestBody::MapDescriptor { .. }
+        | RequestBody::Reclaim { .. } => true,
+    }
+}
+
+/// The request in an error's text.
+pub(crate) fn name_of(body: &RequestBody) -> &'static str {
+    match body {
+        RequestBody::Hello(_) => "the greeting",
+        RequestBody::PutObject => "the transfer of an object",
+        RequestBody::Change(_) => "a change",
+        RequestBody::List { .. } => "a request for the list",
+        RequestBody::Show { .. } => "a request for a member",
+        RequestBody::Status => "a request for the status",
+        RequestBody::MapDescriptor { .. } => "a request for a map",
+        RequestBody::Reclaim { .. } => "a claim",
+    }
+}

@@ -1,0 +1,324 @@
+//! What a client says to the daemon, and what it makes of the answers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a step that fails fails the test"
+)]
+
+mod fake;
+
+use std::{
+    io::Read as _,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    time::Duration,
+};
+
+use fake::{Act, FakeDaemon};
+use libdispatch::{
+    Client, Error, Lifetime, Position, Program, RefusalCode, Registration, Settings, Verdict,
+    VerdictMask,
+};
+use protocol::{MapShape, Operation, RefusalCode as Code, ReplyBody, RequestBody};
+
+#[test]
+fn a_dropped_registration_is_unregistered() {
+    let daemon = FakeDaemon::start();
+    let registration = register(&connect(&daemon));
+    assert_eq!((registration.name(), registration.slot()), ("stats", 0));
+    assert_eq!(registration.program_id(), Some(101));
+    drop(registration);
+    assert_eq!(last_operations(&daemon), [unregister("stats")]);
+}
+
+#[test]
+fn unregister_says_whether_it_worked() {
+    let daemon = FakeDaemon::start();
+    let registration = register(&connect(&daemon));
+    daemon.script(refuse_changes);
+    let error = registration.unregister().unwrap_err();
+    assert_eq!(error.to_string(), "no, eth0 is busy");
+    assert_eq!(error.refusal().unwrap().code, RefusalCode::InterfaceBusy);
+    assert_eq!(changes(&daemon).len(), 2, "the drop doesn't ask again");
+}
+
+#[test]
+fn a_kept_registration_stays() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    register(&client).keep().unwrap();
+    let settings = protocol::Settings {
+        lifetime: Some(Lifetime::Kept),
+        ..protocol::Settings::default()
+    };
+    let name = "stats".to_owned();
+    assert_eq!(
+        last_operations(&daemon),
+        [Operation::Set { name, settings }]
+    );
+
+    let heard = daemon.heard().len();
+    drop(client.register("eth0", &program().kept()).unwrap());
+    assert_eq!(daemon.heard().len(), heard + 1);
+}
+
+#[test]
+fn a_registration_that_cannot_be_kept_is_unregistered() {
+    let daemon = FakeDaemon::start();
+    let registration = register(&connect(&daemon));
+    let mut refused = false;
+    daemon.script(move |body| {
+        if refused {
+            return None;
+        }
+        refused = true;
+        refuse_changes(body)
+    });
+    registration.keep().unwrap_err();
+    assert_eq!(last_operations(&daemon), [unregister("stats")]);
+}
+
+#[test]
+fn an_object_is_staged_once_for_each_connection() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let program = program().kept();
+    let staged = |daemon: &FakeDaemon| {
+        let heard = daemon.heard();
+        let is_staging = |body: &&RequestBody| matches!(body, RequestBody::PutObject);
+        heard.iter().filter(is_staging).count()
+    };
+    drop(client.register("eth0", &program).unwrap());
+    drop(client.register("eth1", &program).unwrap());
+    assert_eq!(staged(&daemon), 1);
+
+    daemon.restart();
+    drop(client.register("eth2", &program).unwrap());
+    assert_eq!(staged(&daemon), 2);
+}
+
+#[test]
+fn a_verifier_log_arrives_whole() {
+    let daemon = FakeDaemon::start();
+    let log = "R1 invalid mem access 'scalar'\n".repeat(40_000);
+    let said = log.clone();
+    daemon.script(move |body| {
+        matches!(body, RequestBody::Change(_))
+            .then(|| Act::Refuse(Code::Verifier, "eth0: refused", Some(said.clone())))
+    });
+    let error = connect(&daemon).register("eth0", &program()).unwrap_err();
+    let refusal = error.refusal().unwrap();
+    assert_eq!(refusal.code, RefusalCode::Verifier);
+    assert_eq!(refusal.log.as_deref(), Some(log.as_str()));
+}
+
+#[test]
+fn a_change_set_is_one_request_in_its_order() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let changed = client
+        .change("eth0")
+        .expect_generation(7)
+        .unregister("old")
+        .register(&program())
+        .reorder("new", Position::Before("stats".to_owned()))
+        .set(
+            "new",
+            Settings {
+                allowed: Some(VerdictMask::of(&[Verdict::Pass])),
+                ..Settings::default()
+            },
+        )
+        .order(&["new", "stats"])
+        .apply()
+        .unwrap();
+    assert_eq!(changed.generation, 1);
+    assert_eq!(changed.members[0].program_id, Some(101));
+
+    let change = changes(&daemon).pop().unwrap();
+    assert_eq!(
+        (change.expected_generation, change.dry_run),
+        (Some(7), false)
+    );
+    assert!(matches!(
+        change.operations.as_slice(),
+        [
+            Operation::Unregister { .. },
+            Operation::Register(_),
+            Operation::Move { .. },
+            Operation::Set { .. },
+            Operation::Order { .. },
+        ]
+    ));
+}
+
+#[test]
+fn several_interfaces_are_all_or_none() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let both = client.register_all(&["eth0", "eth1"], &program()).unwrap();
+    assert_eq!(both[1].interface(), "eth1");
+    drop(both);
+
+    daemon.script(|body| match body {
+        RequestBody::Change(change) if change.interface == "eth1" => refuse_changes(body),
+        _ => None,
+    });
+    for program in [program(), program().kept()] {
+        client
+            .register_all(&["eth0", "eth1"], &program)
+            .unwrap_err();
+        let change = changes(&daemon).pop().unwrap();
+        assert_eq!(change.interface, "eth0");
+        assert_eq!(change.operations, [unregister("stats")]);
+    }
+}
+
+#[test]
+fn a_map_comes_as_a_descriptor() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| {
+        let RequestBody::MapDescriptor { map, .. } = body else {
+            return None;
+        };
+        let shape = MapShape {
+            name: map.clone(),
+            id: 1,
+            map_type: 2,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+        };
+        let contents = protocol::memfd::sealed("map", b"contents").unwrap();
+        Some(Act::SayWith(ReplyBody::Map(shape), contents))
+    });
+    let registration = register(&client);
+    let mut contents = [0; 8];
+    let file = std::fs::File::from(registration.map("PACKETS").unwrap());
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut contents, 0).unwrap();
+    assert_eq!(&contents, b"contents");
+}
+
+#[test]
+fn the_namespace_goes_with_every_greeting() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.restart();
+    client.list(None).unwrap();
+    assert_eq!(daemon.namespaces(), 2);
+    let sent = rustix::fs::fstat(daemon.take_namespace().as_fd()).unwrap();
+    let own = std::fs::metadata("/proc/thread-self/ns/net").unwrap();
+    assert_eq!((sent.st_dev, sent.st_ino), (own.dev(), own.ino()));
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named() {
+    let socket = "/no/such/directory/socket";
+    let error = Client::builder().socket(socket).connect().unwrap_err();
+    assert!(matches!(error, Error::NotReachable { .. }));
+    assert_eq!(
+        error.to_string(),
+        format!("the daemon can't be reached at {socket}")
+    );
+}
+
+#[test]
+fn a_daemon_of_another_version_is_told_apart() {
+    let daemon = FakeDaemon::start();
+    daemon.script(|_| Some(Act::Refuse(Code::Version, "version 3 to 4", None)));
+    let error = try_connect(&daemon).unwrap_err();
+    assert!(
+        matches!(&error, Error::VersionMismatch { ours: 0, theirs } if theirs == "version 3 to 4")
+    );
+
+    daemon.script(|_| {
+        Some(Act::Say(ReplyBody::Welcome(protocol::Welcome {
+            version: 9,
+            daemon: "from the future".to_owned(),
+            features: Vec::new(),
+        })))
+    });
+    let error = try_connect(&daemon).unwrap_err();
+    assert!(matches!(error, Error::VersionMismatch { ours: 0, .. }));
+}
+
+#[test]
+fn an_answer_to_another_question_ends_the_connection() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| {
+        matches!(body, RequestBody::Status).then_some(Act::Say(ReplyBody::Reclaimed))
+    });
+    let error = client.status().unwrap_err();
+    assert!(matches!(error, Error::Unexpected { .. }));
+    daemon.wait_until_left();
+    client.list(None).unwrap();
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_the_next_one() {
+    let daemon = FakeDaemon::start();
+    let client = Client::builder()
+        .socket(daemon.path())
+        .timeout(Duration::from_millis(50))
+        .connect()
+        .unwrap();
+    let (answer, late) = std::io::pipe().unwrap();
+    let mut waiting = Some(answer);
+    daemon.script(move |body| {
+        if matches!(body, RequestBody::Status) {
+            // Answers when the client has stopped waiting.
+            waiting.take()?.read_to_end(&mut Vec::new()).unwrap();
+        }
+        None
+    });
+    let error = client.status().unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    drop(late);
+    assert_eq!(client.list(None).unwrap(), []);
+}
+
+fn connect(daemon: &FakeDaemon) -> Client {
+    try_connect(daemon).unwrap()
+}
+
+fn try_connect(daemon: &FakeDaemon) -> Result<Client, Error> {
+    Client::builder()
+        .socket(daemon.path())
+        .name("test")
+        .connect()
+}
+
+fn register(client: &Client) -> Registration {
+    client.register("eth0", &program()).unwrap()
+}
+
+fn program() -> Program {
+    Program::from_bytes(*b"object").name("stats")
+}
+
+fn refuse_changes(body: &RequestBody) -> Option<Act> {
+    let is_change = matches!(body, RequestBody::Change(_));
+    is_change.then_some(Act::Refuse(Code::InterfaceBusy, "no, eth0 is busy", None))
+}
+
+fn changes(daemon: &FakeDaemon) -> Vec<protocol::Change> {
+    let heard = daemon.heard().into_iter();
+    heard
+        .filter_map(|body| match body {
+            RequestBody::Change(change) => Some(change),
+            _ => None,
+        })
+        .collect()
+}
+
+fn last_operations(daemon: &FakeDaemon) -> Vec<Operation> {
+    changes(daemon).pop().unwrap().operations
+}
+
+fn unregister(name: &str) -> Operation {
+    Operation::Unregister {
+        name: name.to_owned(),
+    }
+}

@@ -1,0 +1,223 @@
+//! What happens when the connection breaks: retries, claims, and what is never done twice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a step that fails fails the test"
+)]
+
+mod fake;
+
+use fake::{Act, FakeDaemon};
+use libdispatch::{Client, Error, Program, Registration};
+use protocol::{Operation, RefusalCode, RequestBody};
+
+#[test]
+fn an_idle_client_re_claims_after_a_restart() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let registration = register(&client);
+    for restart in 1..=2 {
+        daemon.restart();
+        daemon.wait_until_heard("a claim", |heard| claims(heard) == restart);
+    }
+    let claimed = daemon.heard().pop().unwrap();
+    assert_eq!(
+        claimed,
+        RequestBody::Reclaim {
+            interface: "eth0".to_owned(),
+            name: "stats".to_owned(),
+            token: [1; 16],
+        }
+    );
+    drop(registration);
+    assert!(is_unregister(daemon.heard().last().unwrap()));
+}
+
+#[test]
+fn a_daemon_that_stays_away_is_waited_for() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let registration = register(&client);
+    daemon.stop();
+    let error = registration.counters().unwrap_err();
+    assert!(matches!(error, Error::NotReachable { .. }), "{error}");
+    daemon.resume();
+    daemon.wait_until_heard("a claim", |heard| claims(heard) == 1);
+}
+
+#[test]
+fn the_next_call_re_claims_before_it_asks() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let _registration = register(&client);
+    daemon.restart();
+    client.list(None).unwrap();
+    let heard = daemon.heard();
+    assert_eq!(
+        claims(&heard),
+        1,
+        "by the call or by the keeper, not by both"
+    );
+    assert!(matches!(heard.last(), Some(RequestBody::List { .. })));
+}
+
+#[test]
+fn a_claim_that_is_refused_for_now_is_made_again() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let registration = register(&client);
+    let mut refusals = 3;
+    daemon.script(move |body| {
+        let refuse = matches!(body, RequestBody::Reclaim { .. }) && refusals > 0;
+        refusals -= i32::from(refuse);
+        refuse.then_some(Act::Refuse(RefusalCode::Claim, "it doesn't linger", None))
+    });
+    daemon.restart();
+    daemon.wait_until_heard("the claim that is granted", |heard| claims(heard) == 4);
+    drop(registration);
+}
+
+#[test]
+fn a_member_that_is_gone_is_lost_and_left_alone() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let registration = register(&client);
+    daemon.script(|body| {
+        let refuse = matches!(body, RequestBody::Reclaim { .. });
+        refuse.then_some(Act::Refuse(
+            RefusalCode::NoSuchMember,
+            "no such member",
+            None,
+        ))
+    });
+    daemon.restart();
+    daemon.wait_until_heard("a claim", |heard| claims(heard) == 1);
+    let error = registration.counters().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "stats on eth0 is no longer registered: no such member"
+    );
+    drop(registration);
+    assert!(!daemon.heard().iter().any(is_unregister));
+}
+
+#[test]
+fn the_guard_of_an_earlier_member_leaves_a_later_one_of_its_name_alone() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let earlier = register(&client);
+    client.change("eth0").unregister("stats").apply().unwrap();
+    let later = register(&client);
+    let heard = daemon.heard().len();
+    drop(earlier);
+    assert_eq!(daemon.heard().len(), heard);
+    drop(later);
+    assert_eq!(daemon.heard().len(), heard + 1);
+}
+
+#[test]
+fn a_read_is_asked_again() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(hang_up_once(|body| {
+        matches!(body, RequestBody::List { .. })
+    }));
+    client.list(None).unwrap();
+    assert_eq!(daemon.heard().len(), 2);
+}
+
+#[test]
+fn a_change_is_not_asked_again() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(hang_up_once(is_unregister));
+    let change = client.change("eth0").unregister("stats");
+    let error = change.clone().apply().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the connection broke during a change: whether it was done is unknown"
+    );
+    assert_eq!(daemon.heard().len(), 1);
+    change.apply().unwrap();
+}
+
+#[test]
+fn a_change_that_the_daemon_cannot_have_seen_is_asked_again() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.restart();
+    client.change("eth0").unregister("stats").apply().unwrap();
+    assert_eq!(daemon.heard().len(), 1);
+
+    daemon.script(hang_up_once(|body| matches!(body, RequestBody::PutObject)));
+    register(&client).unregister().unwrap();
+}
+
+#[test]
+fn what_a_dry_run_registers_is_not_claimed() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let change = client.change("eth0").register(&program()).dry_run(true);
+    change.apply().unwrap();
+    daemon.restart();
+    client.list(None).unwrap();
+    assert_eq!(claims(&daemon.heard()), 0);
+}
+
+#[test]
+fn the_last_clone_takes_the_connection_with_it() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let registration = register(&client);
+    drop(client);
+    assert_eq!(
+        daemon.connections_open(),
+        1,
+        "the registration holds a clone"
+    );
+    drop(registration);
+    daemon.wait_until_left();
+
+    // Without a guard: the keeper lets go as well.
+    let client = connect(&daemon);
+    client.change("eth0").register(&program()).apply().unwrap();
+    drop(client);
+    daemon.wait_until_left();
+}
+
+fn connect(daemon: &FakeDaemon) -> Client {
+    let builder = Client::builder().socket(daemon.path()).name("test");
+    builder.connect().unwrap()
+}
+
+fn register(client: &Client) -> Registration {
+    client.register("eth0", &program()).unwrap()
+}
+
+fn program() -> Program {
+    Program::from_bytes(*b"object").name("stats")
+}
+
+fn hang_up_once(
+    is: impl Fn(&RequestBody) -> bool + Send + 'static,
+) -> impl FnMut(&RequestBody) -> Option<Act> + Send + 'static {
+    let mut done = false;
+    move |body| {
+        let now = !done && is(body);
+        done |= now;
+        now.then_some(Act::HangUp)
+    }
+}
+
+fn claims(heard: &[RequestBody]) -> usize {
+    let is_claim = |body: &&RequestBody| matches!(body, RequestBody::Reclaim { .. });
+    heard.iter().filter(is_claim).count()
+}
+
+fn is_unregister(body: &RequestBody) -> bool {
+    let RequestBody::Change(change) = body else {
+        return false;
+    };
+    matches!(change.operations.as_slice(), [Operation::Unregister { .. }])
+}
