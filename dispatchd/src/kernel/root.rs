@@ -1,9 +1,10 @@
 //! Builds a generation: a root program with its own program array and counters.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use aya::EbpfLoader;
+use aya::maps::Map;
 use aya::programs::Xdp;
 use dispatcher_abi::{
     COUNTERS_MAP, CONFIG_SYMBOL, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM, RootConfig, SLOTS,
@@ -52,14 +53,11 @@ pub(super) fn build(root: &Root) -> io::Result<Built> {
 }
 
 fn map(object: &aya::Ebpf, name: &str) -> io::Result<OwnedFd> {
-    let map = object
-        .map(name)
-        .ok_or_else(|| io::Error::other(format!("the root object has no map {name}")))?;
-    fd_of(map).try_clone_to_owned()
-}
-
-fn fd_of(map: &aya::maps::Map) -> BorrowedFd<'_> {
-    map.fd().as_fd()
+    let found = object.map(name);
+    let Some(Map::ProgramArray(map) | Map::PerCpuArray(map)) = found else {
+        return Err(io::Error::other(format!("the root object has no map {name}")));
+    };
+    map.fd().as_fd().try_clone_to_owned()
 }
 
 /// The errno where there is one, so that a full memory is told apart from a broken object.
