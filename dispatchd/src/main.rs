@@ -1,6 +1,6 @@
 //! `dispatchd`: see `dispatchd --help`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,6 +21,7 @@ fn init_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("DISPATCHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => log.with_target(false).init(),

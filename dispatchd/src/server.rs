@@ -22,18 +22,16 @@ const STACK_BYTES: usize = 512 << 10;
 #[derive(Debug, Default)]
 struct Open(Mutex<BTreeMap<u32, usize>>);
 
-/// Serves until the listener fails or the process ends.
+/// Serves until the listener is shut down.
 pub fn run(listener: &Listener, hub: &Hub) {
     let open = Arc::new(Open::default());
     let next = AtomicU64::new(1);
     loop {
         let connection = match listener.accept() {
             Ok(connection) => connection,
+            Err(error) if was_shut_down(&error) => return,
             Err(error) => {
                 tracing::error!(%error, "can't take a connection");
-                if is_lasting(&error) {
-                    return;
-                }
                 // Out of descriptors or memory: others have to end first.
                 thread::yield_now();
                 continue;
@@ -44,9 +42,8 @@ pub fn run(listener: &Listener, hub: &Hub) {
     }
 }
 
-fn is_lasting(error: &std::io::Error) -> bool {
-    use nix::libc::{EBADF, EINVAL, ENOTSOCK};
-    matches!(error.raw_os_error(), Some(EBADF | EINVAL | ENOTSOCK))
+fn was_shut_down(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EINVAL)
 }
 
 fn start(connection: Connection, hub: Hub, open: Arc<Open>, id: ConnectionId) {
