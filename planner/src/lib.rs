@@ -37,7 +37,7 @@ pub use id::{
 };
 pub use plan::{Cleanup, Commit, Plan, Prepare, Root, RootSlot};
 pub use policy::{Client, Grant, Policy, Rights};
-pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile};
 pub use rearm::rearm;
+pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile};
 pub use refusal::{Refusal, RootAct};
 pub use state::{Orphan, State};

@@ -1,0 +1,252 @@
+//! What a starting daemon makes of what it finds.
+
+use dispatcher_abi::Lifetime;
+use proptest::prelude::*;
+
+use crate::testing::{ENGINES, change, client, facts, fill, interface, registration, requests};
+use crate::{
+    Chain, Cleanup, CodeId, ConnectionId, Generation, MemberId, MemberState, Observed,
+    ObservedChain, ObservedGeneration, Operation, Recovery, Registration, Registry, Slot, State,
+    decide, expire, reconcile,
+};
+
+proptest! {
+    #[test]
+    fn what_runs_is_taken_over_as_it_is(history in requests(1..=24)) {
+        let mut state = State::new(ENGINES);
+        for request in &history {
+            if let Ok(Some(plan)) = request.play(&mut state) {
+                state.commit(&plan);
+            }
+        }
+        let found = reconcile(&observed(&state), ENGINES);
+        prop_assert_eq!(found.leftovers, []);
+        prop_assert_eq!(found.foreign, []);
+        let connections = (1..5).map(ConnectionId);
+        for connection in connections {
+            state.connection_gone(connection);
+        }
+        prop_assert_eq!(found.state.chains, state.chains);
+        prop_assert!(found.state.next_member <= state.next_member);
+    }
+}
+
+#[test]
+fn a_change_that_was_cut_off_before_its_commit_is_freed_and_counts_for_nothing() {
+    let chain = chain(2);
+    let mut pins = pins(&chain);
+    pins.generations.push(generation(2, Registry::Missing));
+    pins.codes.push((MemberId(1), CodeId(2)));
+    pins.codes.push((MemberId(3), CodeId(1)));
+    assert_eq!(
+        leftovers(pins),
+        [
+            Cleanup::Grace,
+            retire(2),
+            Cleanup::RemoveCode {
+                member: MemberId(1),
+                code: CodeId(2)
+            },
+            Cleanup::RemoveMember {
+                member: MemberId(3)
+            },
+        ],
+    );
+}
+
+#[test]
+fn cleanup_that_was_cut_off_saves_the_counts_of_older_generations_oldest_first() {
+    let older = |number| {
+        let mut chain = chain(3);
+        chain.generation = Generation(number);
+        chain.members.rotate_left(1);
+        generation(number, Registry::Chain(Box::new(chain)))
+    };
+    let mut live = chain(2);
+    live.generation = Generation(4);
+    let mut pins = pins(&live);
+    pins.generations.extend([older(3), older(2), older(5)]);
+    pins.members.push(MemberId(3));
+    let fold = |number| Cleanup::FoldCounters {
+        generation: Generation(number),
+        members: vec![(Slot(0), MemberId(2)), (Slot(2), MemberId(1))],
+    };
+    assert_eq!(
+        leftovers(pins),
+        [
+            Cleanup::Grace,
+            fold(2),
+            fold(3),
+            retire(3),
+            retire(2),
+            retire(5),
+            Cleanup::RemoveMember {
+                member: MemberId(3)
+            },
+        ],
+    );
+}
+
+#[test]
+fn a_chain_without_its_hook_goes() {
+    let mut pins = pins(&chain(2));
+    pins.live = None;
+    let recovery = reconcile(&observe(pins), ENGINES);
+    assert_eq!(recovery.state.chains.len(), 0);
+    assert_eq!(recovery.foreign, []);
+    assert_eq!(
+        recovery.leftovers,
+        [(
+            interface(0).key,
+            vec![
+                Cleanup::Grace,
+                retire(1),
+                Cleanup::RemoveMember {
+                    member: MemberId(1)
+                },
+                Cleanup::RemoveMember {
+                    member: MemberId(2)
+                },
+                Cleanup::RemoveChain,
+            ],
+        )],
+    );
+}
+
+#[test]
+fn what_a_newer_daemon_wrote_is_left_alone() {
+    for live in [None, Some(1), Some(2)] {
+        let mut pins = pins(&chain(1));
+        pins.live = live.map(Generation);
+        pins.generations
+            .push(generation(2, Registry::Newer { version: 9 }));
+        assert_left_alone(pins);
+    }
+}
+
+#[test]
+fn a_chain_that_runs_without_a_readable_registry_is_left_alone() {
+    let mut unwritten = pins(&chain(1));
+    unwritten.generations[0].registry = Registry::Missing;
+    let mut unknown = pins(&chain(1));
+    unknown.live = Some(Generation(9));
+    let mut anothers = pins(&chain(1));
+    anothers.live = Some(Generation(9));
+    anothers.generations[0].generation = Generation(9);
+    for pins in [unwritten, unknown, anothers] {
+        assert_left_alone(pins);
+    }
+}
+
+#[test]
+fn a_members_id_is_not_given_again_even_if_only_its_pins_are_left() {
+    let mut codes = pins(&chain(1));
+    codes.codes.push((MemberId(41), CodeId(1)));
+    let mut members = pins(&chain(1));
+    members.members.push(MemberId(41));
+    let mut foreign = pins(&chain(1));
+    foreign.live = Some(Generation(9));
+    foreign.members.push(MemberId(41));
+    for pins in [codes, members, foreign] {
+        let recovery = reconcile(&observe(pins), ENGINES);
+        assert_eq!(recovery.state.next_member, MemberId(42));
+    }
+}
+
+#[test]
+fn attached_members_are_orphans_until_they_are_claimed_or_their_time_is_over() {
+    let mut state = State::new(ENGINES);
+    let owner = client(1000, 3);
+    let attached = Operation::Register(Registration {
+        lifetime: Lifetime::Attached,
+        linger_ms: 1500,
+        token: [7; 16],
+        ..registration()
+    });
+    let plan = decide(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
+    state.commit(&plan);
+
+    let Recovery {
+        mut state, orphans, ..
+    } = reconcile(&observed(&state), ENGINES);
+    let [orphan] = &orphans[..] else {
+        panic!("{orphans:?}")
+    };
+    assert_eq!((&*orphan.name, orphan.linger_ms), ("xdp_program", 1500));
+    let ids = [orphan.member];
+    assert!(expire(&state, orphan.chain, &ids).is_some());
+
+    let again = client(1000, 4);
+    state
+        .reclaim(&again, orphan.chain, &orphan.name, &[7; 16])
+        .unwrap();
+    assert_eq!(expire(&state, orphan.chain, &ids), None);
+    let member = &state.chains[&orphan.chain].members[0];
+    assert_eq!(member.state, MemberState::Running);
+    assert_eq!(member.owner.connection, again.connection);
+    assert_eq!(state.connection_gone(owner.connection), []);
+    assert_eq!(state.connection_gone(again.connection), orphans);
+    assert_eq!(state.connection_gone(again.connection), []);
+}
+
+/// What a state looks like from outside.
+fn observed(state: &State) -> Observed {
+    Observed {
+        chains: state.chains.values().map(pins).collect(),
+    }
+}
+
+fn observe(pins: ObservedChain) -> Observed {
+    Observed { chains: vec![pins] }
+}
+
+fn pins(chain: &Chain) -> ObservedChain {
+    ObservedChain {
+        key: chain.interface.key,
+        live: Some(chain.generation),
+        generations: vec![generation(
+            chain.generation.0,
+            Registry::Chain(Box::new(chain.clone())),
+        )],
+        codes: chain.members.iter().map(|m| (m.id, m.code)).collect(),
+        members: chain.members.iter().map(|m| m.id).collect(),
+    }
+}
+
+fn generation(number: u64, registry: Registry) -> ObservedGeneration {
+    ObservedGeneration {
+        generation: Generation(number),
+        registry,
+    }
+}
+
+/// Generation 1 of a chain of kept members 1, 2, ...
+fn chain(members: usize) -> Chain {
+    let plan = fill(members).play(&mut State::new(ENGINES));
+    plan.unwrap().unwrap().next.unwrap()
+}
+
+fn retire(number: u64) -> Cleanup {
+    Cleanup::RetireGeneration {
+        generation: Generation(number),
+    }
+}
+
+/// What is left to do for a chain that runs.
+fn leftovers(pins: ObservedChain) -> Vec<Cleanup> {
+    let key = pins.key;
+    let recovery = reconcile(&observe(pins), ENGINES);
+    assert!(recovery.state.chains.contains_key(&key));
+    let [(of, steps)] = &recovery.leftovers[..] else {
+        panic!("{recovery:?}")
+    };
+    assert_eq!(*of, key);
+    steps.clone()
+}
+
+fn assert_left_alone(pins: ObservedChain) {
+    let recovery = reconcile(&observe(pins), ENGINES);
+    assert_eq!(recovery.foreign, [interface(0).key]);
+    assert_eq!(recovery.state.chains.len(), 0);
+    assert_eq!(recovery.leftovers, []);
+}
