@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 /// buffer (208 KiB) several times over, so that a packet is never refused for its size.
 pub const PACKET_BYTES_MAX: usize = 64 << 10;
 
-/// Longest body at all, in bytes: a verifier's log, which a refusal carries whole, can have
-/// 16 MiB less one byte (`log_size` is bounded by `UINT_MAX >> 8` before Linux 6.4).
-pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Longest body at all, in bytes. A refusal carries the verifier's log whole, up to 16 MiB (the
+/// most that every kernel accepts as `log_size` is `UINT_MAX >> 8`); 1 MiB is for all the rest.
+pub const BODY_BYTES_MAX: usize = 17 << 20;
 
 /// Fixed-size integers, little-endian. The limit is added where it is enforced.
 const WIRE: Configuration<LittleEndian, Fixint, NoLimit> = bincode::config::standard()

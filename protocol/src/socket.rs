@@ -253,8 +253,8 @@ impl Connection {
 
     /// Who is at the other end (`SO_PEERCRED`).
     pub fn peer(&self) -> io::Result<Peer> {
-        // nix, because rustix 1.1 has no room for pid 0, which the kernel reports for a peer
-        // outside of this process's pid namespace.
+        // The kernel says pid 0 of a peer outside of this process's pid namespace. rustix 1.1 has
+        // no value for that and makes it an error with errno 0; nix has one.
         let credentials =
             nix::sys::socket::getsockopt(&self.socket, nix::sys::socket::sockopt::PeerCredentials)?;
         Ok(Peer {
