@@ -1,0 +1,306 @@
+//! Other people's programs: what is in an object file, and how a program of it is loaded.
+//!
+//! Loading is aya-obj's work (maps, variables, CO-RE, linking) on a copy of the file in which it
+//! sees one program under a name that it takes. What aya-obj would load wrongly is refused before.
+//! The last steps go through libbpf's system call wrappers, since aya itself shares maps only by
+//! pinning them, checks nothing of those, and neither loads plain instructions nor shows a whole
+//! verifier log.
+//!
+//! The bytes may be hostile: a stranger's object is loaded with the daemon's capabilities. So
+//! what its code may call and which maps it may name is checked in exactly the instructions that
+//! go to the kernel.
+
+mod btf;
+mod code;
+mod elf;
+mod error;
+mod globals;
+mod helpers;
+mod image;
+mod maps;
+mod reach;
+mod sections;
+mod sys;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use sha2::Digest as _;
+
+pub use self::error::{GlobalFault, Malformed, MapFault, Names, ObjectError, Unsupported};
+pub use self::sections::Claim;
+
+use self::code::Code;
+use self::elf::{Elf, Role};
+use self::reach::FunctionKey;
+use self::sys::Target;
+
+/// An object file that was looked at, and not loaded: plain bytes.
+#[derive(Debug)]
+pub struct Object {
+    bytes: Vec<u8>,
+    elf: Elf,
+    programs: Vec<ProgramSymbol>,
+    digest: [u8; 32],
+}
+
+/// A program in an object file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramSymbol {
+    /// Its function's name.
+    pub name: String,
+    /// Its section's name.
+    pub section: String,
+    /// The section says that it takes packets of several buffers.
+    pub frags: bool,
+    /// What the section says of its type.
+    pub claim: Claim,
+    function: FunctionKey,
+}
+
+/// What to load of an object, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadRequest<'a> {
+    /// The program's function; may be left out if there is only one.
+    pub program: Option<&'a str>,
+    /// Numbers of entries for maps, by name.
+    pub map_sizes: &'a [(String, u32)],
+    /// Values for global variables, by name.
+    pub globals: &'a [(String, GlobalValue)],
+    /// Entries for the object's own program arrays.
+    pub tail_calls: &'a [TailCall],
+    /// Every helper may be called: the object comes from somebody who may read kernel memory.
+    pub trusted: bool,
+    /// Maps to share instead of making new ones, where name and shape agree. Constants
+    /// (`.rodata`), program arrays and variables that are given a value are always new.
+    pub existing: &'a [ExistingMap<'a>],
+    /// Not needed: nothing is pinned to be loaded.
+    pub scratch: &'a Path,
+}
+
+/// The value of a global variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GlobalValue {
+    /// An integer, stored in the variable's size (1, 2, 4 or 8 bytes).
+    Integer(i128),
+    /// The variable's bytes, exactly as many as it has.
+    Bytes(Vec<u8>),
+}
+
+/// An entry of an object's own program array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailCall {
+    /// The program array.
+    pub map: String,
+    /// The index in it.
+    pub index: u32,
+    /// The function in the same object that goes there.
+    pub program: String,
+}
+
+/// A map that may stand in for the object's map of the same name.
+#[derive(Clone, Copy, Debug)]
+pub struct ExistingMap<'a> {
+    /// Its name in the object.
+    pub name: &'a str,
+    /// The map.
+    pub fd: BorrowedFd<'a>,
+}
+
+/// A program that the kernel holds, as long as its descriptor lives.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The program.
+    pub program: OwnedFd,
+    /// Its function's name.
+    pub program_name: String,
+    /// The kernel's id.
+    pub program_id: u32,
+    /// All maps of the object, by name. A program array keeps its targets alive, and loses them
+    /// with its last descriptor or pin.
+    pub maps: Vec<LoadedMap>,
+    /// The object has a program array, so the program may tail-call by itself.
+    pub has_program_array: bool,
+    /// The program's section says that it takes packets of several buffers; it was loaded
+    /// without that flag.
+    pub frags: bool,
+    /// The object's digest.
+    pub sha256: [u8; 32],
+}
+
+/// A map that the kernel holds.
+#[derive(Debug)]
+pub struct LoadedMap {
+    /// Its name in the object; variables are in maps that have their section's name.
+    pub name: String,
+    /// The map.
+    pub fd: OwnedFd,
+}
+
+/// What members and their tail-call targets are loaded as: the root's program array takes only
+/// what was loaded like the root itself.
+const MEMBER: Target = Target {
+    program_type: libbpf_sys::BPF_PROG_TYPE_XDP,
+    attach_type: libbpf_sys::BPF_XDP,
+    flags: 0,
+};
+
+impl Object {
+    /// Looks at an object file.
+    pub fn inspect(bytes: Vec<u8>) -> Result<Self, ObjectError> {
+        let elf = Elf::read(&bytes)?;
+        let programs = elf.functions().filter_map(|(section, address, symbol)| {
+            let name = &elf.sections[section].name;
+            let is_program = elf.sections[section].role == Role::Program && symbol.global;
+            is_program.then(|| ProgramSymbol {
+                name: symbol.name.clone(),
+                section: name.clone(),
+                frags: sections::has_frags(name),
+                claim: Claim::of(name),
+                function: (section, address),
+            })
+        });
+        Ok(Self {
+            programs: programs.collect(),
+            digest: sha2::Sha256::digest(&bytes).into(),
+            elf,
+            bytes,
+        })
+    }
+
+    /// The programs in it, in the order of the file.
+    pub fn programs(&self) -> &[ProgramSymbol] {
+        &self.programs
+    }
+
+    /// The SHA-256 digest of the file.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The program of this name; without one, the only XDP program.
+    pub fn select(&self, program: Option<&str>) -> Result<&ProgramSymbol, ObjectError> {
+        let found = match program {
+            Some(name) => self.named(name)?,
+            None => self.only()?,
+        };
+        if found.claim == Claim::Other {
+            return Err(ObjectError::WrongProgramType {
+                program: found.name.clone(),
+                section: found.section.clone(),
+            });
+        }
+        Ok(found)
+    }
+
+    fn named(&self, name: &str) -> Result<&ProgramSymbol, ObjectError> {
+        let found = self.programs.iter().find(|program| program.name == name);
+        found.ok_or_else(|| ObjectError::NoSuchProgram {
+            program: name.to_owned(),
+            known: names(&self.programs.iter().collect::<Vec<_>>()),
+        })
+    }
+
+    fn only(&self) -> Result<&ProgramSymbol, ObjectError> {
+        let claiming = |claim| {
+            let programs = self.programs.iter();
+            programs.filter(move |program| program.claim == claim)
+        };
+        let candidates = [Claim::Xdp, Claim::Unknown, Claim::Other]
+            .map(|claim| claiming(claim).collect::<Vec<_>>());
+        match candidates.iter().find(|programs| !programs.is_empty()) {
+            None => Err(ObjectError::NoProgram),
+            Some(programs) => match programs.as_slice() {
+                [only] => Ok(only),
+                [first, ..] if first.claim == Claim::Other => Ok(first),
+                several => Err(ObjectError::AmbiguousProgram {
+                    known: names(several),
+                }),
+            },
+        }
+    }
+
+    /// What the object says it may be used under; nothing if it doesn't.
+    fn license(&self) -> CString {
+        let section = self.elf.section_named("license");
+        let license = section.map_or(&[][..], |section| self.elf.data(&self.bytes, section));
+        let end = license.iter().position(|byte| *byte == 0);
+        CString::new(&license[..end.unwrap_or(license.len())]).unwrap_or_default()
+    }
+}
+
+/// Loads a program of the object and its tail-call targets.
+///
+/// Nothing is pinned, and nothing of a failed load stays.
+pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, ObjectError> {
+    let program = object.select(request.program)?;
+    let unsupported = |part| ObjectError::Unsupported {
+        program: program.name.clone(),
+        part,
+    };
+    maps::check_no_static_values(&object.elf).map_err(unsupported)?;
+    let patches = globals::patches(&object.elf, request.globals)?;
+    let code = Code::parse(object, program)?;
+    let mut targets = BTreeMap::new();
+    for call in request.tail_calls {
+        let target = object.select(Some(&call.program))?;
+        targets.insert(&call.program, Code::parse(object, target)?);
+    }
+    let mut maps = code.maps();
+    maps::adjust(&mut maps, request, &patches)?;
+    maps::check_inner_maps(&maps).map_err(unsupported)?;
+
+    let types = code.load_types();
+    let made = maps::make(
+        &maps,
+        types.as_ref().map(OwnedFd::as_fd),
+        request.existing,
+        &patches,
+    )?;
+    let load = |code: Code| code.load(MEMBER, &maps, &made, types.as_ref(), request.trusted);
+    let fd = load(code)?;
+    let mut loaded_targets = BTreeMap::new();
+    for (name, target) in targets {
+        loaded_targets.insert(name, load(target)?);
+    }
+    for call in request.tail_calls {
+        if let (Some(map), Some(target)) = (made.get(&call.map), loaded_targets.get(&call.program))
+        {
+            let value = target.as_raw_fd().to_le_bytes();
+            sys::set_element(map.as_fd(), call.index, &value).map_err(|source| {
+                ObjectError::Kernel {
+                    call: "BPF_MAP_UPDATE_ELEM",
+                    subject: format!("index {} of map {}", call.index, call.map),
+                    source,
+                }
+            })?;
+        }
+    }
+    Ok(Loaded {
+        program_id: sys::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
+            call: "BPF_OBJ_GET_INFO_BY_FD",
+            subject: format!("program {}", program.name),
+            source,
+        })?,
+        program: fd,
+        program_name: program.name.clone(),
+        has_program_array: maps.values().any(maps::is_program_array),
+        maps: made
+            .into_iter()
+            .map(|(name, fd)| LoadedMap { name, fd })
+            .collect(),
+        frags: program.frags,
+        sha256: object.digest,
+    })
+}
+
+fn names(programs: &[&ProgramSymbol]) -> Names {
+    Names(
+        programs
+            .iter()
+            .map(|program| program.name.clone())
+            .collect(),
+    )
+}
