@@ -34,3 +34,13 @@ impl<'de> Visitor<'de> for Operations {
         Ok(operations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_as_large_as_the_limits_reason_says() {
+        assert_eq!(size_of::<Operation>(), 152);
+    }
+}

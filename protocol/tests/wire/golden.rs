@@ -35,6 +35,22 @@ fn the_wire_has_not_changed() {
     );
 }
 
+#[test]
+fn every_variant_is_in_the_documentation() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for line in std::fs::read_to_string(PATH).unwrap().lines() {
+        let (kind, rest) = line.split_once('/').unwrap();
+        let variant = rest.split(' ').next().unwrap();
+        let documented =
+            page.contains(&format!("`{variant}`")) || page.contains(&format!("`{variant}("));
+        assert!(
+            documented || variant.starts_with(char::is_lowercase),
+            "{kind}/{variant}"
+        );
+    }
+}
+
 fn difference(frozen: &str, now: &str) -> String {
     let mut text = String::new();
     for line in frozen
