@@ -5,7 +5,7 @@ use std::io;
 pub(crate) mod bpf;
 mod counters;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod grace;
 mod hook;
 mod linux;

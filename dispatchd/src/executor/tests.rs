@@ -1,0 +1,182 @@
+//! Every plan, stopped at every effect that it has.
+
+use planner::testing::{ENGINES, Request, requests};
+use planner::{Commit, ConnectionId, Plan, Root, State, reconcile};
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernel::fake::{FakeKernel, Fault};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_is_pinned_is_what_the_state_says(history in requests(1..=16)) {
+        play(&history, |world, _| world.assert_clean());
+    }
+
+    #[test]
+    fn a_plan_that_fails_before_its_commit_leaves_no_trace(history in requests(1..=8)) {
+        play(&history, |world, plan| {
+            for at in 0.. {
+                let mut tried = world.clone();
+                tried.kernel.plan_fault(Fault::Error(at));
+                if run(&mut tried.kernel, plan).is_ok() {
+                    break;
+                }
+                tried.assert_clean();
+            }
+        });
+    }
+
+    #[test]
+    fn cleanup_that_fails_anywhere_is_finished_by_reconciling(history in requests(1..=8)) {
+        play(&history, |world, plan| {
+            for at in 0.. {
+                let mut tried = world.clone();
+                tried.kernel.plan_fault(Fault::Error(at));
+                let Ok(failures) = run(&mut tried.kernel, plan) else { continue };
+                tried.state.commit(plan);
+                tried.assert_runs();
+                if !tried.kernel.is_faulted() {
+                    break;
+                }
+                assert!(!failures.is_empty());
+                tried.recover();
+                tried.assert_clean();
+            }
+        });
+    }
+
+    #[test]
+    fn a_crash_anywhere_ends_before_or_after_the_change(history in requests(1..=8)) {
+        play(&history, |world, plan| {
+            for at in 0.. {
+                let mut tried = world.clone();
+                tried.kernel.plan_fault(Fault::Crash(at));
+                let ended = run(&mut tried.kernel, plan);
+                if !tried.kernel.is_faulted() {
+                    break;
+                }
+                tried.kernel.restart();
+                tried.recover();
+                tried.assert_clean();
+                if ended.is_ok() {
+                    assert_eq!(tried.state.chains, world.after(plan).chains);
+                } else if !tried.is_between_modes(plan) {
+                    assert_eq!(tried.state.chains, world.orphaned().chains);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_crash_while_recovering_from_a_crash_changes_nothing(
+        history in requests(1..=6),
+        at in any::<prop::sample::Index>(),
+    ) {
+        play(&history, |world, plan| {
+            let mut crashed = world.clone();
+            crashed.kernel.plan_fault(Fault::Crash(at.index(12)));
+            let _ = run(&mut crashed.kernel, plan);
+            crashed.kernel.restart();
+            let mut straight = crashed.clone();
+            straight.recover();
+            for at in 0.. {
+                let mut tried = crashed.clone();
+                tried.kernel.plan_fault(Fault::Crash(at));
+                tried.recover();
+                if !tried.kernel.is_faulted() {
+                    break;
+                }
+                tried.kernel.restart();
+                tried.recover();
+                tried.assert_clean();
+                assert_eq!(tried.state.chains, straight.state.chains);
+            }
+        });
+    }
+}
+
+/// A daemon's state, and the kernel that it believes to know.
+#[derive(Clone)]
+struct World {
+    state: State,
+    kernel: FakeKernel,
+}
+
+/// Plays a history without faults, and shows each plan with the world before it.
+fn play(history: &[Request], mut seen: impl FnMut(&World, &Plan)) {
+    let mut world = World {
+        state: State::new(ENGINES),
+        kernel: FakeKernel::default(),
+    };
+    for request in history {
+        let Ok(Some(plan)) = request.play(&mut world.state) else {
+            continue;
+        };
+        seen(&world, &plan);
+        let failures = run(&mut world.kernel, &plan).unwrap();
+        assert!(failures.is_empty(), "{failures:?}");
+        world.state.commit(&plan);
+    }
+}
+
+impl World {
+    /// What a daemon does when it starts.
+    fn recover(&mut self) {
+        let observed = self.kernel.observe().unwrap();
+        let recovery = reconcile(&observed, ENGINES);
+        assert_eq!(recovery.foreign, []);
+        for (chain, steps) in &recovery.leftovers {
+            finish(&mut self.kernel, *chain, steps);
+        }
+        self.state = recovery.state;
+    }
+
+    /// The state of a daemon that started anew before the plan.
+    fn orphaned(&self) -> State {
+        let mut state = self.state.clone();
+        for connection in 1..5 {
+            state.connection_gone(ConnectionId(connection));
+        }
+        state
+    }
+
+    /// The state of a daemon that started anew after the plan.
+    fn after(&self, plan: &Plan) -> State {
+        let mut world = self.clone();
+        world.state.commit(plan);
+        world.orphaned()
+    }
+
+    /// Whether the crash hit the moment at which the interface runs no program.
+    fn is_between_modes(&self, plan: &Plan) -> bool {
+        matches!(plan.commit, Commit::Reattach { .. })
+            && !self.state.chains.contains_key(&plan.chain)
+    }
+
+    /// Packets run exactly what the state says.
+    fn assert_runs(&self) {
+        for (key, chain) in &self.state.chains {
+            let members = chain.members.iter().map(|member| (member.id, member.code));
+            assert_eq!(self.kernel.running(*key), Some(members.collect()));
+            assert_eq!(self.kernel.root(*key), Some(&Root::of(chain)));
+        }
+    }
+
+    /// Besides, nothing is pinned that the state doesn't know, and every packet is counted once.
+    fn assert_clean(&self) {
+        self.assert_runs();
+        let observed = self.kernel.clone().observe().unwrap();
+        let recovery = reconcile(&observed, ENGINES);
+        assert_eq!(recovery.leftovers, []);
+        assert_eq!(recovery.state.chains, self.orphaned().chains);
+        for (key, chain) in &self.state.chains {
+            for member in &chain.members {
+                let ran = self.kernel.ran(member.id);
+                assert_eq!(self.kernel.count(*key, member.id), ran, "{}", member.name);
+            }
+        }
+    }
+}
