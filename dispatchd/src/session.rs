@@ -23,6 +23,8 @@ use crate::translate;
 
 /// A client that takes no reply for this long is hung up on, so that its thread ends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that says nothing at all for this long is hung up on.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects that one connection may have staged, in bytes altogether.
 const STAGED_BYTES_MAX: usize = 4 * OBJECT_BYTES_MAX;
 /// The longest name a client may give itself, in bytes.
@@ -72,6 +74,7 @@ fn converse(
     id: ConnectionId,
 ) -> Result<(), Box<dyn std::error::Error>> {
     connection.set_send_timeout(Some(SEND_TIMEOUT))?;
+    connection.set_receive_timeout(Some(HELLO_TIMEOUT))?;
     let peer = connection.peer()?;
     let Some((request, fds)) = receive(connection)? else {
         return Ok(());
@@ -79,12 +82,13 @@ fn converse(
     let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, fds) {
         Ok(opened) => opened,
         Err(refused) => {
-            tracing::info!(uid = peer.uid, pid = peer.pid, reason = %refused.message, "refused a client");
+            tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
             let body = Err(refused);
             connection.send(&Reply { id: request.id, body }, &[])?;
             return Ok(());
         }
     };
+    connection.set_receive_timeout(None)?;
     let body = Ok(ReplyBody::Welcome(welcome));
     connection.send(&Reply { id: request.id, body }, &[])?;
     while let Some((request, fds)) = receive(connection)? {
