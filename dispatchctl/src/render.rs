@@ -1,0 +1,318 @@
+//! What the commands print for people. Pure; everything that others named is escaped.
+
+use libdispatch::{
+    Chain, Count, EngineProbe, Hook, Lifetime, MapShape, Member, MemberDetail, MemberState, Owner,
+    SlotCounters, Status, VerdictMask, escape,
+};
+
+use crate::{
+    changing::Outcome,
+    digest::hex,
+    map_type,
+    table::{Align, table},
+};
+
+pub(crate) fn status(status: &Status) -> String {
+    format!(
+        "dispatchd {}, protocol {}, up {}\n\
+         freplace  {}\n\
+         tailcall  {}\n\
+         chains    {}\n\
+         members   {}\n",
+        escape(&status.version),
+        status.protocol,
+        uptime(status.uptime_s),
+        engine(&status.freplace),
+        engine(&status.tailcall),
+        status.chains,
+        status.members,
+    )
+}
+
+fn uptime(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match days {
+        0 => format!("{hours}:{minutes:02}:{seconds:02}"),
+        days => format!("{days} d {hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+fn engine(probe: &EngineProbe) -> String {
+    if probe.available {
+        return "available".to_owned();
+    }
+    let reason = probe.reason.as_deref().unwrap_or("no reason given");
+    format!("refused: {}", escape(reason))
+}
+
+/// One block for each interface.
+pub(crate) fn list(chains: &[Chain]) -> String {
+    if chains.is_empty() {
+        return "no chain\n".to_owned();
+    }
+    // Equal interface names in several namespaces have to be told apart.
+    let several = chains
+        .iter()
+        .any(|chain| chain.netns.cookie != chains[0].netns.cookie);
+    let blocks: Vec<_> = chains.iter().map(|chain| block(chain, several)).collect();
+    blocks.join("\n")
+}
+
+fn block(chain: &Chain, several_namespaces: bool) -> String {
+    let mut title = format!(
+        "{}  {}  generation {}  final verdict {}",
+        escape(&chain.interface),
+        chain.mode,
+        chain.generation,
+        chain.final_verdict
+    );
+    match &chain.netns.name {
+        Some(name) => title += &format!("  netns {}", escape(name)),
+        None if several_namespaces => title += &format!("  netns cookie {}", chain.netns.cookie),
+        None => {}
+    }
+    if chain.hook == Hook::Netlink {
+        title += "  hook netlink";
+    }
+    title.push('\n');
+    title + &members(chain)
+}
+
+fn members(chain: &Chain) -> String {
+    // Nearly always everything is allowed; then the column says nothing.
+    let restricted = chain
+        .members
+        .iter()
+        .any(|member| member.allowed != VerdictMask::ALL);
+    let mut columns = vec![
+        ("Slot", Align::Right),
+        ("Prio", Align::Right),
+        ("Name", Align::Left),
+        ("Program", Align::Left),
+        ("Id", Align::Right),
+        ("Engine", Align::Left),
+        ("Chain-call", Align::Left),
+        ("Owner", Align::Left),
+        ("Lifetime", Align::Left),
+        ("Packets", Align::Left),
+    ];
+    if restricted {
+        columns.insert(7, ("Allowed", Align::Left));
+    }
+    let rows: Vec<_> = chain
+        .members
+        .iter()
+        .map(|member| {
+            let mut row = vec![
+                or_dash(member.slot),
+                priority(member),
+                escape(&member.name).into_owned(),
+                escape(&member.program).into_owned(),
+                or_dash(member.program_id),
+                member.engine.to_string(),
+                verdicts(member.chain_call),
+                owner(&member.owner),
+                lifetime(member),
+                packets(&member.packets, chain.counters),
+            ];
+            if restricted {
+                row.insert(7, verdicts(member.allowed));
+            }
+            row
+        })
+        .collect();
+    table("  ", &columns, &rows)
+}
+
+fn or_dash(number: Option<impl ToString>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+/// The number that explains the order, and the one that was asked for if it is another.
+fn priority(member: &Member) -> String {
+    if member.priority == member.requested_priority {
+        member.priority.to_string()
+    } else {
+        format!("({}) {}", member.requested_priority, member.priority)
+    }
+}
+
+fn verdicts(mask: VerdictMask) -> String {
+    if mask == VerdictMask::ALL {
+        "all".to_owned()
+    } else {
+        mask.to_string()
+    }
+}
+
+fn owner(owner: &Owner) -> String {
+    format!("{}[{}] uid {}", escape(&owner.client), owner.pid, owner.uid)
+}
+
+/// `kept`, or what is not as usual: `attached, lingering`.
+fn lifetime(member: &Member) -> String {
+    match member.state {
+        MemberState::Running => member.lifetime.to_string(),
+        state => format!("{}, {}", member.lifetime, state.name()),
+    }
+}
+
+/// The kinds that there were: `pass 120 drop 3`.
+fn packets(packets: &SlotCounters, counted: bool) -> String {
+    let kinds: Vec<_> = Count::ALL
+        .into_iter()
+        .filter(|kind| packets.get(*kind) > 0)
+        .map(|kind| format!("{} {}", kind.name(), packets.get(kind)))
+        .collect();
+    match (kinds.is_empty(), counted) {
+        (true, true) => "none".to_owned(),
+        (true, false) => "not counted".to_owned(),
+        (false, true) => kinds.join(" "),
+        (false, false) => format!("{} (no longer counted)", kinds.join(" ")),
+    }
+}
+
+pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail) -> String {
+    let member = &detail.member;
+    let mut text = format!("{} on {}\n", escape(&member.name), escape(interface));
+    let mut line = |key: &str, value: &str| text += &format!("  {key:<14}{value}\n");
+    line("slot", &or_dash(member.slot));
+    line("state", member.state.name());
+    line("program", &escape(&member.program));
+    line("program id", &or_dash(member.program_id));
+    line("engine", member.engine.name());
+    line("priority", &priority_asked(member));
+    line("chain-call", &verdicts(member.chain_call));
+    line("allowed", &verdicts(member.allowed));
+    line("on miss", detail.on_miss.name());
+    line("tail depth", &detail.tail_depth.to_string());
+    line("owner", &owner(&member.owner));
+    line("lifetime", &lifetime_and_linger(detail));
+    line(
+        "share group",
+        &escape(detail.share_group.as_deref().unwrap_or("-")),
+    );
+    line("member id", &member.id.to_string());
+    let object = member.sha256.map_or_else(|| "-".to_owned(), hex);
+    line("object", &object);
+    line(
+        "packets",
+        &packets(&member.packets, chain.is_none_or(|chain| chain.counters)),
+    );
+    if detail.maps.is_empty() {
+        line("maps", "-");
+        return text;
+    }
+    text + "  maps\n" + &maps(&detail.maps)
+}
+
+fn priority_asked(member: &Member) -> String {
+    if member.priority == member.requested_priority {
+        member.priority.to_string()
+    } else {
+        format!(
+            "{} (registered with {})",
+            member.priority, member.requested_priority
+        )
+    }
+}
+
+fn lifetime_and_linger(detail: &MemberDetail) -> String {
+    match detail.member.lifetime {
+        Lifetime::Kept => Lifetime::Kept.to_string(),
+        Lifetime::Attached => format!("{}, lingers {} ms", Lifetime::Attached, detail.linger_ms),
+    }
+}
+
+fn maps(maps: &[MapShape]) -> String {
+    let columns = [
+        ("Name", Align::Left),
+        ("Id", Align::Right),
+        ("Type", Align::Left),
+        ("Key", Align::Right),
+        ("Value", Align::Right),
+        ("Entries", Align::Right),
+    ];
+    let rows: Vec<_> = maps
+        .iter()
+        .map(|map| {
+            vec![
+                escape(&map.name).into_owned(),
+                map.id.to_string(),
+                map_type::name(map.map_type).to_owned(),
+                map.key_size.to_string(),
+                map.value_size.to_string(),
+                map.max_entries.to_string(),
+            ]
+        })
+        .collect();
+    table("    ", &columns, &rows)
+}
+
+/// One line for each member that got code, else one for the chain; notes after them.
+pub(crate) fn changes(outcomes: &[Outcome]) -> String {
+    outcomes.iter().map(changed).collect()
+}
+
+fn changed(outcome: &Outcome) -> String {
+    let interface = escape(&outcome.interface);
+    let changed = &outcome.changed;
+    let state = match changed.mode {
+        Some(mode) => format!("{mode}, generation {}", changed.generation),
+        None => "no chain any more".to_owned(),
+    };
+    let mut text = String::new();
+    for member in &changed.members {
+        text += &format!(
+            "{interface}: slot {}, {}, program {}, {}, {state}\n",
+            member.slot,
+            escape(&member.name),
+            or_dash(member.program_id),
+            member.engine,
+        );
+    }
+    if changed.members.is_empty() {
+        text += &format!("{interface}: {state}\n");
+    }
+    text + &remarks(outcome)
+}
+
+/// What a change would do.
+pub(crate) fn dry_run(outcomes: &[Outcome]) -> String {
+    outcomes.iter().map(planned).collect()
+}
+
+fn planned(outcome: &Outcome) -> String {
+    let interface = escape(&outcome.interface);
+    let changed = &outcome.changed;
+    let mut text = match changed.mode {
+        Some(mode) => format!(
+            "{interface}: would be {mode}, generation {}\n",
+            changed.generation
+        ),
+        None => format!("{interface}: would have no chain any more\n"),
+    };
+    for (index, step) in changed.plan.iter().enumerate() {
+        text += &format!("  {}. {}\n", index + 1, escape(step));
+    }
+    text + &remarks(outcome)
+}
+
+fn remarks(outcome: &Outcome) -> String {
+    let interface = escape(&outcome.interface);
+    let mut text = String::new();
+    for name in &outcome.changed.reloads {
+        text += &format!(
+            "{interface}: note: {} gets a new program id\n",
+            escape(name)
+        );
+    }
+    for note in &outcome.changed.notes {
+        text += &format!("{interface}: note: {}\n", escape(note));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

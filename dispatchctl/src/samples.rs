@@ -1,0 +1,202 @@
+//! What a daemon might say: the same for text and JSON.
+
+use libdispatch::{
+    Chain, Changed, Count, Engine, EngineProbe, FinalVerdict, Hook, Lifetime, MapShape, Member,
+    MemberDetail, MemberState, Mode, Namespace, OnMiss, Owner, Registered, SlotCounters, Status,
+    Verdict, VerdictMask,
+};
+
+use crate::changing::Outcome;
+
+/// Two ordinary members, and an observer whose client is gone.
+pub(crate) fn chain() -> Chain {
+    Chain {
+        interface: "eth0".to_owned(),
+        ifindex: 2,
+        netns: Namespace {
+            cookie: 1,
+            name: None,
+        },
+        mode: Mode::Native,
+        hook: Hook::Link,
+        generation: 7,
+        final_verdict: FinalVerdict::Pass,
+        counters: true,
+        members: vec![stats(), firewall(), observer()],
+    }
+}
+
+/// Hostile words, a member that doesn't run, everything unusual about the hook.
+pub(crate) fn odd_chain() -> Chain {
+    let mut waiting = stats();
+    waiting.slot = None;
+    waiting.program_id = None;
+    waiting.sha256 = None;
+    waiting.state = MemberState::Waiting;
+    waiting.owner.client = "\u{1b}[2Jroot\n".to_owned();
+    waiting.packets = SlotCounters::default();
+    Chain {
+        interface: "veth\u{7}1".to_owned(),
+        netns: Namespace {
+            cookie: 4711,
+            name: Some("blue".to_owned()),
+        },
+        mode: Mode::Generic,
+        hook: Hook::Netlink,
+        final_verdict: FinalVerdict::Last,
+        counters: false,
+        members: vec![waiting],
+        ..chain()
+    }
+}
+
+pub(crate) fn detail() -> MemberDetail {
+    MemberDetail {
+        member: observer(),
+        on_miss: OnMiss::Continue,
+        tail_depth: 1,
+        linger_ms: 30_000,
+        share_group: Some("taps".to_owned()),
+        maps: vec![
+            map("EVENTS", 40, 27, [0, 0, 4096]),
+            map("NEXT", 41, 3, [4, 4, 8]),
+        ],
+    }
+}
+
+pub(crate) fn daemon() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        protocol: 0,
+        uptime_s: 2 * 86_400 + 3 * 3600 + 4 * 60 + 5,
+        freplace: EngineProbe {
+            available: false,
+            reason: Some("no BTF in the kernel".to_owned()),
+        },
+        tailcall: EngineProbe {
+            available: true,
+            reason: None,
+        },
+        chains: 2,
+        members: 5,
+    }
+}
+
+/// Two programs loaded with one swap.
+pub(crate) fn loaded(interface: &str) -> Outcome {
+    let member = |name: &str, id, slot| Registered {
+        name: name.to_owned(),
+        id,
+        slot,
+        program_id: u32::try_from(id).ok().map(|id| 200 + id),
+        engine: Engine::Tailcall,
+    };
+    Outcome {
+        interface: interface.to_owned(),
+        changed: Changed {
+            generation: 8,
+            mode: Some(Mode::Generic),
+            notes: vec!["generic mode: the driver refused native: EOPNOTSUPP".to_owned()],
+            members: vec![member("stats", 1, 0), member("firewall", 2, 1)],
+            plan: vec!["build generation 8".to_owned(), "swap".to_owned()],
+            reloads: vec!["balancer".to_owned()],
+        },
+    }
+}
+
+/// The last member went.
+pub(crate) fn emptied() -> Outcome {
+    Outcome {
+        interface: "eth0".to_owned(),
+        changed: Changed {
+            generation: 0,
+            mode: None,
+            notes: Vec::new(),
+            members: Vec::new(),
+            plan: vec!["detach".to_owned()],
+            reloads: Vec::new(),
+        },
+    }
+}
+
+fn stats() -> Member {
+    Member {
+        slot: Some(0),
+        id: 1,
+        name: "stats".to_owned(),
+        program: "count_packets".to_owned(),
+        program_id: Some(215),
+        priority: 10,
+        requested_priority: 10,
+        chain_call: VerdictMask::PASS,
+        allowed: VerdictMask::ALL,
+        engine: Engine::Tailcall,
+        state: MemberState::Running,
+        owner: Owner {
+            uid: 0,
+            pid: 1234,
+            client: "stats".to_owned(),
+        },
+        lifetime: Lifetime::Attached,
+        sha256: Some([0xab; 32]),
+        packets: packets(&[(Count::Pass, 123_456)]),
+    }
+}
+
+fn firewall() -> Member {
+    Member {
+        slot: Some(1),
+        id: 2,
+        name: "firewall".to_owned(),
+        program: "firewall".to_owned(),
+        program_id: Some(1216),
+        priority: 10,
+        requested_priority: 20,
+        chain_call: VerdictMask::of(&[Verdict::Pass, Verdict::Tx]),
+        owner: Owner {
+            uid: 1000,
+            pid: 99,
+            client: "dispatchctl".to_owned(),
+        },
+        lifetime: Lifetime::Kept,
+        packets: packets(&[(Count::Drop, 3), (Count::Pass, 120), (Count::Missed, 1)]),
+        ..stats()
+    }
+}
+
+fn observer() -> Member {
+    Member {
+        slot: Some(2),
+        id: 3,
+        name: "tap".to_owned(),
+        program: "tap".to_owned(),
+        program_id: Some(217),
+        priority: 50,
+        requested_priority: 50,
+        chain_call: VerdictMask::NONE,
+        allowed: VerdictMask::PASS,
+        engine: Engine::Freplace,
+        state: MemberState::Lingering,
+        packets: packets(&[(Count::Pass, 117), (Count::Overruled, 3)]),
+        ..stats()
+    }
+}
+
+fn packets(kinds: &[(Count, u64)]) -> SlotCounters {
+    let mut counters = SlotCounters::default();
+    for (kind, packets) in kinds {
+        counters.counts[*kind as usize] = *packets;
+    }
+    counters
+}
+
+fn map(name: &str, id: u32, map_type: u32, [key, value, entries]: [u32; 3]) -> MapShape {
+    MapShape {
+        name: name.to_owned(),
+        id,
+        map_type,
+        key_size: key,
+        value_size: value,
+        max_entries: entries,
+    }
+}
