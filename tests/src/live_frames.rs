@@ -27,9 +27,6 @@ pub struct Signal {
     sent: AtomicU64,
 }
 
-/// Frames in one test run of a stream: a few milliseconds.
-const STREAM_BURST: u64 = 8192;
-
 impl<'a> LiveFrames<'a> {
     /// Packets leave this end and arrive at the other.
     pub fn into(from: &'a End) -> Self {
@@ -43,18 +40,19 @@ impl<'a> LiveFrames<'a> {
         self.from.netns.run(|| self.burst(frame, count));
     }
 
-    /// Sends bursts of this frame on a thread until the stream is stopped.
+    /// Sends bursts of so many of this frame on a thread until the stream is stopped.
     pub fn stream<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         signal: &'scope Signal,
         frame: &'scope [u8],
+        burst: u64,
     ) -> Stream<'scope> {
         let sender = scope.spawn(move || {
             self.from.netns.run(|| {
                 while !signal.stop.load(Ordering::Relaxed) {
-                    self.burst(frame, STREAM_BURST);
-                    signal.sent.fetch_add(STREAM_BURST, Ordering::Relaxed);
+                    self.burst(frame, burst);
+                    signal.sent.fetch_add(burst, Ordering::Relaxed);
                 }
             });
         });
@@ -90,22 +88,35 @@ impl Stream<'_> {
     }
 }
 
-/// `return bpf_redirect(index, 0);`
-fn redirect_to(index: i32) -> [Instruction; 4] {
-    const MOV_IMMEDIATE: u8 = 0xb7;
+/// Zeroes bytes 16 to 23 of the frame, since frames are used again with what programs wrote into
+/// them, and redirects it to the interface.
+fn redirect_to(index: i32) -> Vec<Instruction> {
+    const LOAD_WORD: u8 = 0x61;
+    const STORE_DOUBLE_WORD: u8 = 0x7a;
+    const MOVE: u8 = 0xbf;
+    const MOVE_IMMEDIATE: u8 = 0xb7;
+    const ADD_IMMEDIATE: u8 = 0x07;
+    const JUMP_IF_GREATER: u8 = 0x2d;
     const CALL: u8 = 0x85;
     const EXIT: u8 = 0x95;
     const REDIRECT: i32 = 23;
-    let instruction = |code, to, immediate| Instruction {
+    let instruction = |code, to, from, offset, immediate| Instruction {
         code,
         to,
-        from: 0,
+        from,
+        offset,
         immediate,
     };
-    [
-        instruction(MOV_IMMEDIATE, 1, index),
-        instruction(MOV_IMMEDIATE, 2, 0),
-        instruction(CALL, 0, REDIRECT),
-        instruction(EXIT, 0, 0),
+    vec![
+        instruction(LOAD_WORD, 2, 1, 0, 0),          // r2 = ctx->data
+        instruction(LOAD_WORD, 3, 1, 4, 0),          // r3 = ctx->data_end
+        instruction(MOVE, 4, 2, 0, 0),               // r4 = r2
+        instruction(ADD_IMMEDIATE, 4, 0, 0, 24),     // r4 += 24
+        instruction(JUMP_IF_GREATER, 4, 3, 1, 0),    // if r4 > r3, skip the store
+        instruction(STORE_DOUBLE_WORD, 2, 0, 16, 0), // *(u64 *)(r2 + 16) = 0
+        instruction(MOVE_IMMEDIATE, 1, 0, 0, index), // r1 = index
+        instruction(MOVE_IMMEDIATE, 2, 0, 0, 0),     // r2 = 0
+        instruction(CALL, 0, 0, 0, REDIRECT),        // r0 = bpf_redirect(r1, r2)
+        instruction(EXIT, 0, 0, 0, 0),
     ]
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{panic, process, thread};
 
@@ -11,10 +12,13 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{Output, sys};
 
-/// A named network namespace, as `ip netns add` makes it; deleted on drop.
+/// A named network namespace, as `ip netns add` makes it; deleted when its last clone is dropped.
+#[derive(Clone)]
 pub struct NetNs {
-    name: String,
+    name: Arc<Name>,
 }
+
+struct Name(String);
 
 impl NetNs {
     /// A new namespace, in which IPv6 is off: no packets but those that the test sends.
@@ -28,7 +32,7 @@ impl NetNs {
     pub fn named(name: &str) -> Self {
         ip(&["netns", "add", name]);
         let netns = Self {
-            name: name.to_owned(),
+            name: Arc::new(Name(name.to_owned())),
         };
         netns.run(|| {
             for scope in ["all", "default"] {
@@ -38,18 +42,18 @@ impl NetNs {
                 }
             }
         });
-        netns.ip(&["link", "set", "lo", "up"]);
+        netns.ip("link set lo up");
         netns
     }
 
     /// Its name under `/run/netns`.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.name.0
     }
 
     /// The file that holds it.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from("/run/netns").join(&self.name)
+        PathBuf::from("/run/netns").join(self.name())
     }
 
     /// `SO_NETNS_COOKIE`: never used twice.
@@ -73,14 +77,10 @@ impl NetNs {
         })
     }
 
-    /// Runs `ip` in the namespace.
-    pub fn ip(&self, arguments: &[&str]) {
-        ip(&[&["-n", &self.name], arguments].concat());
-    }
-
-    /// Deletes the namespace's name now; the namespace goes with its last user.
-    pub fn delete(self) {
-        drop(self);
+    /// Runs `ip` in the namespace, with the words of this line.
+    pub fn ip(&self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        ip(&[&["-n", self.name()], &words[..]].concat());
     }
 }
 
@@ -90,11 +90,9 @@ impl Default for NetNs {
     }
 }
 
-impl Drop for NetNs {
+impl Drop for Name {
     fn drop(&mut self) {
-        let deleted = Command::new("ip")
-            .args(["netns", "del", &self.name])
-            .output();
+        let deleted = Command::new("ip").args(["netns", "del", &self.0]).output();
         if !thread::panicking() {
             let deleted = Output::from(deleted.expect("ip runs"));
             assert_eq!(deleted.code, Some(0), "ip netns del: {deleted}");

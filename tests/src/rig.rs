@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libdispatch::{Client, Error};
 
-use crate::{Chain, Daemon, Output, Pair, PairOptions, PinnedMap, PinnedProgram, object};
+use crate::{Chain, Daemon, End, Output, Pair, PairOptions, PinnedMap, PinnedProgram, object};
 
 /// A daemon and a veth pair whose near end is the interface under test.
 pub struct Rig {
@@ -12,6 +12,13 @@ pub struct Rig {
     pub daemon: Daemon,
     /// The cable.
     pub pair: Pair,
+}
+
+/// An interface, seen through a daemon.
+#[derive(Clone, Copy)]
+pub struct Port<'a> {
+    daemon: &'a Daemon,
+    end: &'a End,
 }
 
 impl Rig {
@@ -22,38 +29,112 @@ impl Rig {
 
     /// A daemon with these arguments and a pair like this.
     pub fn with(arguments: &[&str], options: &PairOptions) -> Self {
-        let pair = Pair::with(options);
         Self {
+            pair: Pair::with(options),
             daemon: Daemon::with(arguments),
-            pair,
         }
     }
 
-    /// Runs `dispatchctl VERB INTERFACE ARGUMENTS… --netns NAME`.
+    /// The interface under test.
+    pub fn port(&self) -> Port<'_> {
+        Port::new(&self.daemon, &self.pair.near)
+    }
+
+    /// See [`Port::ctl`].
     pub fn ctl(&self, verb: &str, arguments: &[&str]) -> Output {
-        let near = &self.pair.near;
-        let place = ["--netns", near.netns.name()];
+        self.port().ctl(verb, arguments)
+    }
+
+    /// See [`Port::load`].
+    #[track_caller]
+    pub fn load(&self, source: &str, name: &str, arguments: &[&str]) -> Output {
+        self.port().load(source, name, arguments)
+    }
+
+    /// See [`Port::try_load`].
+    pub fn try_load(&self, path: &Path, name: &str, arguments: &[&str]) -> Output {
+        self.port().try_load(path, name, arguments)
+    }
+
+    /// See [`Port::load_verdict`].
+    #[track_caller]
+    pub fn load_verdict(&self, name: &str, verdict: u32, arguments: &[&str]) -> Output {
+        self.port().load_verdict(name, verdict, arguments)
+    }
+
+    /// See [`Port::chain`].
+    #[track_caller]
+    pub fn chain(&self) -> Chain {
+        self.port().chain()
+    }
+
+    /// See [`Port::try_chain`].
+    pub fn try_chain(&self) -> Option<Chain> {
+        self.port().try_chain()
+    }
+
+    /// See [`Port::root`].
+    pub fn root(&self) -> PinnedProgram {
+        self.port().root()
+    }
+
+    /// See [`Port::jump`].
+    pub fn jump(&self) -> PinnedMap {
+        self.port().jump()
+    }
+
+    /// See [`Port::map`].
+    pub fn map(&self, member: &str, map: &str) -> PinnedMap {
+        self.port().map(member, map)
+    }
+
+    /// See [`Port::client`].
+    pub fn client(&self, name: &str) -> Client {
+        self.port().client(name)
+    }
+
+    /// Sends this frame so many times, as fast as can be.
+    pub fn send(&self, frame: &[u8], count: u64) {
+        self.pair.send(frame, count);
+    }
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Port<'a> {
+    /// This interface, seen through this daemon.
+    pub fn new(daemon: &'a Daemon, end: &'a End) -> Self {
+        Self { daemon, end }
+    }
+
+    /// Runs `dispatchctl VERB INTERFACE ARGUMENTS… --netns NAME`.
+    pub fn ctl(self, verb: &str, arguments: &[&str]) -> Output {
+        let place = ["--netns", self.end.netns.name()];
         self.daemon
-            .ctl(&[&[verb, &near.name], arguments, &place].concat())
+            .ctl(&[&[verb, &self.end.name], arguments, &place].concat())
     }
 
     /// Loads `tests/objects/<source>.c` under a name, which must succeed.
     #[track_caller]
-    pub fn load(&self, source: &str, name: &str, arguments: &[&str]) -> Output {
+    pub fn load(self, source: &str, name: &str, arguments: &[&str]) -> Output {
         let output = self.try_load(&object(source), name, arguments);
         output.done();
         output
     }
 
     /// Loads an object under a name.
-    pub fn try_load(&self, path: &Path, name: &str, arguments: &[&str]) -> Output {
+    pub fn try_load(self, path: &Path, name: &str, arguments: &[&str]) -> Output {
         let path = path.to_str().expect("a path is text");
         self.ctl("load", &[&[path, "--name", name], arguments].concat())
     }
 
     /// Loads a member that says `verdict` of every packet.
     #[track_caller]
-    pub fn load_verdict(&self, name: &str, verdict: u32, arguments: &[&str]) -> Output {
+    pub fn load_verdict(self, name: &str, verdict: u32, arguments: &[&str]) -> Output {
         let global = format!("verdict={verdict}");
         self.load(
             "verdict",
@@ -63,82 +144,65 @@ impl Rig {
     }
 
     /// The interface's chain; `None` if it has none.
-    pub fn try_chain(&self) -> Option<Chain> {
-        let near = &self.pair.near;
-        let cookie = near.netns.cookie();
+    pub fn try_chain(self) -> Option<Chain> {
+        let cookie = self.end.netns.cookie();
         self.daemon
             .chains()
             .into_iter()
-            .find(|chain| (chain.netns.cookie, chain.ifindex) == (cookie, near.index))
+            .find(|chain| (chain.netns.cookie, chain.ifindex) == (cookie, self.end.index))
     }
 
     /// The interface's chain.
     #[track_caller]
-    pub fn chain(&self) -> Chain {
+    pub fn chain(self) -> Chain {
         self.try_chain().expect("the interface has a chain")
     }
 
     /// The directory of the chain's pins.
-    pub fn pins(&self) -> PathBuf {
-        let near = &self.pair.near;
-        let key = format!("{}-{}", near.netns.cookie(), near.index);
+    pub fn pins(self) -> PathBuf {
+        let key = format!("{}-{}", self.end.netns.cookie(), self.end.index);
         self.daemon.bpffs().path().join("dispatchd").join(key)
     }
 
     /// The root that runs, to be tried on packets; found by the generation that is listed.
-    pub fn root(&self) -> PinnedProgram {
+    pub fn root(self) -> PinnedProgram {
         PinnedProgram::open(&self.live().join("root"))
     }
 
     /// The program array of the root that runs.
-    pub fn jump(&self) -> PinnedMap {
+    pub fn jump(self) -> PinnedMap {
         PinnedMap::open(&self.live().join("jump"))
     }
 
-    /// One of a member's own maps.
-    pub fn map(&self, member: &str, map: &str) -> PinnedMap {
+    /// One of a member's own maps, as its newest code uses it.
+    pub fn map(self, member: &str, map: &str) -> PinnedMap {
         let id = self.chain().member(member).id;
         let directory = self.pins().join(format!("member-{id}"));
         let suffix = Path::new("maps").join(map);
-        let found = self
-            .daemon
-            .bpffs()
+        let bpffs = self.daemon.bpffs();
+        let found = bpffs
             .pins()
             .into_iter()
-            .map(|pin| self.daemon.bpffs().path().join(pin))
+            .map(|pin| bpffs.path().join(pin))
             .filter(|pin| pin.starts_with(&directory) && pin.ends_with(&suffix))
             .max();
         PinnedMap::open(&found.unwrap_or_else(|| panic!("{member} has no map {map}")))
     }
 
     /// A connection of a client to whom the interface's namespace is home.
-    pub fn client(&self, name: &str) -> Client {
+    pub fn client(self, name: &str) -> Client {
         self.try_client(name).expect("the daemon answers")
     }
 
     /// The same, if the daemon wants it.
-    pub fn try_client(&self, name: &str) -> Result<Client, Error> {
-        let home = self.pair.near.netns.path();
+    pub fn try_client(self, name: &str) -> Result<Client, Error> {
+        let home = self.end.netns.path();
         let home = home.to_str().expect("a path is text");
-        Client::builder()
-            .socket(self.daemon.socket())
-            .netns(home)
-            .name(name)
-            .connect()
+        let client = Client::builder().socket(self.daemon.socket());
+        client.netns(home).name(name).connect()
     }
 
-    /// Sends this frame so many times, as fast as can be.
-    pub fn send(&self, frame: &[u8], count: u64) {
-        self.pair.send(frame, count);
-    }
-
-    fn live(&self) -> PathBuf {
+    fn live(self) -> PathBuf {
         self.pins().join(format!("gen-{}", self.chain().generation))
-    }
-}
-
-impl Default for Rig {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -71,6 +71,7 @@ fn returns(verdict: i32) -> OwnedFd {
         code,
         to: 0,
         from: 0,
+        offset: 0,
         immediate,
     };
     sys::load_xdp(

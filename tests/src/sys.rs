@@ -78,6 +78,7 @@ pub(crate) struct Instruction {
     pub(crate) code: u8,
     pub(crate) to: u8,
     pub(crate) from: u8,
+    pub(crate) offset: i16,
     pub(crate) immediate: i32,
 }
 
@@ -89,6 +90,7 @@ pub(crate) fn load_xdp(name: &str, instructions: &[Instruction]) -> io::Result<O
         .map(|instruction| {
             let mut raw = bpf::bpf_insn {
                 code: instruction.code,
+                off: instruction.offset,
                 imm: instruction.immediate,
                 ..Default::default()
             };
@@ -248,6 +250,13 @@ pub(crate) fn possible_cpus() -> usize {
     // SAFETY: the call takes nothing.
     let cpus = unsafe { bpf::libbpf_num_possible_cpus() };
     usize::try_from(cpus).expect("/sys says how many CPUs there are")
+}
+
+/// Waits until every interrupt that runs now has ended (`MEMBARRIER_CMD_GLOBAL`).
+pub(crate) fn grace_period() {
+    // SAFETY: the call takes no pointer.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    assert_eq!(result, 0, "membarrier: {}", io::Error::last_os_error());
 }
 
 /// What the kernel numbers.

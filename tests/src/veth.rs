@@ -56,90 +56,39 @@ impl Pair {
 
     /// A pair like this.
     pub fn with(options: &PairOptions) -> Self {
-        Self::between(NetNs::new(), NetNs::new(), "xd0", options)
+        Self::between(&NetNs::new(), &NetNs::new(), ["xd0", "far0"], options)
     }
 
-    /// A pair between these namespaces whose near end has this name.
-    pub fn between(near: NetNs, far: NetNs, name: &str, options: &PairOptions) -> Self {
-        let queues = options.queues.to_string();
-        let mtu = options.mtu.to_string();
-        near.ip(&[
-            "link",
-            "add",
-            name,
-            "address",
-            &mac(NEAR_MAC),
-            "mtu",
-            &mtu,
-            "numrxqueues",
-            &queues,
-            "numtxqueues",
-            &queues,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "far0",
-            "netns",
+    /// A pair between these namespaces whose ends, near and far, have these names.
+    pub fn between(near: &NetNs, far: &NetNs, names: [&str; 2], options: &PairOptions) -> Self {
+        let [near_name, far_name] = names;
+        let PairOptions { queues, mtu, .. } = options;
+        let shape = format!("mtu {mtu} numrxqueues {queues} numtxqueues {queues}");
+        near.ip(&format!(
+            "link add {near_name} address {} {shape} type veth \
+             peer name {far_name} netns {} address {} {shape}",
+            mac(NEAR_MAC),
             far.name(),
-            "address",
-            &mac(FAR_MAC),
-            "mtu",
-            &mtu,
-            "numrxqueues",
-            &queues,
-            "numtxqueues",
-            &queues,
-        ]);
-        near.ip(&["link", "set", name, "up"]);
-        far.ip(&["link", "set", "far0", "up"]);
+            mac(FAR_MAC),
+        ));
+        near.ip(&format!("link set {near_name} up"));
+        far.ip(&format!("link set {far_name} up"));
         if options.addresses {
-            near.ip(&["addr", "add", "10.1.0.1/24", "dev", name]);
-            far.ip(&["addr", "add", "10.1.0.2/24", "dev", "far0"]);
-            near.ip(&[
-                "neigh",
-                "add",
-                "10.1.0.2",
-                "lladdr",
-                &mac(FAR_MAC),
-                "dev",
-                name,
-            ]);
-            far.ip(&[
-                "neigh",
-                "add",
-                "10.1.0.1",
-                "lladdr",
-                &mac(NEAR_MAC),
-                "dev",
-                "far0",
-            ]);
+            near.ip(&format!("addr add 10.1.0.1/24 dev {near_name}"));
+            far.ip(&format!("addr add 10.1.0.2/24 dev {far_name}"));
+            near.ip(&format!(
+                "neigh add 10.1.0.2 lladdr {} dev {near_name}",
+                mac(FAR_MAC)
+            ));
+            far.ip(&format!(
+                "neigh add 10.1.0.1 lladdr {} dev {far_name}",
+                mac(NEAR_MAC)
+            ));
         }
-        let end = |netns: NetNs, name: &str| {
-            let index = netns.run(|| sys::interface_index(name));
-            End {
-                netns,
-                name: name.to_owned(),
-                index,
-            }
-        };
         Self {
-            near: end(near, name),
-            far: end(far, "far0"),
+            near: End::of(near, near_name),
+            far: End::of(far, far_name),
         }
-    }
-
-    /// Turns GRO on at the near end, without which packets that were redirected into the far end
-    /// don't arrive unless the near end has a native XDP program.
-    pub fn gro(&self) {
-        let near = self.near.name.clone();
-        self.near.netns.run(move || {
-            let output = Command::new("ethtool")
-                .args(["-K", &near, "gro", "on"])
-                .output()
-                .expect("ethtool runs (Debian package ethtool)");
-            Output::from(output).done();
-        });
     }
 
     /// Sends this frame so many times, as fast as the kernel can, from the far end; returns when
@@ -156,6 +105,27 @@ impl Default for Pair {
 }
 
 impl End {
+    /// An interface that is there.
+    pub fn of(netns: &NetNs, name: &str) -> Self {
+        Self {
+            netns: netns.clone(),
+            name: name.to_owned(),
+            index: netns.run(|| sys::interface_index(name)),
+        }
+    }
+
+    /// Turns GRO on, without which packets that were redirected (or, by TX, sent back) to this end
+    /// don't arrive unless it has a native XDP program.
+    pub fn gro(&self) {
+        let output = self.netns.run(|| {
+            Command::new("ethtool")
+                .args(["-K", &self.name, "gro", "on"])
+                .output()
+                .expect("ethtool runs (Debian package ethtool)")
+        });
+        Output::from(output).done();
+    }
+
     /// The id of the XDP program on it, in whatever mode; `None` without one.
     pub fn xdp_program(&self) -> Option<u32> {
         self.netns.run(|| sys::xdp_program(self.index))
