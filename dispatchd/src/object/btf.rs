@@ -67,10 +67,12 @@ pub(super) fn cut_ext(
     header.extend(u32::try_from(EXT_HEADER_BYTES).ok()?.to_le_bytes());
     let mut infos = Vec::new();
     for (place, record_bytes_min) in INFOS {
-        let info = match place + 8 <= header_bytes {
-            true => range(body, ext, place)?,
-            // An older header, without this info.
-            false => &[],
+        // Older headers end before the last.
+        let is_there = place + 8 <= header_bytes;
+        let info = if is_there {
+            range(body, ext, place)?
+        } else {
+            &[]
         };
         let info = cut_info(info, btf, record_bytes_min, &keep)?;
         header.extend(u32::try_from(infos.len()).ok()?.to_le_bytes());

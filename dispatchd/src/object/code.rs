@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 
 use aya_obj::btf::Btf;
 use aya_obj::generated::bpf_insn;
@@ -41,11 +41,11 @@ impl Code {
         let reach = reach(elf, bytes, entry).map_err(unsupported)?;
         let image = image::one_program(elf, bytes, &reach, entry)?;
         let mut parsed = aya_obj::Object::parse(&image)
-            .map_err(|error| unsupported(Unsupported::Parse(error)))?;
+            .map_err(|error| unsupported(Unsupported::Parse(Box::new(error))))?;
         let map_symbols: BTreeSet<_> = parsed
             .maps
             .values()
-            .filter_map(|map| map.symbol_index())
+            .filter_map(aya_obj::Map::symbol_index)
             .collect();
         if let Some(symbol) = reach.map_symbols.difference(&map_symbols).next() {
             let symbol = &elf.symbols[*symbol];
@@ -59,7 +59,7 @@ impl Code {
                 Btf::from_sys_fs().map_err(|error| unsupported(Unsupported::KernelTypes(error)))?;
             parsed
                 .relocate_btf(&kernel)
-                .map_err(|error| unsupported(Unsupported::CoRe(error)))?;
+                .map_err(|error| unsupported(Unsupported::CoRe(Box::new(error))))?;
         }
         parsed
             .functions
@@ -100,7 +100,7 @@ impl Code {
         types: Option<&OwnedFd>,
         trusted: bool,
     ) -> Result<OwnedFd, ObjectError> {
-        let descriptors: BTreeSet<RawFd> = made.values().map(|fd| fd.as_raw_fd()).collect();
+        let descriptors: BTreeSet<RawFd> = made.values().map(AsRawFd::as_raw_fd).collect();
         self.link(maps, made)
             .map_err(|part| self.unsupported(part))?;
         let Some(function) = self.parsed.functions.get(&self.entry) else {
@@ -139,10 +139,10 @@ impl Code {
         });
         self.parsed
             .relocate_maps(maps, &code_sections)
-            .map_err(Unsupported::Link)?;
+            .map_err(|error| Unsupported::Link(Box::new(error)))?;
         self.parsed
             .relocate_calls(&code_sections)
-            .map_err(Unsupported::Link)
+            .map_err(|error| Unsupported::Link(Box::new(error)))
     }
 
     /// Looks at exactly the instructions that will be loaded.

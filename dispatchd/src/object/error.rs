@@ -228,13 +228,13 @@ pub enum Unsupported {
     },
     /// aya-obj doesn't take it.
     #[error("{}", Chain(.0))]
-    Parse(aya_obj::ParseError),
+    Parse(Box<aya_obj::ParseError>),
     /// aya-obj can't link it.
     #[error("{}", Chain(.0))]
-    Link(EbpfRelocationError),
+    Link(Box<EbpfRelocationError>),
     /// A structure of the kernel is not as the program expects it.
     #[error("{}", Chain(.0))]
-    CoRe(BtfRelocationError),
+    CoRe(Box<BtfRelocationError>),
     /// The kernel's own types can't be read.
     #[error("the kernel's types can't be read: {}", Chain(.0))]
     KernelTypes(BtfError),
