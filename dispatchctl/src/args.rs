@@ -2,27 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
-use libdispatch::{
-    EngineChoice, FinalVerdict, ModeChoice, OnMiss, Position, Priority, VerdictMask,
-};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use libdispatch::{EngineChoice, FinalVerdict, ModeChoice, OnMiss, Priority, VerdictMask};
 
 use crate::values::{self, Global, Interfaces, MapSize, TailCall};
 
 /// Shows and changes the chains of XDP programs that dispatchd runs.
 ///
 /// An interface's chain is an ordered list of members: programs that share its XDP hook. A change
-/// is all or nothing, and packets see it at once: no packet passes unfiltered or is lost while a
-/// chain changes.
+/// is all or nothing, and packets see all of it at once.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Where dispatchd listens [default: $DISPATCHD_SOCKET, else /run/dispatchd/dispatchd.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help = SOCKET, help_heading = "Global options")]
     pub(crate) socket: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const SOCKET: &str =
+    "Where dispatchd listens [default: $DISPATCHD_SOCKET, else /run/dispatchd/dispatchd.sock]";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -103,8 +102,8 @@ pub(crate) struct ShowArgs {
 /// interface's chain with one swap. With several interfaces, there is one swap for each; if one is
 /// refused, the interfaces before it are put back.
 ///
-/// What is not given comes from the object's .xdp_run_config, if it has one (priority and
-/// chain-call actions), else from the defaults below.
+/// Priority and chain-call actions that are not given come from the object, if it says them (as
+/// libxdp's objects do), else from the defaults below.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     dispatchctl load eth0 firewall.o --priority 20 --map-size RULES=4096\n  \
@@ -209,38 +208,21 @@ pub(crate) struct ReorderArgs {
     pub(crate) names: Vec<String>,
     /// Give it this priority
     #[arg(long, value_name = "K")]
-    priority: Option<Priority>,
+    pub(crate) priority: Option<Priority>,
     /// Run it before every other
     #[arg(long)]
-    first: bool,
+    pub(crate) first: bool,
     /// Run it after every other
     #[arg(long)]
-    last: bool,
+    pub(crate) last: bool,
     /// Run it just before this member
     #[arg(long, value_name = "NAME")]
-    before: Option<String>,
+    pub(crate) before: Option<String>,
     /// Run it just after this member
     #[arg(long, value_name = "NAME")]
-    after: Option<String>,
+    pub(crate) after: Option<String>,
     #[command(flatten)]
     pub(crate) changing: ChangingArgs,
-}
-
-impl ReorderArgs {
-    /// Where one member goes; `None` if the names are the whole order.
-    pub(crate) fn position(&self) -> Option<Position> {
-        if self.first {
-            Some(Position::First)
-        } else if self.last {
-            Some(Position::Last)
-        } else if let Some(priority) = self.priority {
-            Some(Position::Priority(priority))
-        } else if let Some(name) = &self.before {
-            Some(Position::Before(name.clone()))
-        } else {
-            self.after.clone().map(Position::After)
-        }
-    }
 }
 
 /// Changes a running member, without loading anything
@@ -343,86 +325,4 @@ pub(crate) struct ChangingArgs {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-impl Cli {
-    /// The command line, or a usage error and exit code 2.
-    pub(crate) fn parse_checked() -> Self {
-        let cli = Self::parse();
-        if let Err((command, message)) = cli.check() {
-            let mut grammar = Self::command();
-            grammar.build();
-            let Some(grammar) = grammar.find_subcommand_mut(command) else {
-                unreachable!("{command} was parsed")
-            };
-            grammar.error(ErrorKind::ArgumentConflict, message).exit();
-        }
-        cli
-    }
-
-    /// What the grammar can't say.
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        match &self.command {
-            Command::Load(args) => args.check().map_err(|message| ("load", message)),
-            Command::Reorder(args) => args.check().map_err(|message| ("reorder", message)),
-            Command::List(args) => args.check().map_err(|message| ("list", message)),
-            Command::Status(_)
-            | Command::Show(_)
-            | Command::Unload(_)
-            | Command::Set(_)
-            | Command::Replace(_)
-            | Command::Config(_) => Ok(()),
-        }
-    }
-}
-
-impl LoadArgs {
-    fn check(&self) -> Result<(), &'static str> {
-        let CodeArgs {
-            program,
-            map_sizes,
-            globals,
-            tail_calls,
-        } = &self.code;
-        let of_one_object = self.name.is_some()
-            || program.is_some()
-            || !(map_sizes.is_empty() && globals.is_empty() && tail_calls.is_empty());
-        if self.objects.len() > 1 && of_one_object {
-            return Err(
-                "--name, --program, --map-size, --global and --tail-call say something \
-                about one object; load the objects one by one",
-            );
-        }
-        if self.interfaces.0.len() > 1 && self.changing.if_generation.is_some() {
-            return Err("--if-generation is about one interface; load on them one by one");
-        }
-        Ok(())
-    }
-}
-
-impl ReorderArgs {
-    fn check(&self) -> Result<(), &'static str> {
-        match (self.names.len(), self.position()) {
-            (1, None) => Err(
-                "say where it goes: --priority, --first, --last, --before or --after; \
-                or give every member's name in the new order",
-            ),
-            (2.., Some(_)) => Err(
-                "one member moves to a position; several names are the whole \
-                order and need none",
-            ),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl ListArgs {
-    fn check(&self) -> Result<(), &'static str> {
-        match &self.place.netns {
-            Some(netns) if netns.contains('/') && self.interface.is_none() => {
-                Err("a namespace's path needs an INTERFACE; its name doesn't")
-            }
-            _ => Ok(()),
-        }
-    }
 }

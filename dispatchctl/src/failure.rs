@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     Failed {
         /// The interface that it was about.
         interface: Option<String>,
-        error: Error,
+        error: Box<Error>,
     },
     /// Standard output can't be written to.
     Output(io::Error),
@@ -19,8 +19,10 @@ pub(crate) enum Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let interface = None;
-        Self::Failed { interface, error }
+        Self::Failed {
+            interface: None,
+            error: Box::new(error),
+        }
     }
 }
 
@@ -28,7 +30,10 @@ impl Failure {
     /// A failure on this interface, for `map_err`.
     pub(crate) fn on(interface: &str) -> impl FnOnce(Error) -> Self {
         let interface = Some(interface.to_owned());
-        move |error| Self::Failed { interface, error }
+        move |error| Self::Failed {
+            interface,
+            error: Box::new(error),
+        }
     }
 
     /// Tells the operator, on standard error.

@@ -19,16 +19,15 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Result<(), Failure> 
 
 pub(crate) fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let interface = args.interface.as_deref();
-    let chains = match interface {
+    let mut chains = match interface {
         Some(interface) => client
-            .list(Some(interface))
-            .map_err(Failure::on(interface))?,
-        None => {
-            let mut chains = client.list(None)?;
-            chains.retain(|chain| is_in(chain, args.place.netns.as_deref()));
-            chains
-        }
-    };
+            .list(interface.into())
+            .map_err(Failure::on(interface)),
+        None => client.list(None).map_err(Failure::from),
+    }?;
+    if interface.is_none() {
+        chains.retain(|chain| is_in(chain, args.place.netns.as_deref()));
+    }
     output::print(&if args.json {
         json::list(&chains)
     } else {

@@ -14,6 +14,7 @@ mod render;
 #[cfg(test)]
 mod samples;
 mod table;
+mod usage;
 mod values;
 
 use std::process::ExitCode;

@@ -60,22 +60,20 @@ pub(crate) fn list(chains: &[Chain]) -> String {
 }
 
 fn block(chain: &Chain, several_namespaces: bool) -> String {
-    let mut title = format!(
-        "{}  {}  generation {}  final verdict {}",
+    let netns = match &chain.netns.name {
+        Some(name) => format!("  netns {}", escape(name)),
+        None if several_namespaces => format!("  netns cookie {}", chain.netns.cookie),
+        None => String::new(),
+    };
+    let is_netlink = chain.hook == Hook::Netlink;
+    let hook = if is_netlink { "  hook netlink" } else { "" };
+    let title = format!(
+        "{}  {}  generation {}  final verdict {}{netns}{hook}\n",
         escape(&chain.interface),
         chain.mode,
         chain.generation,
         chain.final_verdict
     );
-    match &chain.netns.name {
-        Some(name) => title += &format!("  netns {}", escape(name)),
-        None if several_namespaces => title += &format!("  netns cookie {}", chain.netns.cookie),
-        None => {}
-    }
-    if chain.hook == Hook::Netlink {
-        title += "  hook netlink";
-    }
-    title.push('\n');
     title + &members(chain)
 }
 
@@ -152,9 +150,10 @@ fn owner(owner: &Owner) -> String {
 
 /// `kept`, or what is not as usual: `attached, lingering`.
 fn lifetime(member: &Member) -> String {
-    match member.state {
-        MemberState::Running => member.lifetime.to_string(),
-        state => format!("{}, {}", member.lifetime, state.name()),
+    if member.state == MemberState::Running {
+        member.lifetime.to_string()
+    } else {
+        format!("{}, {}", member.lifetime, member.state.name())
     }
 }
 
@@ -175,8 +174,12 @@ fn packets(packets: &SlotCounters, counted: bool) -> String {
 
 pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail) -> String {
     let member = &detail.member;
-    let mut text = format!("{} on {}\n", escape(&member.name), escape(interface));
-    let mut line = |key: &str, value: &str| text += &format!("  {key:<14}{value}\n");
+    let mut lines = vec![format!(
+        "{} on {}\n",
+        escape(&member.name),
+        escape(interface)
+    )];
+    let mut line = |key: &str, value: &str| lines.push(format!("  {key:<14}{value}\n"));
     line("slot", &or_dash(member.slot));
     line("state", member.state.name());
     line("program", &escape(&member.program));
@@ -202,9 +205,9 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
     );
     if detail.maps.is_empty() {
         line("maps", "-");
-        return text;
+        return lines.concat();
     }
-    text + "  maps\n" + &maps(&detail.maps)
+    lines.concat() + "  maps\n" + &maps(&detail.maps)
 }
 
 fn priority_asked(member: &Member) -> String {
@@ -262,20 +265,19 @@ fn changed(outcome: &Outcome) -> String {
         Some(mode) => format!("{mode}, generation {}", changed.generation),
         None => "no chain any more".to_owned(),
     };
-    let mut text = String::new();
-    for member in &changed.members {
-        text += &format!(
+    if changed.members.is_empty() {
+        return format!("{interface}: {state}\n") + &remarks(outcome);
+    }
+    let members = changed.members.iter().map(|member| {
+        format!(
             "{interface}: slot {}, {}, program {}, {}, {state}\n",
             member.slot,
             escape(&member.name),
             or_dash(member.program_id),
             member.engine,
-        );
-    }
-    if changed.members.is_empty() {
-        text += &format!("{interface}: {state}\n");
-    }
-    text + &remarks(outcome)
+        )
+    });
+    members.collect::<String>() + &remarks(outcome)
 }
 
 /// What a change would do.
@@ -286,32 +288,25 @@ pub(crate) fn dry_run(outcomes: &[Outcome]) -> String {
 fn planned(outcome: &Outcome) -> String {
     let interface = escape(&outcome.interface);
     let changed = &outcome.changed;
-    let mut text = match changed.mode {
+    let title = match changed.mode {
         Some(mode) => format!(
             "{interface}: would be {mode}, generation {}\n",
             changed.generation
         ),
         None => format!("{interface}: would have no chain any more\n"),
     };
-    for (index, step) in changed.plan.iter().enumerate() {
-        text += &format!("  {}. {}\n", index + 1, escape(step));
-    }
-    text + &remarks(outcome)
+    let steps = changed.plan.iter().enumerate();
+    let steps = steps.map(|(index, step)| format!("  {}. {}\n", index + 1, escape(step)));
+    title + &steps.collect::<String>() + &remarks(outcome)
 }
 
 fn remarks(outcome: &Outcome) -> String {
     let interface = escape(&outcome.interface);
-    let mut text = String::new();
-    for name in &outcome.changed.reloads {
-        text += &format!(
-            "{interface}: note: {} gets a new program id\n",
-            escape(name)
-        );
-    }
-    for note in &outcome.changed.notes {
-        text += &format!("{interface}: note: {}\n", escape(note));
-    }
-    text
+    let note = |note: &str| format!("{interface}: note: {note}\n");
+    let reloads = outcome.changed.reloads.iter();
+    let reloads = reloads.map(|name| note(&format!("{} gets a new program id", escape(name))));
+    let notes = outcome.changed.notes.iter().map(|text| note(&escape(text)));
+    reloads.chain(notes).collect()
 }
 
 #[cfg(test)]

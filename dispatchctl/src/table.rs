@@ -18,16 +18,13 @@ pub(crate) fn table(indent: &str, columns: &[(&str, Align)], rows: &[Vec<String>
         .map(|index| width(index).unwrap_or(0))
         .collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = indent.to_owned();
-        for ((cell, width), (_, align)) in cells.zip(&widths).zip(columns) {
-            line += &match align {
-                Align::Left => format!("{cell:<width$}  "),
-                Align::Right => format!("{cell:>width$}  "),
-            };
-        }
-        line.truncate(line.trim_end().len());
-        line.push('\n');
-        line
+        let cells = cells.zip(&widths).zip(columns);
+        let padded = cells.map(|((cell, width), (_, align))| match align {
+            Align::Left => format!("{cell:<width$}  "),
+            Align::Right => format!("{cell:>width$}  "),
+        });
+        let line = indent.to_owned() + &padded.collect::<String>();
+        line.trim_end().to_owned() + "\n"
     };
     let mut text = line(&mut columns.iter().map(|(title, _)| *title));
     for row in rows {
