@@ -27,8 +27,8 @@ pub enum Error {
         request: &'static str,
     },
 
-    /// The daemon didn't answer in time; it may still do what was asked. See
-    /// [`ClientBuilder::timeout`](crate::ClientBuilder::timeout).
+    /// The daemon didn't answer in time; it may still do what was asked. A member that it registers
+    /// late stays as long as the client. See [`ClientBuilder::timeout`](crate::ClientBuilder::timeout).
     #[error("no answer to {request} within {} s: it may still be done", timeout.as_secs())]
     TimedOut {
         /// What was asked.
