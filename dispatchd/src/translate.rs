@@ -13,12 +13,16 @@ use crate::kernel::{KernelError, KernelErrorKind, MemberMap};
 use crate::loader::LoadError;
 use crate::object::{self, ObjectError};
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. A cause that its error has repeated already, as those of
+/// other crates do, is not said twice.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
         source = cause.source();
     }
     text

@@ -39,7 +39,7 @@ pub fn probe_freplace() -> Result<(), String> {
     let built = one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
     match load_extension(&built.root) {
         Ok(()) => Err("not used by this version, though the kernel takes it at load".to_owned()),
-        Err(error) => Err(format!("refused by the kernel at load ({error})")),
+        Err(error) => Err(format!("the kernel refuses extension programs at load ({error})")),
     }
 }
 
