@@ -304,3 +304,6 @@ fn names(programs: &[&ProgramSymbol]) -> Names {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests;
