@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::{
-    EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, PRIORITY_DEFAULT, SLOTS,
-    TAIL_CALLS_MAX, Verdict, VerdictMask, is_member_name,
+    EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, PRIORITY_DEFAULT, Verdict, VerdictMask,
+    is_member_name,
 };
 
 use crate::engine::engine_for;
+use crate::limits;
 use crate::order::{self, Side};
 use crate::{
     Chain, Change, Client, CodeId, Configuration, ConnectionId, Engines, Facts, Generation,
@@ -109,29 +110,12 @@ impl<'a> Draft<'a> {
 
     /// The chain with every operation applied, if a packet can run it.
     pub(crate) fn finish(self) -> Result<Outcome<'a>, Refusal> {
-        let members = &self.chain.members;
-        if self.before.is_none() && members.is_empty() {
+        if self.before.is_none() && self.chain.members.is_empty() {
             return Err(Refusal::EmptyChain {
                 interface: self.interface(),
             });
         }
-        if members.len() > SLOTS {
-            return Err(Refusal::ChainFull {
-                interface: self.interface(),
-            });
-        }
-        let sum = members.iter().map(|m| 1 + u64::from(m.tail_depth)).sum();
-        if sum > u64::from(TAIL_CALLS_MAX) {
-            return Err(Refusal::TailCallBudget {
-                interface: self.interface(),
-                sum,
-                heavy: members
-                    .iter()
-                    .filter(|member| member.tail_depth > 0)
-                    .map(|member| (member.name.clone(), member.tail_depth))
-                    .collect(),
-            });
-        }
+        limits::check(&self.chain)?;
         Ok(Outcome {
             before: self.before,
             after: self.chain,

@@ -14,6 +14,7 @@ mod draft;
 mod engine;
 mod facts;
 mod id;
+mod limits;
 mod order;
 mod plan;
 mod policy;

@@ -49,6 +49,32 @@ proptest! {
     }
 
     #[test]
+    fn cleanup_that_is_put_off_until_the_next_change_loses_nothing(
+        history in requests(1..=16),
+        faults in prop::collection::vec(0..24_usize, 17),
+    ) {
+        let mut world = World::new();
+        let mut put_off: Option<(ChainKey, Vec<Cleanup>)> = None;
+        for (request, at) in history.iter().zip(faults) {
+            let Ok(Some(plan)) = request.play(&mut world.state) else { continue };
+            if let Some((chain, steps)) = put_off.take() {
+                assert!(finish(&mut world.kernel, chain, &steps).is_empty());
+            }
+            world.kernel.plan_fault(Fault::Error(at));
+            if run(&mut world.kernel, &plan).is_ok() {
+                world.state.commit(&plan);
+                put_off = Some((plan.chain, plan.cleanup));
+            }
+            world.kernel.restart();
+            world.assert_runs();
+        }
+        if let Some((chain, steps)) = put_off {
+            finish(&mut world.kernel, chain, &steps);
+        }
+        world.assert_clean();
+    }
+
+    #[test]
     fn a_crash_anywhere_ends_before_or_after_the_change(history in requests(1..=8)) {
         play(&history, |world, plan| {
             for at in 0.. {
@@ -107,10 +133,7 @@ struct World {
 
 /// Plays a history without faults, and shows each plan with the world before it.
 fn play(history: &[Request], mut seen: impl FnMut(&World, &Plan)) {
-    let mut world = World {
-        state: State::new(ENGINES),
-        kernel: FakeKernel::default(),
-    };
+    let mut world = World::new();
     for request in history {
         let Ok(Some(plan)) = request.play(&mut world.state) else {
             continue;
@@ -123,6 +146,13 @@ fn play(history: &[Request], mut seen: impl FnMut(&World, &Plan)) {
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            state: State::new(ENGINES),
+            kernel: FakeKernel::default(),
+        }
+    }
+
     /// What a daemon does when it starts.
     fn recover(&mut self) {
         let observed = self.kernel.observe().unwrap();
@@ -137,7 +167,7 @@ impl World {
     /// The state of a daemon that started anew before the plan.
     fn orphaned(&self) -> State {
         let mut state = self.state.clone();
-        for connection in 1..5 {
+        for connection in 1..3 {
             state.connection_gone(ConnectionId(connection));
         }
         state

@@ -209,13 +209,12 @@ fn named(operations: &[Operation]) -> Option<BTreeSet<&str>> {
     let mut names = BTreeSet::new();
     for operation in operations {
         match operation {
-            Operation::Register(_) => {}
+            Operation::Register(_) | Operation::Configure(_) => {}
             Operation::Unregister { name }
             | Operation::Move { name, .. }
             | Operation::Set { name, .. }
             | Operation::Replace { name } => drop(names.insert(&**name)),
             Operation::UnregisterAll | Operation::Order { .. } => return None,
-            Operation::Configure(_) => {}
         }
     }
     Some(names)

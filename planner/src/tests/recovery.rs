@@ -22,7 +22,7 @@ proptest! {
         let found = reconcile(&observed(&state), ENGINES);
         prop_assert_eq!(found.leftovers, []);
         prop_assert_eq!(found.foreign, []);
-        let connections = (1..5).map(ConnectionId);
+        let connections = (1..3).map(ConnectionId);
         for connection in connections {
             state.connection_gone(connection);
         }

@@ -1,0 +1,123 @@
+//! Turns what was drawn blindly into requests that mostly mean something.
+//!
+//! A name that is drawn as a target, `?7`, becomes the name of a member that exists when its
+//! request comes. This follows the history, so that it stays a function of what was drawn: what
+//! shrinks is drawn, what is shown is aimed.
+
+use crate::{ChainKey, Client, Facts, LoadId, Member, MemberState, Operation, Position, State};
+
+use super::{ENGINES, Request, client};
+
+/// Whatever member has this number, counted around the chain.
+pub(super) fn aimed(number: u8) -> String {
+    format!("?{number}")
+}
+
+/// Aims each request at what the ones before it left.
+pub(super) fn aim(requests: &mut [Request]) {
+    let mut state = State::new(ENGINES);
+    let mut loads = 0;
+    for request in requests {
+        match request {
+            Request::Change { change, facts, .. } => {
+                let members = members(&state, change.interface.key);
+                for operation in &mut change.operations {
+                    aim_operation(operation, members);
+                }
+                facts.truncate(change.loads());
+                for facts in facts {
+                    loads += 1;
+                    number(facts, loads);
+                }
+            }
+            Request::Reclaim {
+                client,
+                chain,
+                name,
+                token,
+            } => {
+                if let Some(member) = aim_claim(&state, *chain, client, name) {
+                    *token = member.token;
+                }
+            }
+            Request::Gone(_) | Request::Expire(_) => {}
+        }
+        if let Ok(Some(plan)) = request.play(&mut state) {
+            state.commit(&plan);
+        }
+    }
+}
+
+fn members(state: &State, chain: ChainKey) -> &[Member] {
+    state.chains.get(&chain).map_or(&[], |chain| &chain.members)
+}
+
+/// Each load and each program has a number of its own.
+fn number(facts: &mut Facts, load: u32) {
+    facts.load = LoadId(u64::from(load));
+    facts.program_id = 1000 + load;
+}
+
+fn aim_operation(operation: &mut Operation, members: &[Member]) {
+    match operation {
+        Operation::Move { name, to } => {
+            let mover = aim_name(name, members);
+            if let Position::Before(neighbour) | Position::After(neighbour) = to {
+                let others = members.iter().enumerate();
+                let others = others.filter(|(index, _)| Some(*index) != mover);
+                let others: Vec<Member> = others.map(|(_, member)| member.clone()).collect();
+                aim_name(neighbour, &others);
+            }
+        }
+        Operation::Unregister { name }
+        | Operation::Set { name, .. }
+        | Operation::Replace { name } => {
+            aim_name(name, members);
+        }
+        Operation::Order { names } => {
+            let mut left = members.to_vec();
+            names.retain_mut(|name| match target(name) {
+                Some(_) => aim_name(name, &left).map(|at| left.remove(at)).is_some(),
+                None => true,
+            });
+        }
+        Operation::Register(_) | Operation::UnregisterAll | Operation::Configure(_) => {}
+    }
+}
+
+/// The number of a name that was drawn as a target.
+fn target(name: &str) -> Option<usize> {
+    name.strip_prefix('?')?.parse().ok()
+}
+
+/// Replaces a target by a member's name, and gives the member's index.
+fn aim_name(name: &mut String, members: &[Member]) -> Option<usize> {
+    let number = target(name)?;
+    if members.is_empty() {
+        *name = "nobody".into();
+        return None;
+    }
+    let index = number % members.len();
+    name.clone_from(&members[index].name);
+    Some(index)
+}
+
+/// Makes the client the owner of a member that lingers.
+fn aim_claim<'a>(
+    state: &'a State,
+    chain: ChainKey,
+    claims: &mut Client,
+    name: &mut String,
+) -> Option<&'a Member> {
+    let members = members(state, chain).iter();
+    let lingering = members.filter(|member| member.state == MemberState::Lingering);
+    let lingering: Vec<&Member> = lingering.collect();
+    let number = target(name)?;
+    let Some(member) = lingering.get(number % lingering.len().max(1)) else {
+        *name = "nobody".into();
+        return None;
+    };
+    name.clone_from(&member.name);
+    *claims = client(member.owner.uid, claims.connection.0);
+    Some(member)
+}
