@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fmt, fs, io};
 
+use crate::{command, packages, test};
 use object::build::elf::{Builder, SectionData};
 use object::{Object as _, ObjectSection as _};
 
@@ -19,14 +20,7 @@ const TOOLCHAIN_SECTION: &str = "dispatch.toolchain";
 const OBJECTS_VARIABLE: &str = "DISPATCHD_OBJECTS";
 
 const RUSTC: &str = "/usr/bin/rustc";
-const BPF_TARGET: &str = "/usr/lib/rustlib/bpfel-unknown-none";
 const LLVM: &str = "/usr/lib/llvm-22";
-const DEBIAN_PACKAGES: [(&str, &str); 4] = [
-    ("rustc-web", RUSTC),
-    ("libstd-rust-web-dev-bpf", BPF_TARGET),
-    ("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config"),
-    ("libpolly-22-dev", "/usr/lib/llvm-22/lib/libPolly.a"),
-];
 /// bpf-linker 0.13 is the one for LLVM 22.
 const BPF_LINKER_VERSION: &str = "0.13.0";
 
@@ -36,6 +30,11 @@ pub(crate) struct Arguments {
     /// Rebuild beside the checked-in objects and compare; changes nothing
     #[arg(long)]
     check: bool,
+
+    /// Build into this folder instead; `DISPATCHD_OBJECTS=FOLDER cargo build` then uses no
+    /// checked-in object
+    #[arg(long, value_name = "FOLDER", conflicts_with = "check")]
+    out: Option<PathBuf>,
 }
 
 /// One eBPF crate and its object.
@@ -78,16 +77,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return check(&root, &build);
     }
     for source in &SOURCES {
-        let path = root.join(source.object);
+        let path = match &arguments.out {
+            Some(folder) => folder.join(format!("{}.o", source.binary)),
+            None => root.join(source.object),
+        };
         write_object(&path, &build.object(source)?)?;
-        println!("{}", source.object);
+        println!("{}", path.strip_prefix(&root).unwrap_or(&path).display());
     }
     println!("built with {toolchain}");
     Ok(())
 }
 
-/// Fails for the first object whose bytes differ though its toolchain is the one that is installed.
-/// Objects of another toolchain are left in a folder that [`OBJECTS_VARIABLE`] can name.
+/// Fails for objects whose bytes differ though their toolchain is the one that is installed. Where
+/// it is another, the rebuilt objects have to pass the kernel's tests instead.
 fn check(root: &Path, build: &Build<'_>) -> Result<()> {
     let rebuilt = tempfile::Builder::new().prefix("ebpf-objects-").tempdir()?;
     let mut changed = Vec::new();
@@ -119,8 +121,9 @@ fn check(root: &Path, build: &Build<'_>) -> Result<()> {
         for (object, recorded) in other_toolchain {
             println!("{object}: not compared, it was built with {recorded}");
         }
-        println!("to run with the rebuilt objects:");
-        println!("{OBJECTS_VARIABLE}={}", rebuilt.keep().display());
+        println!("so the kernel's tests run with the rebuilt objects:");
+        test::on_the_kernel(&[(OBJECTS_VARIABLE, rebuilt.path())])?;
+        println!("the rebuilt objects pass the kernel's tests");
     }
     Ok(())
 }
@@ -136,15 +139,15 @@ struct Toolchain {
 impl Toolchain {
     fn installed() -> Result<Self> {
         Ok(Self {
-            rustc: output(Command::new(RUSTC).arg("--version"))?,
+            rustc: version(Command::new(RUSTC).arg("--version"))?,
             // cargo's share: the hash in mangled names.
-            cargo: output(Command::new(cargo()).arg("--version"))?,
-            bpf_linker: output(
+            cargo: version(command::cargo().arg("--version"))?,
+            bpf_linker: version(
                 Command::new("bpf-linker")
                     .arg("--version")
                     .env("PATH", tool_path()?),
             )?,
-            llvm: output(Command::new(format!("{LLVM}/bin/llvm-config")).arg("--version"))?,
+            llvm: version(Command::new(format!("{LLVM}/bin/llvm-config")).arg("--version"))?,
         })
     }
 }
@@ -196,7 +199,7 @@ impl<'a> Build<'a> {
 
     /// An object's final bytes.
     fn object(&self, source: &Source) -> Result<Vec<u8>> {
-        let mut cargo = Command::new(cargo());
+        let mut cargo = command::cargo();
         cargo
             .args([
                 "build",
@@ -216,7 +219,7 @@ impl<'a> Build<'a> {
             // What this task itself was started with.
             .env_remove("RUSTC_WRAPPER")
             .env_remove("RUSTC_WORKSPACE_WRAPPER");
-        run_to_end(&mut cargo)?;
+        command::run(&mut cargo)?;
         let linked = self
             .target
             .join("bpfel-unknown-none/release")
@@ -270,12 +273,8 @@ fn write_object(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Installs what is missing, as root on Debian; otherwise says what that is.
 fn install_toolchain() -> Result<()> {
-    let packages: Vec<_> = DEBIAN_PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
-    let linker = output(
+    packages::ensure(&[packages::BPF])?;
+    let linker = version(
         Command::new("bpf-linker")
             .arg("--version")
             .env("PATH", tool_path()?),
@@ -283,21 +282,10 @@ fn install_toolchain() -> Result<()> {
     let has_linker =
         linker.is_ok_and(|version| version == format!("bpf-linker {BPF_LINKER_VERSION}"));
 
-    if !packages.is_empty() {
-        let install = ["install", "--yes", "--no-install-recommends"];
-        if !is_root()? {
-            let packages = packages.join(" ");
-            return Err(
-                format!("missing, as root: apt-get {} {packages}", install.join(" ")).into(),
-            );
-        }
-        run_to_end(Command::new("apt-get").arg("update"))?;
-        run_to_end(Command::new("apt-get").args(install).args(packages))?;
-    }
     if !has_linker {
         // LLVM's own llvm-config has to be found before another version's.
-        run_to_end(
-            Command::new(cargo())
+        command::run(
+            command::cargo()
                 .args([
                     "install",
                     "bpf-linker",
@@ -309,10 +297,6 @@ fn install_toolchain() -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn is_root() -> Result<bool> {
-    Ok(output(Command::new("id").arg("-u"))? == "0")
 }
 
 /// PATH with LLVM's tools first, and cargo's last, where bpf-linker is installed.
@@ -334,37 +318,13 @@ fn cargo_home() -> Result<PathBuf> {
     }
 }
 
-/// The cargo that runs this task.
-fn cargo() -> PathBuf {
-    env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
-}
-
 fn workspace_root() -> Result<PathBuf> {
     let this_crate = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = this_crate.parent().ok_or("the workspace has no folder")?;
     Ok(root.canonicalize()?)
 }
 
-fn run_to_end(command: &mut Command) -> Result<()> {
-    let name = command.get_program().display().to_string();
-    let status = command
-        .status()
-        .map_err(|error| format!("{name}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{name}: {status}").into())
-    }
-}
-
-/// What a command prints, without blanks around it.
-fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().display().to_string();
-    let output = command
-        .output()
-        .map_err(|error| format!("{name}: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{name}: {}", output.status).into());
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+/// What a program prints of its version, without blanks around it.
+fn version(command: &mut Command) -> Result<String> {
+    Ok(command::output(command)?.trim().to_owned())
 }

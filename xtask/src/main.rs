@@ -1,11 +1,18 @@
 //! The project's own chores: `cargo xtask --help`.
 
+mod command;
+mod demo;
 mod ebpf;
+mod packages;
+mod test;
+mod traffic;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Build, demonstrate, test.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -14,13 +21,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show two applications sharing an interface, on real packets (needs root)
+    Demo,
+    /// Run every test: without privilege first, then on the real kernel (needs root)
+    Test,
     /// Build the eBPF objects from source
     Ebpf(ebpf::Arguments),
+    /// Install the Debian packages that building and testing need
+    Packages,
+    #[command(hide = true)]
+    DemoTraffic(traffic::Arguments),
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().task {
+    let result: Result<(), Box<dyn Error>> = match Arguments::parse().task {
+        Task::Demo => demo::run().map_err(Into::into),
+        Task::Test => test::run().map_err(Into::into),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
+        Task::Packages => packages::ensure(&[packages::BUILD, packages::TEST]).map_err(Into::into),
+        Task::DemoTraffic(arguments) => traffic::run(&arguments).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

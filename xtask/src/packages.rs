@@ -8,6 +8,14 @@ use crate::command::{self, Failure};
 
 /// To build the workspace: libbpf-sys compiles libbpf.
 pub(crate) const BUILD: &[&str] = &["gcc", "make", "pkg-config", "libelf-dev", "zlib1g-dev"];
+/// To build the eBPF objects: a `core` for BPF, and the LLVM that bpf-linker is for.
+pub(crate) const BPF: &[&str] = &[
+    "gcc",
+    "libpolly-22-dev",
+    "libstd-rust-web-dev-bpf",
+    "llvm-22-dev",
+    "rustc-web",
+];
 /// To show it: namespaces, cables, pings.
 pub(crate) const DEMO: &[&str] = &["iproute2", "iputils-ping"];
 /// To test it: programs of other people, and a compiler for more of them.

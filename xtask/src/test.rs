@@ -1,6 +1,6 @@
 //! Runs every test: those without privilege first, then those on the real kernel.
 
-use std::process::Command;
+use std::path::Path;
 
 use crate::command::{self, Failure};
 use crate::packages;
@@ -10,15 +10,26 @@ pub(crate) fn run() -> Result<(), Failure> {
     packages::ensure(&[packages::BUILD, packages::TEST])?;
 
     heading("Tests that need no privilege");
-    command::run(cargo().args(["build", "--workspace", "--bins"]))?;
-    command::run(cargo().args(["test", "--workspace", "--all-features"]))?;
+    command::run(command::cargo().args(["test", "--workspace", "--all-features"]))?;
 
     heading("Tests on the real kernel");
+    on_the_kernel(&[])
+}
+
+/// Runs the tests that need root and a BPF kernel, with these variables set.
+pub(crate) fn on_the_kernel(variables: &[(&str, &Path)]) -> Result<(), Failure> {
+    packages::ensure(&[packages::BUILD, packages::TEST])?;
     if !packages::is_root() {
         return Err(Failure::new(
             "the kernel's tests need root: they make namespaces and load programs",
         ));
     }
+    let cargo = || {
+        let mut cargo = command::cargo();
+        cargo.envs(variables.iter().copied());
+        cargo
+    };
+    command::run(cargo().args(["build", "--workspace", "--bins"]))?;
     // One at a time: several count every program, map and link that the kernel has.
     command::run(cargo().args([
         "test",
@@ -33,8 +44,4 @@ pub(crate) fn run() -> Result<(), Failure> {
 
 fn heading(text: &str) {
     println!("\n== {text}\n");
-}
-
-fn cargo() -> Command {
-    Command::new(env!("CARGO"))
 }

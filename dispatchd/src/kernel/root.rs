@@ -13,10 +13,7 @@ use dispatcher_abi::{
 use planner::Root;
 
 /// The root's object, as `cargo xtask ebpf` built it.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/objects/dispatcher.o"
-));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_OBJECT"));
 
 /// A root that is loaded and not attached.
 #[derive(Debug)]
