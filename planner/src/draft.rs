@@ -33,7 +33,7 @@ pub(crate) struct Outcome<'a> {
     pub(crate) before: Option<&'a Chain>,
     /// The chain as it will be, but for its generation.
     pub(crate) after: Chain,
-    /// Members whose code is new, and where the loader holds it.
+    /// Members whose code is new, and where the loader holds it. Some may have gone again.
     pub(crate) fresh: BTreeMap<MemberId, LoadId>,
 }
 
@@ -95,8 +95,7 @@ impl<'a> Draft<'a> {
             Operation::Register(registration) => self.register(registration, facts),
             Operation::Unregister { name } => {
                 let index = self.own(name)?;
-                let member = self.chain.members.remove(index);
-                self.fresh.remove(&member.id);
+                self.chain.members.remove(index);
                 Ok(())
             }
             Operation::UnregisterAll => self.unregister_all(),
@@ -193,7 +192,6 @@ impl<'a> Draft<'a> {
             self.client.may_change(&self.chain, member)?;
         }
         self.chain.members.clear();
-        self.fresh.clear();
         Ok(())
     }
 

@@ -30,6 +30,8 @@ fn before<'a>(state: &'a State, plan: &Plan) -> Vec<&'a Member> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn the_order_is_the_oracles(history in requests(1..=24)) {
         let mut oracles: BTreeMap<ChainKey, Oracle> = BTreeMap::new();
