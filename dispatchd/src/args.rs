@@ -73,7 +73,9 @@ impl FromStr for AllowUid {
         let (uid, grant) = match text.split_once(':') {
             None => (text, Grant::Redirect),
             Some((uid, "load")) => (uid, Grant::Load),
-            Some((_, other)) => return Err(format!("unknown grant {other:?}: only `load` is known")),
+            Some((_, other)) => {
+                return Err(format!("unknown grant {other:?}: only `load` is known"));
+            }
         };
         let uid = uid
             .parse()

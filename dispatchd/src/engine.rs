@@ -202,7 +202,8 @@ impl Engine {
                 }
                 for orphan in &orphans {
                     tracing::info!(chain = %orphan.chain, member = %orphan.name, linger_ms = orphan.linger_ms, "the member's client is gone");
-                    self.lingering.insert(key_of(orphan), now + linger_of(orphan));
+                    self.lingering
+                        .insert(key_of(orphan), now + linger_of(orphan));
                 }
                 self.publish();
             }

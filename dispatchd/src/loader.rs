@@ -121,11 +121,17 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn take(shared: &'a Shared, uid: u32) -> Self {
-        let running = shared.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = shared
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut running = shared
             .ended
             .wait_while(running, |running| {
-                uid != 0 && running.get(&uid).is_some_and(|loads| *loads >= LOADS_PER_UID)
+                uid != 0
+                    && running
+                        .get(&uid)
+                        .is_some_and(|loads| *loads >= LOADS_PER_UID)
             })
             .unwrap_or_else(PoisonError::into_inner);
         *running.entry(uid).or_default() += 1;

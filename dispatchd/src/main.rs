@@ -18,7 +18,8 @@ fn main() -> ExitCode {
 }
 
 fn init_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("DISPATCHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("DISPATCHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

@@ -84,15 +84,27 @@ fn converse(
         Err(refused) => {
             tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
             let body = Err(refused);
-            connection.send(&Reply { id: request.id, body }, &[])?;
+            connection.send(
+                &Reply {
+                    id: request.id,
+                    body,
+                },
+                &[],
+            )?;
             return Ok(());
         }
     };
     connection.set_receive_timeout(None)?;
     let body = Ok(ReplyBody::Welcome(welcome));
-    connection.send(&Reply { id: request.id, body }, &[])?;
+    connection.send(
+        &Reply {
+            id: request.id,
+            body,
+        },
+        &[],
+    )?;
     while let Some((request, fds)) = receive(connection)? {
-        let (body, fd) = match session.answer(request.body, fds) {
+        let (body, fd) = match session.answer(request.body, &fds) {
             Ok((body, fd)) => (Ok(body), fd),
             Err(refused) => {
                 tracing::info!(
@@ -106,7 +118,13 @@ fn converse(
             }
         };
         let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
-        connection.send(&Reply { id: request.id, body }, &fds)?;
+        connection.send(
+            &Reply {
+                id: request.id,
+                body,
+            },
+            &fds,
+        )?;
     }
     Ok(())
 }
@@ -174,15 +192,15 @@ impl<'a> Session<'a> {
         Ok((session, welcome))
     }
 
-    fn answer(&mut self, request: RequestBody, fds: Vec<OwnedFd>) -> Answer {
-        let expected = match &request {
-            RequestBody::PutObject => 1,
-            _ => 0,
-        };
+    fn answer(&mut self, request: RequestBody, fds: &[OwnedFd]) -> Answer {
+        let expected = usize::from(matches!(request, RequestBody::PutObject));
         if fds.len() != expected {
             return Err(translate::refused(
                 RefusalCode::Descriptor,
-                format!("{} descriptors came with a request that takes {expected}", fds.len()),
+                format!(
+                    "{} descriptors came with a request that takes {expected}",
+                    fds.len()
+                ),
             ));
         }
         match request {
@@ -209,13 +227,14 @@ impl<'a> Session<'a> {
     }
 
     fn put_object(&mut self, fd: &OwnedFd) -> Result<ReplyBody, Refused> {
-        let bytes = protocol::memfd::read_sealed(fd.as_fd(), OBJECT_BYTES_MAX).map_err(|error| {
-            let code = match error {
-                MemfdError::TooLarge { .. } => RefusalCode::TooLarge,
-                _ => RefusalCode::Descriptor,
-            };
-            translate::refused(code, format!("object: {}", translate::chain(&error)))
-        })?;
+        let bytes =
+            protocol::memfd::read_sealed(fd.as_fd(), OBJECT_BYTES_MAX).map_err(|error| {
+                let code = match error {
+                    MemfdError::TooLarge { .. } => RefusalCode::TooLarge,
+                    _ => RefusalCode::Descriptor,
+                };
+                translate::refused(code, format!("object: {}", translate::chain(&error)))
+            })?;
         let staged: usize = self.objects.values().map(|object| object.len()).sum();
         if staged + bytes.len() > STAGED_BYTES_MAX {
             return Err(translate::refused(
@@ -247,7 +266,8 @@ impl<'a> Session<'a> {
             .map_err(|refusal| translate::refusal(&refusal))?;
         let mut loaded: Vec<Ready> = Vec::new();
         for load in &sources {
-            let existing = self.existing_maps(&published, planned.interface.key, load, &sources, &loaded);
+            let existing =
+                self.existing_maps(&published, planned.interface.key, load, &sources, &loaded);
             loaded.push(self.load(&name, load, existing)?);
         }
         let (facts, staged): (Vec<_>, BTreeMap<_, _>) = loaded
@@ -322,8 +342,14 @@ impl<'a> Session<'a> {
                 .unwrap_or_default()
         };
         if let Some(name) = &load.replaces {
-            let member = published.state.chains.get(&chain).and_then(|chain| chain.member(name));
-            return member.map(|(_, member)| maps_of(member)).unwrap_or_default();
+            let member = published
+                .state
+                .chains
+                .get(&chain)
+                .and_then(|chain| chain.member(name));
+            return member
+                .map(|(_, member)| maps_of(member))
+                .unwrap_or_default();
         }
         let Some(group) = &load.share_group else {
             return Vec::new();
@@ -369,7 +395,7 @@ impl<'a> Session<'a> {
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
         Ok(ReplyBody::Member(Box::new(translate::member_detail(
             member,
-            usize::from(slot.0),
+            slot.0,
             counts.get(&member.id).copied().unwrap_or_default(),
             &maps,
         ))))
@@ -384,8 +410,8 @@ impl<'a> Session<'a> {
             uptime_s: self.hub.started.elapsed().as_secs(),
             freplace: self.hub.probes.freplace.clone(),
             tailcall: self.hub.probes.tailcall.clone(),
-            chains: chains.len() as u32,
-            members: chains.values().map(|chain| chain.members.len() as u32).sum(),
+            chains: count(chains.len()),
+            members: count(chains.values().map(|chain| chain.members.len()).sum()),
         })
     }
 
@@ -396,7 +422,10 @@ impl<'a> Session<'a> {
         if self.client.rights != Rights::All && member.owner.uid != self.client.uid {
             return Err(translate::refused(
                 RefusalCode::NotOwner,
-                format!("member {name} of interface {interface} belongs to uid {}", member.owner.uid),
+                format!(
+                    "member {name} of interface {interface} belongs to uid {}",
+                    member.owner.uid
+                ),
             ));
         }
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
@@ -404,7 +433,10 @@ impl<'a> Session<'a> {
             let known: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
             translate::refused(
                 RefusalCode::Map,
-                format!("member {name} of interface {interface} has no map {map}; it has {}", known.join(", ")),
+                format!(
+                    "member {name} of interface {interface} has no map {map}; it has {}",
+                    known.join(", ")
+                ),
             )
         })?;
         let fd = found.fd.try_clone().map_err(|error| {
@@ -482,6 +514,11 @@ fn load_of(operation: &Operation) -> Option<LoadOf> {
     }
 }
 
+/// A number of things that are bounded far below this.
+fn count(things: usize) -> u32 {
+    u32::try_from(things).unwrap_or(u32::MAX)
+}
+
 fn plain(body: ReplyBody) -> (ReplyBody, Option<OwnedFd>) {
     (body, None)
 }
@@ -528,8 +565,9 @@ fn token() -> [u8; 16] {
     let mut filled = 0;
     while filled < token.len() {
         // Fails only before the kernel's random numbers are ready, and then waits for them.
-        filled += rustix::rand::getrandom(&mut token[filled..], rustix::rand::GetRandomFlags::empty())
-            .unwrap_or(0);
+        filled +=
+            rustix::rand::getrandom(&mut token[filled..], rustix::rand::GetRandomFlags::empty())
+                .unwrap_or(0);
     }
     token
 }

@@ -203,12 +203,13 @@ pub(crate) fn outcome(
         .filter_map(|facts| {
             let chain = next?;
             let member = outcome.plan.member_of(facts.load)?;
-            let index = chain.members.iter().position(|known| known.id == member)?;
-            let member = &chain.members[index];
+            let (slot, member) = (0..)
+                .zip(&chain.members)
+                .find(|(_, known)| known.id == member)?;
             Some(protocol::Registered {
                 name: member.name.clone(),
                 id: member.id.0,
-                slot: index as u16,
+                slot,
                 program_id: if dry_run { 0 } else { member.program_id },
                 engine: member.engine,
                 token: if dry_run { [0; 16] } else { member.token },
@@ -242,20 +243,19 @@ pub(crate) fn chain_view(
         generation: chain.generation.0,
         final_verdict: chain.final_verdict,
         counters: chain.counters,
-        members: chain
-            .members
-            .iter()
-            .enumerate()
+        members: (0..)
+            .zip(&chain.members)
             .map(|(slot, member)| {
-                member_view(member, slot, counts.get(&member.id).copied().unwrap_or_default())
+                let counted = counts.get(&member.id).copied().unwrap_or_default();
+                member_view(member, slot, counted)
             })
             .collect(),
     }
 }
 
-fn member_view(member: &planner::Member, slot: usize, packets: SlotCounters) -> protocol::Member {
+fn member_view(member: &planner::Member, slot: u16, packets: SlotCounters) -> protocol::Member {
     protocol::Member {
-        slot: Some(slot as u16),
+        slot: Some(slot),
         id: member.id.0,
         name: member.name.clone(),
         program: member.program.clone(),
@@ -283,7 +283,7 @@ fn member_view(member: &planner::Member, slot: usize, packets: SlotCounters) -> 
 /// Everything about the member in this slot.
 pub(crate) fn member_detail(
     member: &planner::Member,
-    slot: usize,
+    slot: u16,
     packets: SlotCounters,
     maps: &[MemberMap],
 ) -> protocol::MemberDetail {

@@ -3,6 +3,11 @@
 //! aya loads objects; what it lacks is here (a link update with the expected old program, pins and
 //! programs by descriptor, raw map access), by way of libbpf's thin wrappers.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes of structs, of counted arrays and of packets fit 32 bits"
+)]
+
 use std::ffi::{CString, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -134,7 +139,7 @@ pub(super) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
 /// CPUs that a per-CPU map has values for.
 pub(super) fn possible_cpus() -> io::Result<usize> {
     // SAFETY: no memory is passed.
-    check(unsafe { sys::libbpf_num_possible_cpus() }).map(|cpus| cpus as usize)
+    check(unsafe { sys::libbpf_num_possible_cpus() }).map(|cpus| cpus.unsigned_abs() as usize)
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD` into a zeroed struct of the kernel's.
@@ -220,7 +225,7 @@ pub(super) fn xdp_link_create(
     owned(unsafe {
         sys::bpf_link_create(
             program.as_raw_fd(),
-            ifindex as c_int,
+            ifindex.cast_signed(),
             sys::BPF_XDP,
             &raw const opts,
         )
@@ -236,7 +241,7 @@ pub(super) fn link_update(
     let opts = sys::bpf_link_update_opts {
         sz: size_of::<sys::bpf_link_update_opts>() as sys::size_t,
         flags: LINK_REPLACE,
-        old_prog_fd: old.as_raw_fd() as u32,
+        old_prog_fd: old.as_raw_fd().cast_unsigned(),
         ..Default::default()
     };
     // SAFETY: the options outlive the call.
@@ -249,7 +254,7 @@ pub(super) fn link_update(
 pub(super) fn xdp_program_id(ifindex: u32) -> io::Result<u32> {
     let mut id = 0;
     // SAFETY: the id is writable and outlives the call.
-    check(unsafe { sys::bpf_xdp_query_id(ifindex as c_int, 0, &raw mut id) })?;
+    check(unsafe { sys::bpf_xdp_query_id(ifindex.cast_signed(), 0, &raw mut id) })?;
     Ok(id)
 }
 
@@ -272,7 +277,7 @@ pub(super) fn map_in_map_create(name: &str, inner: BorrowedFd<'_>) -> io::Result
     let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
     let opts = sys::bpf_map_create_opts {
         sz: size_of::<sys::bpf_map_create_opts>() as sys::size_t,
-        inner_map_fd: inner.as_raw_fd() as u32,
+        inner_map_fd: inner.as_raw_fd().cast_unsigned(),
         ..Default::default()
     };
     // SAFETY: the name and the options outlive the call.
@@ -303,7 +308,7 @@ pub(super) fn xdp_constant(value: u32) -> io::Result<OwnedFd> {
         sys::bpf_insn {
             // BPF_ALU64 | BPF_MOV | BPF_K
             code: 0xb7,
-            imm: value as i32,
+            imm: value.cast_signed(),
             ..Default::default()
         },
         sys::bpf_insn {

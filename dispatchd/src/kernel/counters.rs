@@ -19,6 +19,7 @@ pub(super) struct Totals {
 
 /// `folded`, then the counts.
 const TOTALS_BYTES: usize = 8 * (1 + COUNTS);
+const _: () = assert!(TOTALS_BYTES == 80);
 
 /// Makes a member's totals: a hash map with one element, since updating a hash map's element puts
 /// a new one in its place, so that a crash leaves the old totals or the new ones, never a mixture.
@@ -27,7 +28,7 @@ pub(super) fn totals_create() -> io::Result<OwnedFd> {
         name: "totals",
         map_type: libbpf_sys::BPF_MAP_TYPE_HASH,
         key_size: 4,
-        value_size: TOTALS_BYTES as u32,
+        value_size: 80,
         max_entries: 1,
         flags: NO_PREALLOC,
     })?;

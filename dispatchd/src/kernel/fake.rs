@@ -8,14 +8,16 @@
 //!
 //! Extend it for a bug that was really met, and test on a real kernel what it is taught.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pins;
+
+use std::collections::BTreeMap;
 use std::io;
 
 use planner::{
-    Chain, ChainKey, Cleanup, CodeId, Commit, Generation, MemberId, Observed, ObservedChain,
-    ObservedGeneration, Plan, Prepare, Registry, Root, Slot,
+    ChainKey, Cleanup, CodeId, Commit, Generation, MemberId, Observed, Plan, Prepare, Root, Slot,
 };
 
+use self::pins::{Built, Pins};
 use super::{Kernel, KernelError, KernelErrorKind};
 
 /// What goes wrong, by the effect's number: 0 is the first after [`FakeKernel::plan_fault`].
@@ -36,36 +38,6 @@ pub(crate) struct FakeKernel {
     effects: usize,
     fault: Option<Fault>,
     is_dead: bool,
-}
-
-/// What is pinned of one chain, and what its hook runs.
-#[derive(Clone, Debug, Default)]
-struct Pins {
-    live: Option<Generation>,
-    /// Generations with a packet inside that entered before a commit.
-    inside: Vec<Generation>,
-    generations: BTreeMap<Generation, Built>,
-    members: BTreeMap<MemberId, Pinned>,
-}
-
-/// A generation's pins.
-#[derive(Clone, Debug, Default)]
-struct Built {
-    root: Option<Root>,
-    slots: BTreeMap<Slot, (MemberId, CodeId)>,
-    counts: BTreeMap<Slot, u64>,
-    registry: Option<Chain>,
-    /// The registry that a commit puts in the place of the present one.
-    next_registry: Option<Chain>,
-}
-
-/// A member's pins.
-#[derive(Clone, Debug, Default)]
-struct Pinned {
-    codes: BTreeSet<CodeId>,
-    total: u64,
-    /// The last generation that was added to the total.
-    folded: u64,
 }
 
 impl FakeKernel {
@@ -402,72 +374,6 @@ impl Kernel for FakeKernel {
         Ok(Observed {
             chains: chains.map(|(key, pins)| pins.observe(*key)).collect(),
         })
-    }
-}
-
-impl Pins {
-    fn built(&mut self, generation: Generation) -> &mut Built {
-        let built = self.generations.get_mut(&generation);
-        built.expect("a generation that was built")
-    }
-
-    /// A packet runs through a generation: each member counts it.
-    fn run_packet(&mut self, generation: Generation, ran: &mut BTreeMap<MemberId, u64>) {
-        let built = self.built(generation);
-        if !built.root.as_ref().expect("a root").counters {
-            return;
-        }
-        for (slot, (member, _)) in &built.slots {
-            *built.counts.entry(*slot).or_default() += 1;
-            *ran.entry(*member).or_default() += 1;
-        }
-    }
-
-    /// A generation may be attached when every slot of its root is filled with what its registry
-    /// says.
-    fn assert_whole(&self, generation: Generation) {
-        let built = &self.generations[&generation];
-        let chain = built.registry.as_ref().expect("a registry");
-        assert_eq!(built.root, Some(Root::of(chain)));
-        let members = chain.slots().map(|(slot, m)| (slot, (m.id, m.code)));
-        assert_eq!(built.slots, members.collect());
-    }
-
-    fn assert_unused(&self, generation: Generation) {
-        assert_ne!(self.live, Some(generation), "it runs");
-        assert!(!self.inside.contains(&generation), "a packet is inside");
-    }
-
-    fn assert_unreachable(&self, is_meant: impl Fn((MemberId, CodeId)) -> bool) {
-        for generation in self.live.iter().chain(&self.inside) {
-            let mut occupants = self.generations[generation].slots.values();
-            assert!(!occupants.any(|occupant| is_meant(*occupant)), "it runs");
-        }
-    }
-
-    fn observe(&mut self, key: ChainKey) -> ObservedChain {
-        let mut generations = Vec::new();
-        for (generation, built) in &mut self.generations {
-            built.next_registry = None;
-            generations.push(ObservedGeneration {
-                generation: *generation,
-                registry: built
-                    .registry
-                    .clone()
-                    .map_or(Registry::Missing, |chain| Registry::Chain(Box::new(chain))),
-            });
-        }
-        let codes = self.members.iter().flat_map(|(id, pinned)| {
-            let codes = pinned.codes.iter();
-            codes.map(|code| (*id, *code))
-        });
-        ObservedChain {
-            key,
-            live: self.live,
-            generations,
-            codes: codes.collect(),
-            members: self.members.keys().copied().collect(),
-        }
     }
 }
 

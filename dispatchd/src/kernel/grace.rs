@@ -17,8 +17,7 @@ const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 /// runs), so that is not relied on.
 pub(super) fn wait() -> io::Result<()> {
     // SAFETY: the command takes no memory.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    let returned = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if returned == 0 {
         return Ok(());
     }

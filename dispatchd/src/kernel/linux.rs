@@ -171,8 +171,10 @@ impl Linux {
         bpf::obj_pin(staged.program.as_fd(), &dir.join("program"))
             .map_err(failed("BPF_OBJ_PIN", &*subject))?;
         for map in staged.maps.iter() {
-            bpf::obj_pin(map.fd.as_fd(), &maps.join(pins::escape(&map.name)))
-                .map_err(failed("BPF_OBJ_PIN", format!("{subject}/maps/{}", map.name)))?;
+            bpf::obj_pin(map.fd.as_fd(), &maps.join(pins::escape(&map.name))).map_err(failed(
+                "BPF_OBJ_PIN",
+                format!("{subject}/maps/{}", map.name),
+            ))?;
         }
         let fds = self.chains.entry(chain).or_default();
         if let Some(known) = fds.members.get_mut(&member) {
@@ -284,21 +286,22 @@ impl Linux {
             .ok_or_else(|| missing("network namespace", &*subject))?;
         let root = &self.generation(plan.chain, generation)?.root;
         let ifindex = plan.chain.ifindex;
-        let link = hook::attach(namespace.as_fd(), ifindex, root.as_fd(), mode).map_err(|source| {
-            let kind = hook::attach_error(&source);
-            let subject = match (kind, hook::program_id(namespace.as_fd(), ifindex)) {
-                (KernelErrorKind::Busy, id) if id != 0 => {
-                    format!("{subject}, which runs somebody else's program (id {id})")
+        let link =
+            hook::attach(namespace.as_fd(), ifindex, root.as_fd(), mode).map_err(|source| {
+                let kind = hook::attach_error(&source);
+                let subject = match (kind, hook::program_id(namespace.as_fd(), ifindex)) {
+                    (KernelErrorKind::Busy, id) if id != 0 => {
+                        format!("{subject}, which runs somebody else's program (id {id})")
+                    }
+                    _ => format!("{subject}, {mode} mode"),
+                };
+                KernelError {
+                    call: "BPF_LINK_CREATE",
+                    subject,
+                    kind,
+                    source,
                 }
-                _ => format!("{subject}, {mode} mode"),
-            };
-            KernelError {
-                call: "BPF_LINK_CREATE",
-                subject,
-                kind,
-                source,
-            }
-        })?;
+            })?;
         let pin = self.pins.link(plan.chain);
         pins::remove_pin(&pin)
             .and_then(|()| bpf::obj_pin(link.as_fd(), &pin))
@@ -486,15 +489,13 @@ impl Kernel for Linux {
             },
         });
         let live = match plan.commit {
-            Commit::Registry { generation } => Some(generation),
+            Commit::Registry { generation } | Commit::Detach { generation } => Some(generation),
             Commit::Swap { from, .. } | Commit::Reattach { from, .. } => Some(from),
-            Commit::Detach { generation } => Some(generation),
             Commit::Attach { .. } => None,
         };
         let mut undone: Vec<Cleanup> = undone
-            .filter(|step| match step {
-                Cleanup::RetireGeneration { generation } => Some(*generation) != live,
-                _ => true,
+            .filter(|step| {
+                live.is_none_or(|generation| *step != Cleanup::RetireGeneration { generation })
             })
             .collect();
         undone.dedup();

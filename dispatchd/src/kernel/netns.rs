@@ -77,7 +77,7 @@ fn cookie() -> io::Result<u64> {
         None,
     )?;
     let mut cookie = 0_u64;
-    let mut len = size_of::<u64>() as libc::socklen_t;
+    let mut len = 8;
     // SAFETY: the cookie is writable for `len` bytes, and both outlive the call.
     let returned = unsafe {
         libc::getsockopt(

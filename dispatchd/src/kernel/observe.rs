@@ -20,10 +20,14 @@ use super::{KernelError, bpf, counters, netns, registry};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Something else is there.
-    #[error("{0} is not on a bpffs; mount one there (mount -t bpf bpf {0}) or name another with --bpffs")]
+    #[error(
+        "{0} is not on a bpffs; mount one there (mount -t bpf bpf {0}) or name another with --bpffs"
+    )]
     NotBpffs(PathBuf),
     /// It goes with the daemon.
-    #[error("{0} is a bpffs that only this process's mount namespace has: its pins would be lost with it; mount it on the host")]
+    #[error(
+        "{0} is a bpffs that only this process's mount namespace has: its pins would be lost with it; mount it on the host"
+    )]
     Private(PathBuf),
     /// A second daemon.
     #[error("another dispatchd holds {0}")]
@@ -94,8 +98,9 @@ impl Linux {
         let mut observed = Observed::default();
         for key in names.iter().filter_map(|name| pins::parse_chain(name)) {
             let dir = self.pins.chain(key);
-            let (chain, fds) =
-                self.read_chain(key).map_err(failed("readdir", dir.display().to_string()))?;
+            let (chain, fds) = self
+                .read_chain(key)
+                .map_err(failed("readdir", dir.display().to_string()))?;
             observed.chains.push(chain);
             self.chains.insert(key, fds);
         }
@@ -130,7 +135,9 @@ impl Linux {
                 Entry::Member(member) => {
                     observed.members.push(member);
                     let (codes, opened) = self.read_member(key, member)?;
-                    observed.codes.extend(codes.into_iter().map(|code| (member, code)));
+                    observed
+                        .codes
+                        .extend(codes.into_iter().map(|code| (member, code)));
                     if let Some(opened) = opened {
                         fds.members.insert(member, opened);
                     }
@@ -171,7 +178,10 @@ impl Linux {
         member: MemberId,
     ) -> io::Result<(Vec<CodeId>, Option<MemberFds>)> {
         let names = pins::names(&self.pins.member(key, member))?;
-        let codes: Vec<CodeId> = names.iter().filter_map(|name| pins::parse_code(name)).collect();
+        let codes: Vec<CodeId> = names
+            .iter()
+            .filter_map(|name| pins::parse_code(name))
+            .collect();
         let mut opened = BTreeMap::new();
         for code in &codes {
             if let Ok(staged) = read_code(&self.pins.code(key, member, *code)) {
@@ -230,7 +240,7 @@ fn check_mount(bpffs: &Path) -> Result<(), OpenError> {
         source,
     };
     let statfs = rustix::fs::statfs(bpffs).map_err(|errno| at(errno.into()))?;
-    if statfs.f_type as u32 != BPF_FS_MAGIC {
+    if i64::from(BPF_FS_MAGIC) != statfs.f_type {
         return Err(OpenError::NotBpffs(bpffs.to_owned()));
     }
     let stat = rustix::fs::stat(bpffs).map_err(|errno| at(errno.into()))?;
@@ -243,7 +253,10 @@ fn check_mount(bpffs: &Path) -> Result<(), OpenError> {
     let Ok(mounts) = std::fs::read_to_string("/proc/1/mountinfo") else {
         return Ok(());
     };
-    if mounts.lines().any(|line| line.split(' ').nth(2) == Some(&device)) {
+    if mounts
+        .lines()
+        .any(|line| line.split(' ').nth(2) == Some(&device))
+    {
         return Ok(());
     }
     Err(OpenError::Private(bpffs.to_owned()))

@@ -86,7 +86,10 @@ pub(crate) fn parse_entry(name: &OsStr) -> Option<Entry> {
         return Some(Entry::Link);
     }
     if let Some(number) = name.strip_prefix("gen-") {
-        return number.parse().ok().map(|n| Entry::Generation(Generation(n)));
+        return number
+            .parse()
+            .ok()
+            .map(|n| Entry::Generation(Generation(n)));
     }
     let number = name.strip_prefix("member-")?;
     number.parse().ok().map(|id| Entry::Member(MemberId(id)))
@@ -113,12 +116,17 @@ pub(crate) fn escape(name: &str) -> String {
 
 /// The name that [`escape`] wrote.
 pub(crate) fn unescape(file: &str) -> String {
-    file.replace("%2e", ".").replace("%2f", "/").replace("%25", "%")
+    file.replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%25", "%")
 }
 
 /// Makes a directory and its parents, mode 0700; one that is there is fine.
 pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// Removes a directory and everything pinned in it; one that is gone is fine.

@@ -18,9 +18,9 @@ const PACKET: [u8; 64] = [0; 64];
 
 /// Loads a root, tail-calls a member in its slot, and compares the verdict.
 pub fn probe_tailcall() -> Result<(), String> {
-    let built = one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
-    let member =
-        member().map_err(|error| format!("an XDP program is refused at load: {error}"))?;
+    let built =
+        one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
+    let member = member().map_err(|error| format!("an XDP program is refused at load: {error}"))?;
     bpf::map_update_fd(built.jump.as_fd(), 0, member.as_fd())
         .map_err(|error| format!("a program array refuses a member: {error}"))?;
     let verdict = bpf::test_run(built.root.as_fd(), &PACKET)
@@ -36,10 +36,13 @@ pub fn probe_tailcall() -> Result<(), String> {
 
 /// Loads a root and an extension for its slot.
 pub fn probe_freplace() -> Result<(), String> {
-    let built = one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
+    let built =
+        one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
     match load_extension(&built.root) {
         Ok(()) => Err("not used by this version, though the kernel takes it at load".to_owned()),
-        Err(error) => Err(format!("the kernel refuses extension programs at load ({error})")),
+        Err(error) => Err(format!(
+            "the kernel refuses extension programs at load ({error})"
+        )),
     }
 }
 
@@ -85,10 +88,10 @@ fn load_extension(root: &OwnedFd) -> Result<(), String> {
 
 /// The errno's name where there is one: it is what people search for.
 fn errno_name(error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError { io_error, .. } => io_error
-            .raw_os_error()
-            .map_or_else(|| io_error.to_string(), |errno| format!("{:?}", nix::errno::Errno::from_raw(errno))),
-        other => other.to_string(),
+    if let ProgramError::LoadError { io_error, .. } = error
+        && let Some(errno) = io_error.raw_os_error()
+    {
+        return format!("{:?}", nix::errno::Errno::from_raw(errno));
     }
+    error.to_string()
 }

@@ -79,7 +79,7 @@ pub(super) fn write(chain: &Chain) -> io::Result<OwnedFd> {
         name: "registry",
         map_type: libbpf_sys::BPF_MAP_TYPE_ARRAY,
         key_size: 4,
-        value_size: bytes.len() as u32,
+        value_size: u32::try_from(bytes.len()).map_err(io::Error::other)?,
         max_entries: 1,
         flags: 0,
     })?;
@@ -102,7 +102,8 @@ fn encode(chain: &Chain) -> io::Result<Vec<u8>> {
     let body = bincode::serde::encode_to_vec(ChainRecord::from(chain), codec())
         .map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    for word in [MAGIC, VERSION, body.len() as u32] {
+    let len = u32::try_from(body.len()).map_err(io::Error::other)?;
+    for word in [MAGIC, VERSION, len] {
         bytes.extend_from_slice(&word.to_le_bytes());
     }
     bytes.extend_from_slice(&body);

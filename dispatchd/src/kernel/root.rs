@@ -7,7 +7,7 @@ use aya::EbpfLoader;
 use aya::maps::Map;
 use aya::programs::Xdp;
 use dispatcher_abi::{
-    COUNTERS_MAP, CONFIG_SYMBOL, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM, RootConfig, SLOTS,
+    CONFIG_SYMBOL, COUNTERS_MAP, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM, RootConfig, SLOTS,
     SlotConfig,
 };
 use planner::Root;
@@ -52,7 +52,9 @@ pub(super) fn build(root: &Root) -> io::Result<Built> {
 fn map(object: &aya::Ebpf, name: &str) -> io::Result<OwnedFd> {
     let found = object.map(name);
     let Some(Map::ProgramArray(map) | Map::PerCpuArray(map)) = found else {
-        return Err(io::Error::other(format!("the root object has no map {name}")));
+        return Err(io::Error::other(format!(
+            "the root object has no map {name}"
+        )));
     };
     map.fd().as_fd().try_clone_to_owned()
 }
@@ -71,13 +73,13 @@ fn load_error(error: aya::programs::ProgramError) -> io::Error {
 /// What the root is told, in its own layout.
 fn config(root: &Root) -> RootConfig<SLOTS> {
     let mut config = RootConfig::EMPTY;
-    config.slot_count = root.slots.len() as u32;
     config.counters = u8::from(root.counters);
     config.final_verdict = match root.final_verdict {
         FinalVerdict::Pass => 0,
         FinalVerdict::Last => 1,
     };
     for (to, from) in config.slots.iter_mut().zip(&root.slots) {
+        config.slot_count += 1;
         *to = SlotConfig {
             chain_call: from.chain_call.bits(),
             allowed: from.allowed.bits(),
