@@ -231,7 +231,10 @@ impl<'a> Session<'a> {
             protocol::memfd::read_sealed(fd.as_fd(), OBJECT_BYTES_MAX).map_err(|error| {
                 let code = match error {
                     MemfdError::TooLarge { .. } => RefusalCode::TooLarge,
-                    _ => RefusalCode::Descriptor,
+                    MemfdError::Missing
+                    | MemfdError::NotMemfd { .. }
+                    | MemfdError::NotSealed { .. }
+                    | MemfdError::Unreadable(_) => RefusalCode::Descriptor,
                 };
                 translate::refused(code, format!("object: {}", translate::chain(&error)))
             })?;
