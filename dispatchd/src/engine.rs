@@ -130,7 +130,9 @@ impl Engine {
             lingering,
             leftovers: recovery.leftovers,
         };
-        engine.finish_leftovers();
+        for error in engine.finish_leftovers(None) {
+            tracing::warn!(%error, source = %error.source, "what an earlier daemon left could not be freed and will be tried again");
+        }
         engine.publish();
         Ok(engine)
     }
@@ -161,7 +163,9 @@ impl Engine {
             self.expire(now);
             if now >= next_sweep {
                 next_sweep = now + SWEEP;
-                self.finish_leftovers();
+                for error in self.finish_leftovers(None) {
+                    tracing::debug!(%error, source = %error.source, "cleanup failed again");
+                }
                 self.sweep();
             }
         }
@@ -241,7 +245,13 @@ impl Engine {
     }
 
     /// Carries a plan out and takes its result for the state.
+    ///
+    /// What an earlier change of this chain left to free goes first: generations are numbered anew
+    /// in a chain that is made again, and counts are added in the order of generations.
     fn execute(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        if let Some(error) = self.finish_leftovers(Some(plan.chain)).pop() {
+            return Err(error);
+        }
         let failures = executor::run(&mut self.kernel, plan)?;
         self.state.commit(plan);
         for error in &failures {
@@ -357,16 +367,21 @@ impl Engine {
         }
     }
 
-    fn finish_leftovers(&mut self) {
+    /// Tries again to free what is left, of one chain or of all, and returns what failed again.
+    fn finish_leftovers(&mut self, only: Option<ChainKey>) -> Vec<KernelError> {
+        let mut failures = Vec::new();
         for (chain, steps) in std::mem::take(&mut self.leftovers) {
-            let failures = executor::finish(&mut self.kernel, chain, &steps);
-            for error in &failures {
-                tracing::debug!(%chain, %error, source = %error.source, "cleanup failed again");
+            if only.is_some_and(|only| only != chain) {
+                self.leftovers.push((chain, steps));
+                continue;
             }
-            if !failures.is_empty() {
+            let failed = executor::finish(&mut self.kernel, chain, &steps);
+            if !failed.is_empty() {
                 self.leftovers.push((chain, steps));
             }
+            failures.extend(failed);
         }
+        failures
     }
 
     fn shut_down(mut self, detach: bool) {
