@@ -97,6 +97,11 @@ fn chains_on_pass(slot: usize) -> bool {
 
 /// Counts and judges a slot's value. Returns the verdict that ends the chain, or
 /// [`Verdict::CONTINUE_VALUE`], which never does.
+///
+/// Unmangled, since a mangled name has a hash of the checkout's folder in it; internal, since the
+/// verifier must see a caller's arguments.
+#[unsafe(no_mangle)]
+#[linkage = "internal"]
 #[inline(never)]
 fn settle(tally: Tally, slot: usize, value: u32, last: &mut u32) -> u32 {
     // SAFETY: an element of a static, since `slot < SLOTS`; indexing would check that with a panic.

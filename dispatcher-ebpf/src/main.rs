@@ -1,6 +1,7 @@
 //! The root XDP program: runs the members of one chain in order.
 #![no_std]
 #![no_main]
+#![feature(linkage)]
 
 mod chain;
 mod counters;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fmt, fs, io};
 
-use crate::{command, packages, test};
+use crate::{btf, command, packages, test};
 use object::build::elf::{Builder, SectionData};
 use object::{Object as _, ObjectSection as _};
 
@@ -131,7 +131,6 @@ fn check(root: &Path, build: &Build<'_>) -> Result<()> {
 /// The versions that decide an object's bytes.
 struct Toolchain {
     rustc: String,
-    cargo: String,
     bpf_linker: String,
     llvm: String,
 }
@@ -140,8 +139,6 @@ impl Toolchain {
     fn installed() -> Result<Self> {
         Ok(Self {
             rustc: version(Command::new(RUSTC).arg("--version"))?,
-            // cargo's share: the hash in mangled names.
-            cargo: version(command::cargo().arg("--version"))?,
             bpf_linker: version(
                 Command::new("bpf-linker")
                     .arg("--version")
@@ -156,11 +153,10 @@ impl fmt::Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             rustc,
-            cargo,
             bpf_linker,
             llvm,
         } = self;
-        write!(f, "{rustc}; {cargo}; {bpf_linker}; llvm {llvm}")
+        write!(f, "{rustc}; {bpf_linker}; llvm {llvm}")
     }
 }
 
@@ -237,6 +233,7 @@ fn finish(linked: &[u8], toolchain: &str) -> Result<Vec<u8>> {
             section.name.starts_with(b".debug") || section.name.starts_with(b".rel.debug");
     }
     elf.delete_orphans();
+    correct_linkage(&mut elf)?;
     let section = elf.sections.add();
     section.name = TOOLCHAIN_SECTION.into();
     section.sh_type = object::elf::SHT_PROGBITS;
@@ -251,6 +248,25 @@ fn finish(linked: &[u8], toolchain: &str) -> Result<Vec<u8>> {
     let mut object = Vec::new();
     elf.write(&mut object)?;
     Ok(object)
+}
+
+/// Makes local functions static in the BTF as well.
+fn correct_linkage(elf: &mut Builder<'_>) -> Result<()> {
+    let local: Vec<_> = elf
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.st_bind() == object::elf::STB_LOCAL)
+        .map(|symbol| symbol.name.clone())
+        .collect();
+    for section in &mut elf.sections {
+        if let (b".BTF", SectionData::Data(data)) = (section.name.as_slice(), &mut section.data) {
+            btf::make_static(data.to_mut(), |name| {
+                local.iter().any(|local| local.as_slice() == name)
+            })
+            .ok_or("the object's BTF can't be read")?;
+        }
+    }
+    Ok(())
 }
 
 fn recorded_toolchain(object: &[u8]) -> Option<String> {

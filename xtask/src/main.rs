@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask --help`.
 
+mod btf;
 mod command;
 mod demo;
 mod ebpf;
