@@ -32,10 +32,11 @@ impl BpfFs {
         self.directory.path()
     }
 
-    /// Every file that is pinned, relative to the mount; directories are not listed.
+    /// Every file that a daemon pinned, relative to the mount. (The kernel itself puts two
+    /// iterators into some mounts.)
     pub fn pins(&self) -> Vec<PathBuf> {
         let mut pins = Vec::new();
-        collect(self.path(), &mut pins);
+        collect(&self.path().join("dispatchd"), &mut pins);
         for pin in &mut pins {
             *pin = pin
                 .strip_prefix(self.path())
@@ -44,29 +45,6 @@ impl BpfFs {
         }
         pins.sort();
         pins
-    }
-
-    /// Every directory in it, relative to the mount.
-    pub fn directories(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        let mut left = vec![self.path().to_owned()];
-        while let Some(directory) = left.pop() {
-            for entry in fs::read_dir(&directory).expect("root may read it") {
-                let entry = entry.expect("root may read it");
-                if entry.file_type().expect("it has a type").is_dir() {
-                    found.push(
-                        entry
-                            .path()
-                            .strip_prefix(self.path())
-                            .expect("it is below")
-                            .to_owned(),
-                    );
-                    left.push(entry.path());
-                }
-            }
-        }
-        found.sort();
-        found
     }
 }
 

@@ -77,6 +77,11 @@ impl NetNs {
         })
     }
 
+    /// Whether an interface of this name is there.
+    pub fn has_interface(&self, name: &str) -> bool {
+        self.run(|| nix::net::if_::if_nametoindex(name).is_ok())
+    }
+
     /// Runs `ip` in the namespace, with the words of this line.
     pub fn ip(&self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();

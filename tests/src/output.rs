@@ -27,7 +27,19 @@ impl Output {
     /// The output, if the exit code is 1 and standard error has each of these words.
     #[track_caller]
     pub fn refused(&self, words: &[&str]) -> &Self {
-        assert_eq!(self.code, Some(1), "{self}");
+        self.failed(1, words)
+    }
+
+    /// The output, if the exit code is 3 and standard error has each of these words.
+    #[track_caller]
+    pub fn unreachable(&self, words: &[&str]) -> &Self {
+        self.failed(3, words)
+    }
+
+    /// The output, if it ended with this exit code and standard error has each of these words.
+    #[track_caller]
+    pub fn failed(&self, code: i32, words: &[&str]) -> &Self {
+        assert_eq!(self.code, Some(code), "{self}");
         for word in words {
             assert!(self.stderr.contains(word), "no word of {word:?}: {self}");
         }
