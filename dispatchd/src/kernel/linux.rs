@@ -204,7 +204,9 @@ impl Linux {
     ) -> Result<(), KernelError> {
         let dir = self.pins.generation(chain, generation);
         let subject = dir.display().to_string();
-        let built = root::build(wanted).map_err(failed("BPF_PROG_LOAD", "the root program"))?;
+        let built = root::build(wanted)
+            .map_err(io::Error::other)
+            .map_err(failed("BPF_PROG_LOAD", "the root program"))?;
         pins::make_dir(&dir).map_err(failed("mkdir", &*subject))?;
         // The program array first: it is emptied when its last user reference goes.
         for (fd, name) in [

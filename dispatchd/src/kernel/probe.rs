@@ -9,6 +9,7 @@ use dispatcher_abi::{FinalVerdict, OnMiss, ROOT_PROGRAM, Verdict, VerdictMask};
 use planner::{Root, RootSlot};
 
 use super::{bpf, root};
+use crate::translate;
 
 /// What a member says of the probe's packet, and so what the root must say: not the root's own
 /// PASS, and not a miss.
@@ -18,8 +19,7 @@ const PACKET: [u8; 64] = [0; 64];
 
 /// Loads a root, tail-calls a member in its slot, and compares the verdict.
 pub fn probe_tailcall() -> Result<(), String> {
-    let built =
-        one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
+    let built = one_slot()?;
     let member = member().map_err(|error| format!("an XDP program is refused at load: {error}"))?;
     bpf::map_update_fd(built.jump.as_fd(), 0, member.as_fd())
         .map_err(|error| format!("a program array refuses a member: {error}"))?;
@@ -36,8 +36,7 @@ pub fn probe_tailcall() -> Result<(), String> {
 
 /// Loads a root and an extension for its slot.
 pub fn probe_freplace() -> Result<(), String> {
-    let built =
-        one_slot().map_err(|error| format!("the root program is refused at load: {error}"))?;
+    let built = one_slot()?;
     match load_extension(&built.root) {
         Ok(()) => Err("not used by this version, though the kernel takes it at load".to_owned()),
         Err(error) => Err(format!(
@@ -46,8 +45,8 @@ pub fn probe_freplace() -> Result<(), String> {
     }
 }
 
-fn one_slot() -> io::Result<root::Built> {
-    root::build(&Root {
+fn one_slot() -> Result<root::Built, String> {
+    let built = root::build(&Root {
         slots: vec![RootSlot {
             chain_call: VerdictMask::PASS,
             allowed: VerdictMask::ALL,
@@ -55,6 +54,10 @@ fn one_slot() -> io::Result<root::Built> {
         }],
         final_verdict: FinalVerdict::Pass,
         counters: false,
+    });
+    built.map_err(|error| {
+        let reason = translate::chain(&error);
+        format!("the root program is refused at load: {reason}")
     })
 }
 

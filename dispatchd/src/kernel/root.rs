@@ -1,19 +1,24 @@
 //! Builds a generation: a root program with its own program array and counters.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::LazyLock;
 
-use aya::EbpfLoader;
-use aya::maps::Map;
-use aya::programs::Xdp;
 use dispatcher_abi::{
     CONFIG_SYMBOL, COUNTERS_MAP, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM, RootConfig, SLOTS,
     SlotConfig,
 };
 use planner::Root;
 
+use crate::object::{GlobalValue, LoadRequest, Object, ObjectError, load};
+
 /// The root's object, as `cargo xtask ebpf` built it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_OBJECT"));
+
+/// Looked at once: every generation is loaded from it.
+static INSPECTED: LazyLock<Object> =
+    LazyLock::new(|| Object::inspect(OBJECT.to_vec()).expect("the root object is our own"));
 
 /// A root that is loaded and not attached.
 #[derive(Debug)]
@@ -23,51 +28,32 @@ pub(super) struct Built {
     pub counters: OwnedFd,
 }
 
-/// Loads a root.
-pub(super) fn build(root: &Root) -> io::Result<Built> {
-    let config: Vec<u8> = config(root).bytes().collect();
-    let mut object = EbpfLoader::new()
-        .btf(None)
-        .override_global(CONFIG_SYMBOL, config.as_slice(), true)
-        .load(OBJECT)
-        .map_err(io::Error::other)?;
-    let program: &mut Xdp = object
-        .program_mut(ROOT_PROGRAM)
-        .ok_or_else(|| io::Error::other("the root object has no program"))?
-        .try_into()
-        .map_err(io::Error::other)?;
-    program.load().map_err(load_error)?;
-    let root = program
-        .fd()
-        .map_err(io::Error::other)?
-        .as_fd()
-        .try_clone_to_owned()?;
+/// Loads a root, by the same way that members are loaded.
+pub(super) fn build(root: &Root) -> Result<Built, ObjectError> {
+    let config = GlobalValue::Bytes(config(root).bytes().collect());
+    let loaded = load(
+        &INSPECTED,
+        &LoadRequest {
+            program: Some(ROOT_PROGRAM),
+            map_sizes: &[],
+            globals: &[(CONFIG_SYMBOL.to_owned(), config)],
+            tail_calls: &[],
+            trusted: true,
+            existing: &[],
+            scratch: Path::new(""),
+        },
+    )?;
+    let mut maps: BTreeMap<String, OwnedFd> = loaded
+        .maps
+        .into_iter()
+        .map(|map| (map.name, map.fd))
+        .collect();
+    let mut map = |name| maps.remove(name).expect("the root object is our own");
     Ok(Built {
-        root,
-        jump: map(&object, JUMP_MAP)?,
-        counters: map(&object, COUNTERS_MAP)?,
+        root: loaded.program,
+        jump: map(JUMP_MAP),
+        counters: map(COUNTERS_MAP),
     })
-}
-
-fn map(object: &aya::Ebpf, name: &str) -> io::Result<OwnedFd> {
-    let found = object.map(name);
-    let Some(Map::ProgramArray(map) | Map::PerCpuArray(map)) = found else {
-        return Err(io::Error::other(format!(
-            "the root object has no map {name}"
-        )));
-    };
-    map.fd().as_fd().try_clone_to_owned()
-}
-
-/// The errno where there is one, so that a full memory is told apart from a broken object.
-fn load_error(error: aya::programs::ProgramError) -> io::Error {
-    use aya::programs::ProgramError;
-    if let ProgramError::LoadError { io_error, .. } = &error
-        && let Some(errno) = io_error.raw_os_error()
-    {
-        return io::Error::from_raw_os_error(errno);
-    }
-    io::Error::other(error)
 }
 
 /// What the root is told, in its own layout.
