@@ -94,7 +94,7 @@ fn slots_obey_every_mask_for_every_pair_of_values() {
     for (chain_index, slots) in (0..).zip(chains_of_every_pair_of_masks()) {
         let mut config = chain(&slots);
         config.final_verdict = chain_index & 1;
-        let mut root = Root::load(&config);
+        let mut root = Root::load(&mut members, &config);
         for slot in (0..SLOTS).step_by(2) {
             for (first, second) in VALUES.iter().flat_map(|a| VALUES.map(|b| (*a, b))) {
                 let mut values = [Some(NO_OPINION); SLOTS];
@@ -117,7 +117,7 @@ fn random_chains_agree_with_the_oracle() {
             .map(|_| random.slot())
             .collect();
         let config = random.settings(chain(&slots));
-        let mut root = Root::load(&config);
+        let mut root = Root::load(&mut members, &config);
         // Long chains need members that mostly chain on, or the last slots never run.
         let values: Vec<_> = slots.iter().map(|slot| random.value(*slot)).collect();
         root.check(&mut members, &values);
@@ -135,7 +135,7 @@ fn random_plain_chains_agree_with_the_oracle() {
         let slots = vec![SlotConfig::PLAIN; random.below(SLOTS + 1)];
         let mut config = random.settings(chain(&slots));
         config.all_plain = 1;
-        let mut root = Root::load(&config);
+        let mut root = Root::load(&mut members, &config);
         let values: Vec<_> = slots.iter().map(|slot| random.value(*slot)).collect();
         root.check(&mut members, &values);
         root.check_counts();
@@ -153,7 +153,7 @@ fn a_missed_slot_aborts_or_continues_as_configured() {
                 on_miss_continue,
                 ..SlotConfig::PLAIN
             };
-            let mut root = Root::load(&chain(&[slot, SlotConfig::PLAIN]));
+            let mut root = Root::load(&mut members, &chain(&[slot, SlotConfig::PLAIN]));
             let verdict = root.check(&mut members, &[missed, Some(DROP)]);
             assert_eq!(verdict, if on_miss_continue == 1 { DROP } else { ABORTED });
             root.check_counts();
@@ -164,12 +164,14 @@ fn a_missed_slot_aborts_or_continues_as_configured() {
 /// The verifier removes what a configuration rules out: the loaded program shows what is paid for.
 #[test]
 fn a_slot_or_feature_that_is_not_used_costs_nothing() {
-    let Some(_) = Members::new() else { return };
-    let bytes = |slots: usize, counters: u8, all_plain: u8| {
+    let Some(mut members) = Members::new() else {
+        return;
+    };
+    let mut bytes = |slots: usize, counters: u8, all_plain: u8| {
         let mut config = chain(&vec![SlotConfig::PLAIN; slots]);
         config.counters = counters;
         config.all_plain = all_plain;
-        Root::load(&config).translated_bytes()
+        Root::load(&mut members, &config).translated_bytes()
     };
     for (counters, all_plain) in [(0, 1), (1, 1), (0, 0), (1, 0)] {
         let sizes = [0, 1, 2, 10, 32].map(|slots| bytes(slots, counters, all_plain));
@@ -227,10 +229,12 @@ struct Root {
 }
 
 impl Root {
-    fn load(config: &RootConfig<SLOTS>) -> Self {
-        let mut object = EbpfLoader::new()
-            .btf(None)
-            .override_global(CONFIG_SYMBOL, &ConfigBytes(*config), true)
+    fn load(members: &mut Members, config: &RootConfig<SLOTS>) -> Self {
+        // The loader is kept, and with it what it borrows: a new one reads the kernel's own BTF.
+        let bytes = Box::leak(Box::new(ConfigBytes(*config)));
+        let mut object = members
+            .loader
+            .override_global(CONFIG_SYMBOL, &*bytes, true)
             .load(OBJECT)
             .expect("the object loads");
         root_program(&mut object)
@@ -357,14 +361,20 @@ fn run_once(program: &Xdp) -> u32 {
     options.retval
 }
 
-/// Programs that return a value, one for each value asked for.
-struct Members(BTreeMap<u32, OwnedFd>);
+/// Programs that return a value, one for each value asked for, and what loads roots.
+struct Members {
+    programs: BTreeMap<u32, OwnedFd>,
+    loader: EbpfLoader<'static>,
+}
 
 impl Members {
     /// Nothing, and a note, without the rights to load programs.
     fn new() -> Option<Self> {
         if rustix::process::geteuid().is_root() {
-            return Some(Self(BTreeMap::new()));
+            return Some(Self {
+                programs: BTreeMap::new(),
+                loader: EbpfLoader::new(),
+            });
         }
         assert!(std::env::var_os("REQUIRE_KERNEL").is_none(), "needs root");
         eprintln!("skipped: needs root");
@@ -372,7 +382,10 @@ impl Members {
     }
 
     fn returning(&mut self, value: u32) -> BorrowedFd<'_> {
-        let member = self.0.entry(value).or_insert_with(|| load_member(value));
+        let member = self
+            .programs
+            .entry(value)
+            .or_insert_with(|| load_member(value));
         AsFd::as_fd(member)
     }
 }
