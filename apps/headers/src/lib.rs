@@ -1,6 +1,6 @@
 //! Packet headers, read so that the BPF verifier can follow.
 //!
-//! Every byte is reached through [`Packet::bytes`], which compares with the packet's end first.
+//! Every byte is reached through one function, which compares with the packet's end first.
 //! Everything is inlined: the verifier forgets what it knows of packet pointers at some calls.
 //!
 //! Limits: two VLAN tags; no IPv6 extension headers (the first one is taken for the protocol).
