@@ -1,0 +1,177 @@
+//! Why an application ends, as its user reads it, and the exit code.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use libdispatch::{RefusalCode, escape};
+
+/// Why an application ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The daemon said no, or isn't there.
+    #[error("{interface}")]
+    Dispatch {
+        /// The interface that it was about.
+        interface: String,
+        /// What the library says.
+        source: Box<libdispatch::Error>,
+    },
+
+    /// Somebody else unregistered the application's program.
+    #[error("{name} is no longer registered on {interface}")]
+    Unregistered {
+        /// The interface.
+        interface: String,
+        /// The member.
+        name: String,
+    },
+
+    /// A map of the application's program can't be read or written.
+    #[error("map {map}")]
+    Map {
+        /// The map's name in the object.
+        map: &'static str,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
+    /// What the user gave can't be used: one line for each fault.
+    #[error("{}", faults.join("\n"))]
+    Input {
+        /// The faults. Each says where it is.
+        faults: Vec<String>,
+    },
+
+    /// Standard output can't be written to.
+    #[error("standard output")]
+    Output(#[from] io::Error),
+
+    /// Signals can't be waited for.
+    #[error("signals")]
+    Signals(#[source] io::Error),
+}
+
+impl Failure {
+    /// A failure on this interface, for `map_err`.
+    pub fn on(interface: &str) -> impl FnOnce(libdispatch::Error) -> Self {
+        let interface = interface.to_owned();
+        move |error| Self::Dispatch {
+            interface,
+            source: Box::new(error),
+        }
+    }
+
+    /// A failure of this map, for `map_err`.
+    pub fn map<E>(map: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        move |error| Self::Map {
+            map,
+            source: error.into(),
+        }
+    }
+
+    /// How many things are wrong.
+    pub fn faults(&self) -> usize {
+        if let Self::Input { faults } = self {
+            faults.len()
+        } else {
+            1
+        }
+    }
+
+    /// Tells the user, on standard error.
+    pub fn report(&self, application: &str) -> ExitCode {
+        if let Self::Output(error) = self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return ExitCode::SUCCESS;
+        }
+        eprint!("{}", self.text(application));
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        if let Self::Dispatch { source, .. } = self
+            && let libdispatch::Error::NotReachable { .. } = **source
+        {
+            3
+        } else {
+            1
+        }
+    }
+
+    /// One line with the cause, and its causes; the verifier's log, whole, after it.
+    fn text(&self, application: &str) -> String {
+        if let Self::Input { faults } = self {
+            return faults
+                .iter()
+                .fold(String::new(), |text, fault| text + &escape(fault) + "\n");
+        }
+        let mut message = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let _ = write!(message, ": {error}");
+            cause = error.source();
+        }
+        let mut text = format!("{application}: {}\n", escape(&message));
+        if let Self::Dispatch { source, .. } = self
+            && let Some(log) = source.refusal().and_then(|refusal| refusal.log.as_deref())
+        {
+            for line in log.lines() {
+                let _ = writeln!(text, "{}", escape(line));
+            }
+        }
+        text
+    }
+}
+
+/// What a call says when the member that it is about is gone.
+pub fn means_unregistered(error: &libdispatch::Error) -> bool {
+    matches!(error, libdispatch::Error::Lost { .. })
+        || error.refusal().is_some_and(|refusal| {
+            matches!(
+                refusal.code,
+                RefusalCode::NoSuchMember
+                    | RefusalCode::NoSuchInterface
+                    | RefusalCode::InterfaceGone
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use libdispatch::{Error, Refusal};
+
+    use super::*;
+
+    #[test]
+    fn causes_follow_what_they_caused() {
+        let failure = Failure::on("eth0")(Error::NotReachable {
+            socket: "/run/x".into(),
+            source: io::ErrorKind::NotFound.into(),
+        });
+        assert_eq!(
+            failure.text("stats"),
+            "stats: eth0: the daemon can't be reached at /run/x: entity not found\n"
+        );
+        assert_eq!(failure.code(), 3);
+    }
+
+    #[test]
+    fn a_verifier_log_is_whole_and_steers_no_terminal() {
+        let failure = Failure::on("eth0")(Error::Refused(Refusal {
+            code: RefusalCode::Verifier,
+            message: "the verifier refused x".to_owned(),
+            log: Some("0: r0 = 0\n\u{1b}[2J\n".to_owned()),
+        }));
+        assert_eq!(
+            failure.text("stats"),
+            "stats: eth0: the verifier refused x\n0: r0 = 0\n\\u{1b}[2J\n"
+        );
+        assert_eq!(failure.code(), 1);
+    }
+}
