@@ -34,6 +34,7 @@ pub use self::sections::Claim;
 
 use self::code::Code;
 use self::elf::{Elf, Role};
+use self::maps::Made;
 use self::reach::FunctionKey;
 use self::sys::Target;
 
@@ -246,9 +247,10 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
     let mut targets = BTreeMap::new();
     for call in request.tail_calls {
         let target = object.select(Some(&call.program))?;
-        targets.insert(&call.program, Code::parse(object, target)?);
+        targets.insert(call.program.as_str(), Code::parse(object, target)?);
     }
     let mut maps = code.maps();
+    maps::check_count(&maps).map_err(unsupported)?;
     maps::adjust(&mut maps, request, &patches)?;
     maps::check_inner_maps(&maps).map_err(unsupported)?;
 
@@ -261,23 +263,11 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
     )?;
     let load = |code: Code| code.load(MEMBER, &maps, &made, types.as_ref(), request.trusted);
     let fd = load(code)?;
-    let mut loaded_targets = BTreeMap::new();
+    let mut loaded_targets = Targets::new();
     for (name, target) in targets {
         loaded_targets.insert(name, load(target)?);
     }
-    for call in request.tail_calls {
-        if let (Some(map), Some(target)) = (made.get(&call.map), loaded_targets.get(&call.program))
-        {
-            let value = target.as_raw_fd().to_le_bytes();
-            sys::set_element(map.as_fd(), call.index, &value).map_err(|source| {
-                ObjectError::Kernel {
-                    call: "BPF_MAP_UPDATE_ELEM",
-                    subject: format!("index {} of map {}", call.index, call.map),
-                    source,
-                }
-            })?;
-        }
-    }
+    fill(&made, request.tail_calls, &loaded_targets)?;
     Ok(Loaded {
         program_id: sys::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
             call: "BPF_OBJ_GET_INFO_BY_FD",
@@ -294,6 +284,27 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
         frags: program.frags,
         sha256: object.digest,
     })
+}
+
+/// Tail-call targets by their functions' names.
+type Targets<'a> = BTreeMap<&'a str, OwnedFd>;
+
+/// Puts the targets into the object's program arrays, which keep them from then on.
+fn fill(made: &Made, tail_calls: &[TailCall], targets: &Targets<'_>) -> Result<(), ObjectError> {
+    for call in tail_calls {
+        let (map, target) = (made.get(&call.map), targets.get(call.program.as_str()));
+        if let (Some(map), Some(target)) = (map, target) {
+            let value = target.as_raw_fd().to_le_bytes();
+            sys::set_element(map.as_fd(), call.index, &value).map_err(|source| {
+                ObjectError::Kernel {
+                    call: "BPF_MAP_UPDATE_ELEM",
+                    subject: format!("index {} of map {}", call.index, call.map),
+                    source,
+                }
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn names(programs: &[&ProgramSymbol]) -> Names {

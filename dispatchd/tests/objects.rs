@@ -340,15 +340,21 @@ fn what_would_load_wrongly_is_refused() {
             other => panic!("{name}: {other:?}"),
         }
     };
-    let extern_of = |name| match part(name) {
-        Unsupported::Extern { name } => name,
-        other => panic!("{name}: {other:?}"),
+    let extern_of = |name| {
+        let part = part(name);
+        let Unsupported::Extern { name } = part else {
+            panic!("{name}: {part:?}");
+        };
+        name
     };
     assert_eq!(extern_of("kfunc"), "bpf_xdp_metadata_rx_timestamp");
     assert_eq!(extern_of("kconfig"), "LINUX_KERNEL_VERSION");
-    let filled_of = |name| match part(name) {
-        Unsupported::StaticValues { map } => map,
-        other => panic!("{name}: {other:?}"),
+    let filled_of = |name| {
+        let part = part(name);
+        let Unsupported::StaticValues { map } = part else {
+            panic!("{name}: {part:?}");
+        };
+        map
     };
     assert_eq!(filled_of("array_of_maps"), "outer");
     assert_eq!(filled_of("static_targets"), "targets");

@@ -22,8 +22,14 @@ const UNINITIALIZED_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes that all names may take together: a file can name one long string many times.
 const NAME_BYTES_MAX: usize = 16 << 20;
 
+/// Most functions in a file. aya-obj copies the line numbers of a section for each of them.
+const FUNCTIONS_MAX: usize = 4096;
+
 /// Bytes of an entry of the section header table.
 pub(super) const SECTION_HEADER_BYTES: usize = 64;
+
+/// Bytes of an entry of the symbol table.
+pub(super) const SYMBOL_BYTES: usize = 24;
 
 /// An object file's sections, symbols and relocations, by the file's own indexes.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(super) struct Elf {
     pub(super) relocations: BTreeMap<usize, BTreeMap<u64, Relocation>>,
     /// Where the section header table starts in the file.
     pub(super) header_table: usize,
+    /// The section that holds the symbols.
+    pub(super) symbols_section: usize,
     /// The section that holds the sections' names.
     pub(super) names_section: usize,
 }
@@ -118,13 +126,14 @@ impl Elf {
             relocations: BTreeMap::new(),
             header_table: usize::try_from(header.e_shoff.get(LittleEndian))
                 .map_err(|_| Malformed::OutOfFile)?,
+            symbols_section: file.elf_symbol_table().section().0,
             names_section: usize::from(header.e_shstrndx.get(LittleEndian)),
         };
         elf.relocations = read_relocations(&file, elf.symbols.len())?;
         elf.check_names_section(bytes)?;
         elf.check_code_sections()?;
         elf.check_symbols()?;
-        elf.functions = elf.index_functions();
+        elf.functions = elf.index_functions()?;
         Ok(elf)
     }
 
@@ -152,19 +161,25 @@ impl Elf {
         &bytes[section.file_offset..section.file_offset + section.file_size]
     }
 
-    fn index_functions(&self) -> BTreeMap<(usize, u64), usize> {
+    fn index_functions(&self) -> Result<BTreeMap<(usize, u64), usize>, Malformed> {
+        let max = FUNCTIONS_MAX;
         let mut functions = BTreeMap::new();
+        let mut names = 0;
         for (index, symbol) in self.symbols.iter().enumerate() {
             let section = symbol
                 .section
                 .filter(|section| self.sections[*section].holds_code());
             if let (Some(section), SymbolKind::Function, 1..) = (section, symbol.kind, symbol.size)
             {
+                names += 1;
                 // Of several names for one function the first counts.
                 functions.entry((section, symbol.address)).or_insert(index);
             }
         }
-        functions
+        if names > max {
+            return Err(Malformed::TooManyFunctions { max });
+        }
+        Ok(functions)
     }
 
     /// Debug information goes by the names of the sections, so two must not have the same.

@@ -115,6 +115,12 @@ pub enum Malformed {
     /// A name is not UTF-8.
     #[error("a name in it is not UTF-8")]
     NameNotText,
+    /// More functions than any program of this world has.
+    #[error("it has more than {max} functions")]
+    TooManyFunctions {
+        /// How many there may be.
+        max: usize,
+    },
     /// A section has an address, which only linked files have.
     #[error("section {section} has an address")]
     Addressed {
@@ -168,6 +174,20 @@ pub enum Unsupported {
     /// A descriptor or a kernel id as a constant in the code, which would be the loader's.
     #[error("its code names a descriptor or kernel object by number")]
     KernelObject,
+    /// More functions than the kernel takes in one program.
+    #[error("it has more than {max} functions")]
+    TooManyFunctions {
+        /// How many there may be.
+        max: usize,
+    },
+    /// More maps than the daemon holds for one member.
+    #[error("its object has {count} maps, more than {max}")]
+    TooManyMaps {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// A map that is filled by the object itself.
     #[error("map {map} is filled by the object itself (static values)")]
     StaticValues {

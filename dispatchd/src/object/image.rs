@@ -6,7 +6,7 @@
 //! (names, `.BTF`, `.BTF.ext`) go to the end of the file, and all indexes stay as they were.
 
 use super::btf;
-use super::elf::{Elf, Role, SECTION_HEADER_BYTES};
+use super::elf::{Elf, Role, SECTION_HEADER_BYTES, SYMBOL_BYTES, SymbolKind};
 use super::error::Malformed;
 use super::reach::{FunctionKey, Reach};
 
@@ -16,6 +16,9 @@ const SH_TYPE: usize = 4;
 const SH_FLAGS: usize = 8;
 const SH_OFFSET: usize = 24;
 const SH_SIZE: usize = 32;
+
+/// The field of a symbol that says in which section it is.
+const ST_SHNDX: usize = 6;
 
 /// Where `struct bpf_map_def` says that a map is to be pinned.
 const LEGACY_PINNING: std::ops::Range<usize> = 24..28;
@@ -91,13 +94,20 @@ impl Image<'_> {
         }
     }
 
-    /// Maps are the loader's to keep. aya-obj also takes the word for one of two values, without
-    /// looking.
+    /// Maps are the loader's to keep, and aya-obj takes the word for one of two values without
+    /// looking. To it every symbol of the section is a map, so the section's own goes.
     fn unpin_maps(&mut self, section: usize) {
         let start = self.elf.sections[section].file_offset;
-        for symbol in &self.elf.symbols {
-            let is_long = symbol.size >= LEGACY_PINNING.end as u64;
-            if symbol.section == Some(section) && is_long {
+        let symbols = self.elf.sections[self.elf.symbols_section].file_offset;
+        for (index, symbol) in self.elf.symbols.iter().enumerate() {
+            if symbol.section != Some(section) {
+                continue;
+            }
+            if symbol.kind == SymbolKind::Section {
+                let entry = symbols + index * SYMBOL_BYTES;
+                self.bytes[entry + ST_SHNDX..entry + ST_SHNDX + 2].fill(0);
+            }
+            if symbol.size >= LEGACY_PINNING.end as u64 {
                 // Symbols lie inside their sections, and this one inside the file.
                 let map = start + usize::try_from(symbol.address).unwrap_or_default();
                 self.bytes[map + LEGACY_PINNING.start..map + LEGACY_PINNING.end].fill(0);

@@ -24,18 +24,33 @@ pub(super) fn check_no_static_values(elf: &Elf) -> Result<(), Unsupported> {
         let section = elf.sections.get(**section);
         section.is_some_and(|section| section.role == Role::BtfMaps)
     });
-    for (section, relocations) in sections {
-        for offset in relocations.keys() {
-            let map = elf.symbols.iter().find(|symbol| {
-                let range = symbol.address..symbol.address.saturating_add(symbol.size);
-                symbol.section == Some(*section) && range.contains(offset)
-            });
-            return Err(Unsupported::StaticValues {
-                map: map.map_or_else(String::new, |map| map.name.clone()),
-            });
-        }
+    let mut places = sections.flat_map(|(section, relocations)| {
+        relocations.keys().map(move |offset| (*section, *offset))
+    });
+    let Some((section, offset)) = places.next() else {
+        return Ok(());
+    };
+    let map = elf.symbols.iter().find(|symbol| {
+        let range = symbol.address..symbol.address.saturating_add(symbol.size);
+        symbol.section == Some(section) && range.contains(&offset)
+    });
+    Err(Unsupported::StaticValues {
+        map: map.map_or_else(String::new, |map| map.name.clone()),
+    })
+}
+
+/// Every map is a descriptor of the daemon's, of which others need some too.
+pub(super) fn check_count(maps: &Definitions) -> Result<(), Unsupported> {
+    /// A program may use 64 (the kernel's `MAX_USED_MAPS`); its object may define more.
+    const MAPS_MAX: usize = 256;
+
+    match maps.len() {
+        0..=MAPS_MAX => Ok(()),
+        count => Err(Unsupported::TooManyMaps {
+            count,
+            max: MAPS_MAX,
+        }),
     }
-    Ok(())
 }
 
 /// A map of maps is made after the example of an inner map.

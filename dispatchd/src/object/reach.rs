@@ -22,6 +22,10 @@ pub(super) struct Reach {
     pub(super) data_sections: BTreeSet<usize>,
 }
 
+/// Most functions of a program: the kernel's `BPF_MAX_SUBPROGS`. aya-obj links them recursively,
+/// so a longer chain of calls could use up the stack.
+const FUNCTIONS_MAX: usize = 256;
+
 const BPF_LD_IMM64: u8 = 0x18;
 const BPF_CALL: u8 = 0x85;
 const PSEUDO_CALL: u8 = 1;
@@ -39,6 +43,10 @@ pub(super) fn reach(elf: &Elf, bytes: &[u8], entry: FunctionKey) -> Result<Reach
     while let Some(key) = walk.to_visit.pop() {
         if walk.reach.functions.insert(key) {
             walk.visit(key)?;
+        }
+        if walk.reach.functions.len() > FUNCTIONS_MAX {
+            let max = FUNCTIONS_MAX;
+            return Err(Unsupported::TooManyFunctions { max });
         }
     }
     let reach = walk.reach;
@@ -118,7 +126,7 @@ impl Walk<'_> {
             let address = match symbol.kind {
                 SymbolKind::Function => Some(symbol.address),
                 SymbolKind::Section if relocation.bits == 32 => slot.relative_to(0),
-                _ => None,
+                SymbolKind::Section | SymbolKind::Variable | SymbolKind::Other => None,
             };
             return match slot.source {
                 PSEUDO_CALL => self.function(slot, section, address),
@@ -151,7 +159,7 @@ impl Walk<'_> {
                     SymbolKind::Section if relocation.bits == 64 => {
                         u64::try_from(slot.immediate).ok()
                     }
-                    _ => None,
+                    SymbolKind::Section | SymbolKind::Variable | SymbolKind::Other => None,
                 };
                 self.function(slot, section, address)
             }

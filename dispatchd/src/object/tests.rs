@@ -159,6 +159,24 @@ fn functions_that_would_be_taken_for_one_another_are_refused() {
 }
 
 #[test]
+fn a_long_chain_of_calls_is_refused() {
+    let chain = |functions: u32| {
+        let mut parts = Parts::new();
+        let call_next = [0x85, 0x10, 0, 0, 1, 0, 0, 0];
+        let section = parts.program("xdp", "main", &[call_next, EXIT]);
+        for index in 1..functions {
+            let last = index + 1 == functions;
+            let code = [if last { EXIT } else { call_next }, EXIT].concat();
+            parts.add(section, &format!("f{index}"), SymbolKind::Text, &code);
+        }
+        parts.reached()
+    };
+    assert_eq!(chain(256).unwrap().functions.len(), 256);
+    let error = chain(257).unwrap_err().to_string();
+    assert_eq!(error, "it has more than 256 functions");
+}
+
+#[test]
 fn global_values_find_their_variables() {
     let mut parts = Parts::new();
     parts.program("xdp", "main", &[EXIT]);
@@ -266,31 +284,25 @@ impl Parts {
     }
 
     fn program(&mut self, section: &str, name: &str, instructions: &[[u8; 8]]) -> SectionId {
-        let code = instructions.concat();
-        self.symbol(section, SectionKind::Text, name, SymbolKind::Text, &code)
+        let section = self.section(section, SectionKind::Text);
+        self.add(section, name, SymbolKind::Text, &instructions.concat());
+        section
     }
 
     fn variable(&mut self, section: &str, name: &str, value: &[u8]) {
-        self.symbol(section, SectionKind::Data, name, SymbolKind::Data, value);
+        let section = self.section(section, SectionKind::Data);
+        self.add(section, name, SymbolKind::Data, value);
     }
 
-    fn symbol(
-        &mut self,
-        section: &str,
-        section_kind: SectionKind,
-        name: &str,
-        kind: SymbolKind,
-        bytes: &[u8],
-    ) -> SectionId {
-        let section = self
-            .file
-            .add_section(Vec::new(), section.into(), section_kind);
-        let symbol = self
-            .file
-            .add_symbol(symbol(name, kind, SymbolSection::Section(section)));
+    fn section(&mut self, name: &str, kind: SectionKind) -> SectionId {
+        self.file.add_section(Vec::new(), name.into(), kind)
+    }
+
+    fn add(&mut self, section: SectionId, name: &str, kind: SymbolKind, bytes: &[u8]) {
+        let symbol = symbol(name, kind, SymbolSection::Section(section));
+        let symbol = self.file.add_symbol(symbol);
         self.file.add_symbol_data(symbol, section, bytes, 8);
         self.symbols.insert(name.to_owned(), symbol);
-        section
     }
 
     fn undefined(&mut self, name: &str) {

@@ -1,5 +1,7 @@
 //! What the tests ask of compiler and kernel.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on stops there")]
+
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
