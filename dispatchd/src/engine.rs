@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use dispatcher_abi::ModeChoice;
+use dispatcher_abi::{Count, ModeChoice};
 use planner::{
     Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Facts, LoadId, MemberId,
     Operation, Orphan, Plan, Refusal, Rights, State,
 };
 
 use crate::executor;
-use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged, netns};
+use crate::kernel::{ChainCounters, Kernel, KernelError, KernelErrorKind, Linux, Staged, netns};
 use crate::published::{Board, Published};
 
 /// How often the hooks are looked at, and cleanup that failed is tried again.
@@ -98,6 +98,8 @@ pub struct Engine {
     lingering: BTreeMap<(ChainKey, MemberId), Instant>,
     /// Cleanup that failed, to be tried again.
     leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
+    /// Packets that members are known to have missed, so that each is warned of once.
+    missed: BTreeMap<MemberId, u64>,
 }
 
 impl Engine {
@@ -129,6 +131,7 @@ impl Engine {
             board,
             lingering,
             leftovers: recovery.leftovers,
+            missed: BTreeMap::new(),
         };
         for error in engine.finish_leftovers(None) {
             tracing::warn!(%error, source = %error.source, "what an earlier daemon left could not be freed and will be tried again");
@@ -321,6 +324,35 @@ impl Engine {
         for key in keys {
             self.check_hook(key);
         }
+        self.warn_of_misses();
+    }
+
+    /// A member that did not run is never passed over in silence.
+    fn warn_of_misses(&mut self) {
+        let published = self.board.read();
+        let mut missed = BTreeMap::new();
+        for (key, chain) in &published.state.chains {
+            let counts = published.counters.get(key).map(ChainCounters::read);
+            let Some(Ok(counts)) = counts else {
+                continue;
+            };
+            for member in &chain.members {
+                let now = counts
+                    .get(&member.id)
+                    .map_or(0, |counts| counts.get(Count::Missed));
+                let before = self.missed.get(&member.id).copied().unwrap_or_default();
+                if now > before {
+                    tracing::warn!(
+                        interface = %chain.interface.name,
+                        member = %member.name,
+                        packets = now - before,
+                        "a member did not run: the packet's tail calls were spent, or its array entry is gone",
+                    );
+                }
+                missed.insert(member.id, now);
+            }
+        }
+        self.missed = missed;
     }
 
     fn check_hook(&mut self, key: ChainKey) {
