@@ -8,8 +8,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use dispatchd::object::{
-    Claim, ExistingMap, GlobalFault, GlobalValue, LoadRequest, Loaded, MapFault, Object,
-    ObjectError, TailCall, Unsupported, load,
+    Claim, ExistingMap, GlobalFault, GlobalValue, LoadRequest, Loaded, MapFault, ObjectError,
+    TailCall, Unsupported, load,
 };
 use kernel::{
     ABORTED, DROP, PASS, await_gone, compiled, element, map_info, packaged, packet, program_info,
@@ -38,6 +38,7 @@ fn a_plain_program_returns_its_verdict() {
         ("unknown_section", DROP),
         ("legacy", PASS),
         ("pinned", PASS),
+        ("pinned_legacy", PASS),
         ("counter", PASS),
         ("slow", PASS),
         ("slow_to_verify", PASS),
@@ -92,6 +93,20 @@ fn each_of_several_programs_loads_by_its_name() {
         assert_eq!(run(&loaded.program, &packet(0)), expected, "{name}");
         let line_infos = program_info(loaded.program.as_fd()).nr_line_info;
         assert!(line_infos > 0, "{name} has lost its lines");
+    }
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_program_is_fitted_to_the_kernels_types() {
+    let object = compiled("core");
+    for (name, expected) in [("has_mtu", PASS), ("has_nothing", DROP)] {
+        let request = LoadRequest {
+            program: Some(name),
+            ..plain()
+        };
+        let loaded = load(&object, &request).unwrap();
+        assert_eq!(run(&loaded.program, &packet(0)), expected, "{name}");
     }
 }
 
@@ -381,10 +396,4 @@ fn map<'a>(loaded: &'a Loaded, name: &str) -> &'a OwnedFd {
 
 fn id(loaded: &Loaded, name: &str) -> u32 {
     map_info(map(loaded, name)).id
-}
-
-/// The tests above run as root; this one shows that looking needs nothing.
-#[test]
-fn inspecting_needs_no_kernel() {
-    assert!(Object::inspect(b"\x7fELF".to_vec()).is_err());
 }
