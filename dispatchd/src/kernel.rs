@@ -3,6 +3,8 @@
 use std::io;
 
 pub(crate) mod bpf;
+mod cleanup;
+mod commit;
 mod counters;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -12,6 +14,7 @@ mod linux;
 pub(crate) mod netns;
 mod observe;
 mod pins;
+mod prepare;
 mod probe;
 mod published;
 mod registry;

@@ -1,24 +1,27 @@
 //! One client: its hello, its requests, its objects. Reads are answered from what is published;
 //! changes go through the loader to the engine.
 
+mod change;
+mod read;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use planner::{ChainKey, Client, ConnectionId, Interface, Policy, Rights};
+use planner::{Client, ConnectionId, Interface, Policy, Rights};
 use protocol::{
-    Change, Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, Operation, RefusalCode,
-    Refused, Reply, ReplyBody, Request, RequestBody, Source, Welcome,
+    Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
+    ReplyBody, Request, RequestBody, Welcome,
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{ChangeRequest, Event};
-use crate::kernel::{MemberMap, netns};
-use crate::loader::{Loader, Order, Ready};
+use crate::engine::Event;
+use crate::kernel::netns;
+use crate::loader::Loader;
 use crate::probe::Probes;
-use crate::published::{Board, Published};
+use crate::published::Board;
 use crate::translate;
 
 /// A client that takes no reply for this long is hung up on, so that its thread ends.
@@ -250,204 +253,6 @@ impl<'a> Session<'a> {
         Ok(ReplyBody::Object { digest })
     }
 
-    fn change(&self, change: Change) -> Result<ReplyBody, Refused> {
-        let interface = self.resolve(&change.interface)?;
-        let name = interface.name.clone();
-        let sources: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
-        let planned = planner::Change {
-            interface,
-            expected_generation: change.expected_generation.map(planner::Generation),
-            mode: change.mode,
-            operations: change
-                .operations
-                .into_iter()
-                .map(|operation| translate::operation(operation, token))
-                .collect(),
-        };
-        let published = self.hub.board.read();
-        planner::admit(&published.state, &self.client, &planned)
-            .map_err(|refusal| translate::refusal(&refusal))?;
-        let mut loaded: Vec<Ready> = Vec::new();
-        for load in &sources {
-            let existing =
-                self.existing_maps(&published, planned.interface.key, load, &sources, &loaded);
-            loaded.push(self.load(&name, load, existing)?);
-        }
-        let (facts, staged): (Vec<_>, BTreeMap<_, _>) = loaded
-            .into_iter()
-            .map(|ready| (ready.facts.clone(), (ready.facts.load, ready.staged)))
-            .unzip();
-        let (reply, answer) = sync_channel(1);
-        let request = ChangeRequest {
-            client: self.client.clone(),
-            change: planned,
-            facts: facts.clone(),
-            staged,
-            namespace: Arc::clone(&self.namespace),
-            dry_run: change.dry_run,
-            reply,
-        };
-        self.tell(Event::Change(Box::new(request)))?;
-        let outcome = answer
-            .recv()
-            .map_err(|_| stopping())?
-            .map_err(|error| translate::change_error(&name, &error))?;
-        Ok(ReplyBody::Changed(translate::outcome(
-            outcome,
-            &facts,
-            change.dry_run,
-        )))
-    }
-
-    fn load(
-        &self,
-        interface: &str,
-        load: &LoadOf,
-        existing: Vec<MemberMap>,
-    ) -> Result<Ready, Refused> {
-        let source = &load.source;
-        let bytes = self.objects.get(&source.object).ok_or_else(|| {
-            translate::refused(
-                RefusalCode::NoSuchObject,
-                format!("interface {interface}: the object was not staged on this connection"),
-            )
-        })?;
-        let order = Order {
-            bytes: Arc::clone(bytes),
-            program: source.program.clone(),
-            map_sizes: source.map_sizes.clone(),
-            globals: translate::globals(&source.globals),
-            tail_calls: translate::tail_calls(&source.tail_calls),
-            trusted: self.client.rights == Rights::All,
-            existing,
-        };
-        self.hub
-            .loader
-            .load(self.client.uid, order)
-            .map_err(|error| translate::load_error(interface, error))
-    }
-
-    /// The maps that a load may use instead of making new ones: those of the code it replaces, or
-    /// those of its share group, in this change or running.
-    fn existing_maps(
-        &self,
-        published: &Published,
-        chain: ChainKey,
-        load: &LoadOf,
-        sources: &[LoadOf],
-        loaded: &[Ready],
-    ) -> Vec<MemberMap> {
-        let maps_of = |member: &planner::Member| {
-            published
-                .maps
-                .get(&member.id)
-                .map(|maps| maps.to_vec())
-                .unwrap_or_default()
-        };
-        if let Some(name) = &load.replaces {
-            let member = published
-                .state
-                .chains
-                .get(&chain)
-                .and_then(|chain| chain.member(name));
-            return member
-                .map(|(_, member)| maps_of(member))
-                .unwrap_or_default();
-        }
-        let Some(group) = &load.share_group else {
-            return Vec::new();
-        };
-        let here = sources
-            .iter()
-            .zip(loaded)
-            .filter(|(other, _)| other.share_group.as_ref() == Some(group))
-            .flat_map(|(_, ready)| ready.staged.maps.to_vec());
-        let running = published
-            .state
-            .chains
-            .values()
-            .flat_map(|chain| &chain.members)
-            .filter(|member| {
-                member.owner.uid == self.client.uid && member.share_group.as_ref() == Some(group)
-            })
-            .flat_map(maps_of);
-        here.chain(running).collect()
-    }
-
-    fn list(&self, interface: Option<&str>) -> Result<ReplyBody, Refused> {
-        let only = interface.map(|name| self.resolve(name)).transpose()?;
-        let published = self.hub.board.read();
-        let chains = published
-            .state
-            .chains
-            .iter()
-            .filter(|(key, _)| only.as_ref().is_none_or(|only| only.key == **key))
-            .map(|(key, chain)| {
-                let counts = read_counts(&published, *key, &chain.interface.name)?;
-                Ok(translate::chain_view(chain, &counts))
-            })
-            .collect::<Result<Vec<_>, Refused>>()?;
-        Ok(ReplyBody::Chains(chains))
-    }
-
-    fn show(&self, interface: &str, name: &str) -> Result<ReplyBody, Refused> {
-        let key = self.resolve(interface)?.key;
-        let published = self.hub.board.read();
-        let (slot, member) = find(&published, key, interface, name)?;
-        let counts = read_counts(&published, key, interface)?;
-        let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
-        Ok(ReplyBody::Member(Box::new(translate::member_detail(
-            member,
-            slot.0,
-            counts.get(&member.id).copied().unwrap_or_default(),
-            &maps,
-        ))))
-    }
-
-    fn status(&self) -> ReplyBody {
-        let published = self.hub.board.read();
-        let chains = &published.state.chains;
-        ReplyBody::Status(protocol::Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol: protocol::VERSION_HIGHEST,
-            uptime_s: self.hub.started.elapsed().as_secs(),
-            freplace: self.hub.probes.freplace.clone(),
-            tailcall: self.hub.probes.tailcall.clone(),
-            chains: count(chains.len()),
-            members: count(chains.values().map(|chain| chain.members.len()).sum()),
-        })
-    }
-
-    fn map_descriptor(&self, interface: &str, name: &str, map: &str) -> Answer {
-        let key = self.resolve(interface)?.key;
-        let published = self.hub.board.read();
-        let (_, member) = find(&published, key, interface, name)?;
-        if self.client.rights != Rights::All && member.owner.uid != self.client.uid {
-            return Err(translate::refused(
-                RefusalCode::NotOwner,
-                format!(
-                    "member {name} of interface {interface} belongs to uid {}",
-                    member.owner.uid
-                ),
-            ));
-        }
-        let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
-        let found = maps.iter().find(|known| known.name == map).ok_or_else(|| {
-            let known: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
-            translate::refused(
-                RefusalCode::Map,
-                format!(
-                    "member {name} of interface {interface} has no map {map}; it has {}",
-                    known.join(", ")
-                ),
-            )
-        })?;
-        let fd = found.fd.try_clone().map_err(|error| {
-            translate::refused(RefusalCode::Daemon, format!("map {map}: {error}"))
-        })?;
-        Ok((ReplyBody::Map(translate::map_shape(found)), Some(fd)))
-    }
-
     fn reclaim(
         &self,
         interface: &str,
@@ -489,39 +294,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A load that an operation asks for.
-struct LoadOf {
-    source: Source,
-    share_group: Option<String>,
-    replaces: Option<String>,
-}
-
-fn load_of(operation: &Operation) -> Option<LoadOf> {
-    match operation {
-        Operation::Register(registration) => Some(LoadOf {
-            source: registration.source.clone(),
-            share_group: registration.share_group.clone(),
-            replaces: None,
-        }),
-        Operation::Replace { name, source } => Some(LoadOf {
-            source: source.clone(),
-            share_group: None,
-            replaces: Some(name.clone()),
-        }),
-        Operation::Unregister { .. }
-        | Operation::UnregisterAll
-        | Operation::Move { .. }
-        | Operation::Order { .. }
-        | Operation::Set { .. }
-        | Operation::Configure(_) => None,
-    }
-}
-
-/// A number of things that are bounded far below this.
-fn count(things: usize) -> u32 {
-    u32::try_from(things).unwrap_or(u32::MAX)
-}
-
 fn plain(body: ReplyBody) -> (ReplyBody, Option<OwnedFd>) {
     (body, None)
 }
@@ -561,51 +333,4 @@ fn namespace(mut fds: Vec<OwnedFd>) -> Result<OwnedFd, Refused> {
             )
         }),
     }
-}
-
-fn token() -> [u8; 16] {
-    let mut token = [0; 16];
-    let mut filled = 0;
-    while filled < token.len() {
-        // Fails only before the kernel's random numbers are ready, and then waits for them.
-        filled +=
-            rustix::rand::getrandom(&mut token[filled..], rustix::rand::GetRandomFlags::empty())
-                .unwrap_or(0);
-    }
-    token
-}
-
-fn find<'a>(
-    published: &'a Published,
-    key: ChainKey,
-    interface: &str,
-    name: &str,
-) -> Result<(planner::Slot, &'a planner::Member), Refused> {
-    published
-        .state
-        .chains
-        .get(&key)
-        .and_then(|chain| chain.member(name))
-        .ok_or_else(|| {
-            translate::refused(
-                RefusalCode::NoSuchMember,
-                format!("interface {interface} has no member {name:?}"),
-            )
-        })
-}
-
-fn read_counts(
-    published: &Published,
-    key: ChainKey,
-    interface: &str,
-) -> Result<BTreeMap<planner::MemberId, dispatcher_abi::SlotCounters>, Refused> {
-    let Some(counters) = published.counters.get(&key) else {
-        return Ok(BTreeMap::new());
-    };
-    counters.read().map_err(|error| {
-        translate::refused(
-            RefusalCode::Kernel,
-            format!("interface {interface}: the counters can't be read: {error}"),
-        )
-    })
 }

@@ -1,0 +1,127 @@
+//! The steps that free what packets no longer see, and what was never used.
+
+use std::os::fd::AsFd;
+
+use planner::{ChainKey, Cleanup, Commit, Generation, MemberId, Plan, Prepare, Slot};
+
+use super::linux::{Linux, failed};
+use super::{KernelError, counters, grace, pins};
+
+impl Linux {
+    pub(super) fn free(&mut self, chain: ChainKey, step: &Cleanup) -> Result<(), KernelError> {
+        match step {
+            Cleanup::Grace => grace::wait().map_err(failed("membarrier", "the grace period")),
+            Cleanup::FoldCounters {
+                generation,
+                members,
+            } => self.fold(chain, *generation, members),
+            Cleanup::RetireGeneration { generation } => {
+                pins::remove_dir(&self.pins.generation(chain, *generation))
+                    .map_err(failed("rmdir", format!("generation {generation}")))?;
+                if let Some(fds) = self.chains.get_mut(&chain) {
+                    fds.generations.remove(generation);
+                }
+                Ok(())
+            }
+            Cleanup::RemoveCode { member, code } => {
+                pins::remove_dir(&self.pins.code(chain, *member, *code))
+                    .map_err(failed("rmdir", format!("code {code} of member {member}")))?;
+                if let Some(fds) = self.chains.get_mut(&chain)
+                    && let Some(member) = fds.members.get_mut(member)
+                {
+                    member.codes.remove(code);
+                }
+                Ok(())
+            }
+            Cleanup::RemoveMember { member } => {
+                pins::remove_dir(&self.pins.member(chain, *member))
+                    .map_err(failed("rmdir", format!("member {member}")))?;
+                if let Some(fds) = self.chains.get_mut(&chain) {
+                    fds.members.remove(member);
+                }
+                Ok(())
+            }
+            Cleanup::RemoveChain => {
+                pins::remove_dir(&self.pins.chain(chain))
+                    .map_err(failed("rmdir", format!("chain {chain}")))?;
+                self.chains.remove(&chain);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn undo(&mut self, plan: &Plan) {
+        let undone = plan.prepare.iter().map(|step| match step {
+            Prepare::PinCode { member, code, .. } => {
+                let only_code = self
+                    .chains
+                    .get(&plan.chain)
+                    .and_then(|fds| fds.members.get(member))
+                    .is_none_or(|fds| fds.codes.keys().all(|known| known == code));
+                if only_code {
+                    Cleanup::RemoveMember { member: *member }
+                } else {
+                    Cleanup::RemoveCode {
+                        member: *member,
+                        code: *code,
+                    }
+                }
+            }
+            Prepare::BuildRoot { generation, .. }
+            | Prepare::FillSlot { generation, .. }
+            | Prepare::WriteRegistry { generation } => Cleanup::RetireGeneration {
+                generation: *generation,
+            },
+        });
+        let live = match plan.commit {
+            Commit::Registry { generation } | Commit::Detach { generation } => Some(generation),
+            Commit::Swap { from, .. } | Commit::Reattach { from, .. } => Some(from),
+            Commit::Attach { .. } => None,
+        };
+        let mut undone: Vec<Cleanup> = undone
+            .filter(|step| {
+                live.is_none_or(|generation| *step != Cleanup::RetireGeneration { generation })
+            })
+            .collect();
+        undone.dedup();
+        if live.is_none() && !plan.prepare.is_empty() {
+            undone.push(Cleanup::RemoveChain);
+        }
+        if matches!(plan.commit, Commit::Registry { .. }) {
+            let dir = self.pins.generation(plan.chain, plan.generation);
+            let _ = pins::remove_pin(&dir.join("registry-next"));
+        }
+        for step in undone {
+            if let Err(error) = self.free(plan.chain, &step) {
+                tracing::warn!(%error, source = %error.source, "not everything was discarded; the next start finishes it");
+            }
+        }
+    }
+
+    fn fold(
+        &mut self,
+        chain: ChainKey,
+        generation: Generation,
+        members: &[(Slot, MemberId)],
+    ) -> Result<(), KernelError> {
+        let Some(fds) = self.chains.get_mut(&chain) else {
+            return Ok(());
+        };
+        let Some(built) = fds.generations.get(&generation) else {
+            return Ok(());
+        };
+        let counted = counters::read(built.counters.as_fd())
+            .map_err(failed("BPF_MAP_LOOKUP_ELEM", "a generation's counters"))?;
+        for (slot, member) in members {
+            let (Some(counted), Some(member)) = (
+                counted.get(usize::from(slot.0)),
+                fds.members.get_mut(member),
+            ) else {
+                continue;
+            };
+            member.totals = counters::fold(member.totals_map.as_fd(), generation, counted)
+                .map_err(failed("BPF_MAP_UPDATE_ELEM", "a member's totals"))?;
+        }
+        Ok(())
+    }
+}

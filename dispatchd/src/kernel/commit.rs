@@ -1,0 +1,100 @@
+//! The step that packets see.
+
+use std::os::fd::AsFd;
+
+use dispatcher_abi::Mode;
+use planner::{Generation, Plan};
+
+use super::linux::{Linux, failed, missing};
+use super::{KernelError, KernelErrorKind, bpf, hook, pins};
+
+impl Linux {
+    /// Attaches a generation's root and pins the link.
+    pub(super) fn attach(
+        &mut self,
+        plan: &Plan,
+        generation: Generation,
+        mode: Mode,
+    ) -> Result<(), KernelError> {
+        let subject = hook_of(plan);
+        let namespace = self
+            .namespace
+            .as_ref()
+            .ok_or_else(|| missing("network namespace", &*subject))?;
+        let root = &self.generation(plan.chain, generation)?.root;
+        let ifindex = plan.chain.ifindex;
+        let link =
+            hook::attach(namespace.as_fd(), ifindex, root.as_fd(), mode).map_err(|source| {
+                let kind = hook::attach_error(&source);
+                let subject = match (kind, hook::program_id(namespace.as_fd(), ifindex)) {
+                    (KernelErrorKind::Busy, id) if id != 0 => {
+                        format!("{subject}, which runs somebody else's program (id {id})")
+                    }
+                    _ => format!("{subject}, {mode} mode"),
+                };
+                KernelError {
+                    call: "BPF_LINK_CREATE",
+                    subject,
+                    kind,
+                    source,
+                }
+            })?;
+        let pin = self.pins.link(plan.chain);
+        pins::remove_pin(&pin)
+            .and_then(|()| bpf::obj_pin(link.as_fd(), &pin))
+            .map_err(failed("BPF_OBJ_PIN", subject))?;
+        self.chains.entry(plan.chain).or_default().link = Some(link);
+        Ok(())
+    }
+
+    /// Takes the hook off. The link's last reference is the descriptor, so that closing it detaches
+    /// before this returns.
+    pub(super) fn detach(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        pins::remove_pin(&self.pins.link(plan.chain)).map_err(failed("unlink", hook_of(plan)))?;
+        if let Some(fds) = self.chains.get_mut(&plan.chain) {
+            drop(fds.link.take());
+        }
+        Ok(())
+    }
+
+    pub(super) fn swap(
+        &self,
+        plan: &Plan,
+        from: Generation,
+        to: Generation,
+    ) -> Result<(), KernelError> {
+        let old = self.generation(plan.chain, from)?;
+        let new = self.generation(plan.chain, to)?;
+        let link = self
+            .chains
+            .get(&plan.chain)
+            .and_then(|fds| fds.link.as_ref())
+            .ok_or_else(|| missing("link", hook_of(plan)))?;
+        hook::swap(link.as_fd(), old.root.as_fd(), new.root.as_fd()).map_err(|source| KernelError {
+            call: "BPF_LINK_UPDATE",
+            subject: hook_of(plan),
+            kind: hook::swap_error(&source),
+            source,
+        })
+    }
+
+    pub(super) fn reattach(
+        &mut self,
+        plan: &Plan,
+        from: Generation,
+        to: Generation,
+        old_mode: Mode,
+        mode: Mode,
+    ) -> Result<(), KernelError> {
+        self.detach(plan)?;
+        let Err(error) = self.attach(plan, to, mode) else {
+            return Ok(());
+        };
+        self.attach(plan, from, old_mode)?;
+        Err(error)
+    }
+}
+
+fn hook_of(plan: &Plan) -> String {
+    format!("the XDP hook of {}", plan.interface)
+}

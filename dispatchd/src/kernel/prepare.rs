@@ -1,0 +1,140 @@
+//! The steps that packets don't see: they build beside what runs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use planner::{ChainKey, CodeId, Commit, Generation, LoadId, MemberId, Plan, Slot};
+
+use super::counters::Totals;
+use super::linux::{GenerationFds, Linux, MemberFds, failed, missing};
+use super::{KernelError, bpf, counters, pins, registry, root};
+
+impl Linux {
+    pub(super) fn pin_code(
+        &mut self,
+        chain: ChainKey,
+        member: MemberId,
+        code: CodeId,
+        load: LoadId,
+    ) -> Result<(), KernelError> {
+        let staged = self
+            .staged
+            .get(&load)
+            .cloned()
+            .ok_or_else(|| missing("staged program", load.to_string()))?;
+        let dir = self.pins.code(chain, member, code);
+        let maps = dir.join("maps");
+        let subject = dir.display().to_string();
+        pins::make_dir(&maps).map_err(failed("mkdir", &*subject))?;
+        bpf::obj_pin(staged.program.as_fd(), &dir.join("program"))
+            .map_err(failed("BPF_OBJ_PIN", &*subject))?;
+        for map in staged.maps.iter() {
+            bpf::obj_pin(map.fd.as_fd(), &maps.join(pins::escape(&map.name))).map_err(failed(
+                "BPF_OBJ_PIN",
+                format!("{subject}/maps/{}", map.name),
+            ))?;
+        }
+        let fds = self.chains.entry(chain).or_default();
+        if let Some(known) = fds.members.get_mut(&member) {
+            known.codes.insert(code, staged);
+            return Ok(());
+        }
+        let totals_map =
+            counters::totals_create().map_err(failed("BPF_MAP_CREATE", "a member's totals"))?;
+        bpf::obj_pin(totals_map.as_fd(), &self.pins.totals(chain, member))
+            .map_err(failed("BPF_OBJ_PIN", "a member's totals"))?;
+        fds.members.insert(
+            member,
+            MemberFds {
+                totals_map,
+                totals: Totals::default(),
+                codes: BTreeMap::from([(code, staged)]),
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn build_root(
+        &mut self,
+        chain: ChainKey,
+        generation: Generation,
+        wanted: &planner::Root,
+    ) -> Result<(), KernelError> {
+        let dir = self.pins.generation(chain, generation);
+        let subject = dir.display().to_string();
+        let built = root::build(wanted)
+            .map_err(io::Error::other)
+            .map_err(failed("BPF_PROG_LOAD", "the root program"))?;
+        pins::make_dir(&dir).map_err(failed("mkdir", &*subject))?;
+        // The program array first: it is emptied when its last user reference goes.
+        for (fd, name) in [
+            (&built.jump, "jump"),
+            (&built.counters, "counters"),
+            (&built.root, "root"),
+        ] {
+            bpf::obj_pin(fd.as_fd(), &dir.join(name))
+                .map_err(failed("BPF_OBJ_PIN", format!("{subject}/{name}")))?;
+        }
+        self.chains.entry(chain).or_default().generations.insert(
+            generation,
+            GenerationFds {
+                root: built.root,
+                jump: built.jump,
+                counters: Arc::new(built.counters),
+                members: Vec::new(),
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn fill_slot(
+        &mut self,
+        chain: ChainKey,
+        generation: Generation,
+        slot: Slot,
+        member: MemberId,
+        code: CodeId,
+    ) -> Result<(), KernelError> {
+        let subject = format!("slot {slot} of generation {generation}");
+        let fds = self.chains.entry(chain).or_default();
+        let program = fds
+            .members
+            .get(&member)
+            .and_then(|fds| fds.codes.get(&code))
+            .map(|code| &code.program)
+            .ok_or_else(|| missing("member", member.to_string()))?;
+        let built = fds
+            .generations
+            .get_mut(&generation)
+            .ok_or_else(|| missing("generation", generation.to_string()))?;
+        bpf::map_update_fd(built.jump.as_fd(), u32::from(slot.0), program.as_fd())
+            .map_err(failed("BPF_MAP_UPDATE_ELEM", subject))?;
+        debug_assert_eq!(built.members.len(), usize::from(slot.0), "slots in order");
+        built.members.push(member);
+        Ok(())
+    }
+
+    pub(super) fn write_registry(
+        &self,
+        plan: &Plan,
+        generation: Generation,
+    ) -> Result<(), KernelError> {
+        let chain = plan
+            .next
+            .as_ref()
+            .ok_or_else(|| missing("chain", "a registry without a chain"))?;
+        let dir = self.pins.generation(plan.chain, generation);
+        let map = registry::write(chain).map_err(failed("BPF_MAP_CREATE", "the registry"))?;
+        let name = match plan.commit {
+            Commit::Registry { .. } => "registry-next",
+            Commit::Attach { .. }
+            | Commit::Swap { .. }
+            | Commit::Reattach { .. }
+            | Commit::Detach { .. } => "registry",
+        };
+        pins::remove_pin(&dir.join(name)).map_err(failed("unlink", "an old registry"))?;
+        bpf::obj_pin(map.as_fd(), &dir.join(name)).map_err(failed("BPF_OBJ_PIN", "the registry"))
+    }
+}

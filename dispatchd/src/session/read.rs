@@ -1,0 +1,127 @@
+//! Questions: answered from what is published, without the engine.
+
+use std::collections::BTreeMap;
+
+use dispatcher_abi::SlotCounters;
+use planner::{ChainKey, MemberId, Rights};
+use protocol::{RefusalCode, Refused, ReplyBody};
+
+use super::{Answer, Session};
+use crate::published::Published;
+use crate::translate;
+
+impl Session<'_> {
+    pub(super) fn list(&self, interface: Option<&str>) -> Result<ReplyBody, Refused> {
+        let only = interface.map(|name| self.resolve(name)).transpose()?;
+        let published = self.hub.board.read();
+        let chains = published
+            .state
+            .chains
+            .iter()
+            .filter(|(key, _)| only.as_ref().is_none_or(|only| only.key == **key))
+            .map(|(key, chain)| {
+                let counts = read_counts(&published, *key, &chain.interface.name)?;
+                Ok(translate::chain_view(chain, &counts))
+            })
+            .collect::<Result<Vec<_>, Refused>>()?;
+        Ok(ReplyBody::Chains(chains))
+    }
+
+    pub(super) fn show(&self, interface: &str, name: &str) -> Result<ReplyBody, Refused> {
+        let key = self.resolve(interface)?.key;
+        let published = self.hub.board.read();
+        let (slot, member) = find(&published, key, interface, name)?;
+        let counts = read_counts(&published, key, interface)?;
+        let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
+        Ok(ReplyBody::Member(Box::new(translate::member_detail(
+            member,
+            slot.0,
+            counts.get(&member.id).copied().unwrap_or_default(),
+            &maps,
+        ))))
+    }
+
+    pub(super) fn status(&self) -> ReplyBody {
+        let published = self.hub.board.read();
+        let chains = &published.state.chains;
+        ReplyBody::Status(protocol::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: protocol::VERSION_HIGHEST,
+            uptime_s: self.hub.started.elapsed().as_secs(),
+            freplace: self.hub.probes.freplace.clone(),
+            tailcall: self.hub.probes.tailcall.clone(),
+            chains: count(chains.len()),
+            members: count(chains.values().map(|chain| chain.members.len()).sum()),
+        })
+    }
+
+    pub(super) fn map_descriptor(&self, interface: &str, name: &str, map: &str) -> Answer {
+        let key = self.resolve(interface)?.key;
+        let published = self.hub.board.read();
+        let (_, member) = find(&published, key, interface, name)?;
+        if self.client.rights != Rights::All && member.owner.uid != self.client.uid {
+            return Err(translate::refused(
+                RefusalCode::NotOwner,
+                format!(
+                    "member {name} of interface {interface} belongs to uid {}",
+                    member.owner.uid
+                ),
+            ));
+        }
+        let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
+        let found = maps.iter().find(|known| known.name == map).ok_or_else(|| {
+            let known: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
+            translate::refused(
+                RefusalCode::Map,
+                format!(
+                    "member {name} of interface {interface} has no map {map}; it has {}",
+                    known.join(", ")
+                ),
+            )
+        })?;
+        let fd = found.fd.try_clone().map_err(|error| {
+            translate::refused(RefusalCode::Daemon, format!("map {map}: {error}"))
+        })?;
+        Ok((ReplyBody::Map(translate::map_shape(found)), Some(fd)))
+    }
+}
+
+/// A number of things that are bounded far below this.
+fn count(things: usize) -> u32 {
+    u32::try_from(things).unwrap_or(u32::MAX)
+}
+
+fn find<'a>(
+    published: &'a Published,
+    key: ChainKey,
+    interface: &str,
+    name: &str,
+) -> Result<(planner::Slot, &'a planner::Member), Refused> {
+    published
+        .state
+        .chains
+        .get(&key)
+        .and_then(|chain| chain.member(name))
+        .ok_or_else(|| {
+            translate::refused(
+                RefusalCode::NoSuchMember,
+                format!("interface {interface} has no member {name:?}"),
+            )
+        })
+}
+
+fn read_counts(
+    published: &Published,
+    key: ChainKey,
+    interface: &str,
+) -> Result<BTreeMap<MemberId, SlotCounters>, Refused> {
+    let Some(counters) = published.counters.get(&key) else {
+        return Ok(BTreeMap::new());
+    };
+    counters.read().map_err(|error| {
+        translate::refused(
+            RefusalCode::Kernel,
+            format!("interface {interface}: the counters can't be read: {error}"),
+        )
+    })
+}
