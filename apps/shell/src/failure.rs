@@ -104,6 +104,23 @@ impl Failure {
         }
     }
 
+    /// What failed, with the cause, and its causes. The interface is named once.
+    fn message(&self) -> String {
+        let mut message = self.to_string();
+        if let Self::Dispatch { interface, source } = self
+            && names(&source.to_string(), interface)
+        {
+            message.clear();
+        }
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let colon = if message.is_empty() { "" } else { ": " };
+            let _ = write!(message, "{colon}{error}");
+            cause = error.source();
+        }
+        message
+    }
+
     /// One line with the cause, and its causes; the verifier's log, whole, after it.
     fn text(&self, application: &str) -> String {
         if let Self::Input { faults } = self {
@@ -111,12 +128,7 @@ impl Failure {
                 .iter()
                 .fold(String::new(), |text, fault| text + &escape(fault) + "\n");
         }
-        let mut message = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let _ = write!(message, ": {error}");
-            cause = error.source();
-        }
+        let message = self.message();
         let mut text = format!("{application}: {}\n", escape(&message));
         if let Self::Dispatch { source, .. } = self
             && let Some(log) = source.refusal().and_then(|refusal| refusal.log.as_deref())
@@ -127,6 +139,13 @@ impl Failure {
         }
         text
     }
+}
+
+/// Whether the message says which interface it is about.
+fn names(message: &str, interface: &str) -> bool {
+    message
+        .split(|it: char| it.is_whitespace() || ",;:()'\"".contains(it))
+        .any(|word| word == interface)
 }
 
 /// What a call says when the member that it is about is gone.
@@ -159,6 +178,22 @@ mod tests {
             "stats: eth0: the daemon can't be reached at /run/x: entity not found\n"
         );
         assert_eq!(failure.code(), 3);
+    }
+
+    #[test]
+    fn the_interface_is_named_once() {
+        let refused = |message: &str| {
+            Failure::on("eth0")(Error::Refused(Refusal {
+                code: RefusalCode::NoSuchInterface,
+                message: message.to_owned(),
+                log: None,
+            }))
+        };
+        assert_eq!(
+            refused("no interface eth0 here").text("stats"),
+            "stats: no interface eth0 here\n"
+        );
+        assert_eq!(refused("no").text("stats"), "stats: eth0: no\n");
     }
 
     #[test]
