@@ -1,8 +1,9 @@
 //! A dispatchd of a test's own.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::{env, thread};
@@ -32,6 +33,8 @@ impl Daemon {
     /// Starts one with these further arguments.
     pub fn with(arguments: &[&str]) -> Self {
         let directory = TempDir::with_prefix("xdt-daemon-").expect("a directory can be made");
+        // Other users may reach the socket, if the daemon lets them.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it is ours");
         let mut daemon = Self {
             child: None,
             arguments: arguments
@@ -129,15 +132,21 @@ impl Daemon {
         chains.chains
     }
 
-    /// How many network namespaces and sockets in them it holds open: descriptors whose target
-    /// has this word.
-    pub fn descriptors(&self, word: &str) -> usize {
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
         let directory = format!("/proc/{}/fd", self.pid());
-        fs::read_dir(directory)
-            .expect("root may look")
-            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-            .filter(|target| target.to_string_lossy().contains(word))
-            .count()
+        fs::read_dir(directory).expect("root may look").count()
+    }
+
+    /// How much memory it takes, in bytes.
+    pub fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.pid());
+        let pages = fs::read_to_string(path).expect("root may look");
+        let resident = pages
+            .split(' ')
+            .nth(1)
+            .expect("the second is what is resident");
+        resident.parse::<u64>().expect("a number") * 4096
     }
 
     /// The daemon, its log appended to a file.

@@ -23,6 +23,7 @@ mod pin;
 mod rig;
 mod strangers;
 mod sys;
+mod user;
 mod veth;
 
 pub use alone::{Alone, alone};
@@ -39,4 +40,5 @@ pub use output::Output;
 pub use pin::{PinnedMap, PinnedProgram};
 pub use rig::{Port, Rig};
 pub use strangers::{Foreign, Strangers};
+pub use user::as_user;
 pub use veth::{End, Pair, PairOptions};

@@ -259,6 +259,26 @@ pub(crate) fn grace_period() {
     assert_eq!(result, 0, "membarrier: {}", io::Error::last_os_error());
 }
 
+/// Makes the calling thread another user's, and only it: the raw calls, unlike the C library's,
+/// leave the process's other threads alone. There is no way back for the thread.
+pub(crate) fn become_user(uid: u32) {
+    let calls = [
+        (libc::SYS_setgroups, [0, 0, 0]),
+        (libc::SYS_setresgid, [uid, uid, uid]),
+        (libc::SYS_setresuid, [uid, uid, uid]),
+    ];
+    for (call, [one, two, three]) in calls {
+        // SAFETY: the calls take numbers; the list of groups is empty, so its pointer is not used.
+        let result = unsafe { libc::syscall(call, one as usize, two as usize, three as usize) };
+        assert_eq!(
+            result,
+            0,
+            "root may become anybody: {}",
+            io::Error::last_os_error()
+        );
+    }
+}
+
 /// What the kernel numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
