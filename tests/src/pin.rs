@@ -6,6 +6,15 @@ use std::path::Path;
 
 use crate::sys::{self, MapInfo};
 
+/// The kernel's id of a pinned link.
+pub(crate) fn link_id(path: &Path) -> u32 {
+    let link = sys::open_pin(path);
+    sys::link_id(
+        link.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .as_fd(),
+    )
+}
+
 /// A pinned program.
 pub struct PinnedProgram {
     program: OwnedFd,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libdispatch::{Client, Error};
 
-use crate::{Chain, Daemon, End, Output, Pair, PairOptions, PinnedMap, PinnedProgram, object};
+use crate::{Chain, Daemon, End, Output, Pair, PairOptions, PinnedMap, PinnedProgram, object, pin};
 
 /// A daemon and a veth pair whose near end is the interface under test.
 pub struct Rig {
@@ -172,6 +172,11 @@ impl<'a> Port<'a> {
     /// The program array of the root that runs.
     pub fn jump(self) -> PinnedMap {
         PinnedMap::open(&self.live().join("jump"))
+    }
+
+    /// The id of the link that holds the hook.
+    pub fn link(self) -> u32 {
+        pin::link_id(&self.pins().join("link"))
     }
 
     /// One of a member's own maps, as its newest code uses it.

@@ -181,6 +181,17 @@ pub(crate) fn program_id(program: BorrowedFd<'_>) -> u32 {
     info.id
 }
 
+/// A link's id.
+pub(crate) fn link_id(link: BorrowedFd<'_>) -> u32 {
+    let mut info = bpf::bpf_link_info::default();
+    let mut size = size_of_u32::<bpf::bpf_link_info>();
+    // SAFETY: `info` is as long as `size` says, and both outlive the call.
+    let result =
+        unsafe { bpf::bpf_link_get_info_by_fd(link.as_raw_fd(), &raw mut info, &raw mut size) };
+    check(result, "BPF_OBJ_GET_INFO_BY_FD").expect("a link has an id");
+    info.id
+}
+
 /// A map's id and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapInfo {
