@@ -70,7 +70,6 @@ fn serve(args: &Args) -> Result<(), StartError> {
     if let (EngineChoice::Freplace, Some(reason)) = (args.engine, &probes.freplace.reason) {
         return Err(StartError::NoFreplace(reason.clone()));
     }
-    let loader = Loader::new(kernel.pins_root().to_owned());
     let engine = Engine::start(kernel, probes.engines())?;
     let board = engine.board();
     let (events, inbox) = sync_channel(EVENTS_WAITING);
@@ -82,7 +81,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let hub = Hub {
         events: events.clone(),
         board,
-        loader,
+        loader: Loader::default(),
         policy: Arc::new(policy),
         probes: Arc::new(probes),
         started: Instant::now(),

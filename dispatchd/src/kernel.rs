@@ -2,7 +2,6 @@
 
 use std::io;
 
-pub(crate) mod bpf;
 mod cleanup;
 mod commit;
 mod counters;

@@ -5,6 +5,7 @@
 //! [`kernel`], then publishes ([`published`]) what everybody may read.
 
 pub mod args;
+mod bpf;
 pub mod daemon;
 pub mod engine;
 pub mod executor;

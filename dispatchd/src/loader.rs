@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use planner::{Facts, LoadId};
 
-use crate::kernel::{MemberMap, Staged, bpf};
+use crate::bpf;
+use crate::kernel::{MemberMap, Staged};
 use crate::object::{ExistingMap, LoadRequest, Loaded, Object, ObjectError, load};
 
 /// Loads of one uid at once, root's apart: each may keep a core busy for seconds.
@@ -20,15 +20,13 @@ const LOADS_PER_UID: usize = 2;
 const STACK_BYTES: usize = 4 << 20;
 
 /// Starts loads, and bounds them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Loader {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    /// `<bpffs>/dispatchd`.
-    pins: PathBuf,
     next: AtomicU64,
     running: Mutex<BTreeMap<u32, usize>>,
     ended: Condvar,
@@ -82,27 +80,14 @@ pub enum LoadError {
 }
 
 impl Loader {
-    /// A loader that works under this directory on a bpffs.
-    pub fn new(pins: PathBuf) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                pins,
-                next: AtomicU64::new(1),
-                running: Mutex::new(BTreeMap::new()),
-                ended: Condvar::new(),
-            }),
-        }
-    }
-
     /// Loads a program for a user, and waits for it: for its turn too, if the user has many.
     pub fn load(&self, uid: u32, order: Order) -> Result<Ready, LoadError> {
         let _turn = Turn::take(&self.shared, uid);
         let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let scratch = self.shared.pins.join(format!("scratch-{number}"));
         let thread = thread::Builder::new()
             .name(format!("load-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || load_in(&scratch, LoadId(number), &order))
+            .spawn(move || load_now(LoadId(number), &order))
             .map_err(|source| LoadError::Io {
                 what: "can't start a loader thread",
                 source,
@@ -156,23 +141,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A directory on the bpffs that goes with the load.
-struct Scratch<'a>(&'a PathBuf);
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "a load's directory stays; the next start removes it");
-        }
-    }
-}
-
-fn load_in(scratch: &PathBuf, id: LoadId, order: &Order) -> Result<Ready, LoadError> {
-    std::fs::create_dir(scratch).map_err(|source| LoadError::Io {
-        what: "can't make a directory on the bpffs",
-        source,
-    })?;
-    let _scratch = Scratch(scratch);
+fn load_now(id: LoadId, order: &Order) -> Result<Ready, LoadError> {
     let existing: Vec<ExistingMap<'_>> = order
         .existing
         .iter()
@@ -191,7 +160,6 @@ fn load_in(scratch: &PathBuf, id: LoadId, order: &Order) -> Result<Ready, LoadEr
             tail_calls: &order.tail_calls,
             trusted: order.trusted,
             existing: &existing,
-            scratch,
         },
     )?;
     ready(id, loaded)

@@ -25,7 +25,6 @@ mod sys;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use sha2::Digest as _;
 
@@ -37,6 +36,7 @@ use self::elf::{Elf, Role};
 use self::maps::Made;
 use self::reach::FunctionKey;
 use self::sys::Target;
+use crate::bpf;
 
 /// An object file that was looked at, and not loaded: plain bytes.
 #[derive(Debug)]
@@ -77,8 +77,6 @@ pub struct LoadRequest<'a> {
     /// Maps to share instead of making new ones, where name and shape agree. Constants
     /// (`.rodata`), program arrays and variables that are given a value are always new.
     pub existing: &'a [ExistingMap<'a>],
-    /// Not needed: nothing is pinned to be loaded.
-    pub scratch: &'a Path,
 }
 
 /// The value of a global variable.
@@ -269,7 +267,7 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
     }
     fill(&made, request.tail_calls, &loaded_targets)?;
     Ok(Loaded {
-        program_id: sys::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
+        program_id: bpf::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
             call: "BPF_OBJ_GET_INFO_BY_FD",
             subject: format!("program {}", program.name),
             source,
@@ -295,7 +293,7 @@ fn fill(made: &Made, tail_calls: &[TailCall], targets: &Targets<'_>) -> Result<(
         let (map, target) = (made.get(&call.map), targets.get(call.program.as_str()));
         if let (Some(map), Some(target)) = (map, target) {
             let value = target.as_raw_fd().to_le_bytes();
-            sys::set_element(map.as_fd(), call.index, &value).map_err(|source| {
+            bpf::map_update(map.as_fd(), call.index, &value).map_err(|source| {
                 ObjectError::Kernel {
                     call: "BPF_MAP_UPDATE_ELEM",
                     subject: format!("index {} of map {}", call.index, call.map),

@@ -302,9 +302,9 @@ pub(crate) fn map_shape(map: &MemberMap) -> protocol::MapShape {
     protocol::MapShape {
         name: map.name.clone(),
         id: map.info.id,
-        map_type: map.info.map_type,
-        key_size: map.info.key_size,
-        value_size: map.info.value_size,
-        max_entries: map.info.max_entries,
+        map_type: map.info.shape.map_type,
+        key_size: map.info.shape.key_size,
+        value_size: map.info.shape.value_size,
+        max_entries: map.info.shape.max_entries,
     }
 }

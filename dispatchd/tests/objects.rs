@@ -25,7 +25,6 @@ fn plain() -> LoadRequest<'static> {
         tail_calls: &[],
         trusted: false,
         existing: &[],
-        scratch: Path::new(""),
     }
 }
 

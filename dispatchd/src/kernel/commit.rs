@@ -6,7 +6,8 @@ use dispatcher_abi::Mode;
 use planner::{Generation, Plan};
 
 use super::linux::{Linux, failed, missing};
-use super::{KernelError, KernelErrorKind, bpf, hook, pins};
+use super::{KernelError, KernelErrorKind, hook, pins};
+use crate::bpf;
 
 impl Linux {
     /// Attaches a generation's root and pins the link.

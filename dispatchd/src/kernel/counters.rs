@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use dispatcher_abi::{COUNTS, Counters, SLOTS, SlotCounters};
 use planner::Generation;
 
-use super::bpf::{self, MapSpec, NO_PREALLOC};
+use crate::bpf::{self, MapExtras, NO_PREALLOC, Shape};
 
 /// A member's counts in generations that no longer run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,14 +24,14 @@ const _: () = assert!(TOTALS_BYTES == 80);
 /// Makes a member's totals: a hash map with one element, since updating a hash map's element puts
 /// a new one in its place, so that a crash leaves the old totals or the new ones, never a mixture.
 pub(super) fn totals_create() -> io::Result<OwnedFd> {
-    let map = bpf::map_create(MapSpec {
-        name: "totals",
+    let shape = Shape {
         map_type: libbpf_sys::BPF_MAP_TYPE_HASH,
         key_size: 4,
         value_size: 80,
         max_entries: 1,
         flags: NO_PREALLOC,
-    })?;
+    };
+    let map = bpf::map_create(c"totals", &shape, MapExtras::default())?;
     totals_write(map.as_fd(), &Totals::default())?;
     Ok(map)
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use nix::libc;
 
-use super::bpf::{self, MapSpec};
+use crate::bpf::{self, MapExtras, Shape};
 
 /// `enum membarrier_cmd`.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
@@ -27,17 +27,26 @@ pub(super) fn wait() -> io::Result<()> {
 /// For hosts with `nohz_full`, which refuse the membarrier: changing an array of maps waits too
 /// (`maybe_wait_bpf_programs`, `kernel/bpf/syscall.c`).
 fn wait_by_map() -> io::Result<()> {
-    let inner = MapSpec {
-        name: "grace_inner",
+    let element = Shape {
         map_type: libbpf_sys::BPF_MAP_TYPE_ARRAY,
         key_size: 4,
         value_size: 4,
         max_entries: 1,
         flags: 0,
     };
-    let inner_map = bpf::map_create(inner)?;
-    let outer = bpf::map_in_map_create("grace", inner_map.as_fd())?;
-    bpf::map_update_fd(outer.as_fd(), 0, inner_map.as_fd())?;
+    let inner = bpf::map_create(c"grace_inner", &element, MapExtras::default())?;
+    let outer = bpf::map_create(
+        c"grace",
+        &Shape {
+            map_type: libbpf_sys::BPF_MAP_TYPE_ARRAY_OF_MAPS,
+            ..element
+        },
+        MapExtras {
+            inner: Some(inner.as_fd()),
+            ..MapExtras::default()
+        },
+    )?;
+    bpf::map_update_fd(outer.as_fd(), 0, inner.as_fd())?;
     bpf::map_delete(outer.as_fd(), 0)
 }
 

@@ -7,8 +7,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use dispatcher_abi::Mode;
 use nix::libc;
 
-use super::bpf;
 use super::netns;
+use crate::bpf;
 use crate::kernel::KernelErrorKind;
 
 /// `XDP_FLAGS_*_MODE`, `include/uapi/linux/if_link.h`.

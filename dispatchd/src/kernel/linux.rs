@@ -11,7 +11,8 @@ use planner::{
 
 use super::counters::Totals;
 use super::pins::Pins;
-use super::{Kernel, KernelError, KernelErrorKind, bpf};
+use super::{Kernel, KernelError, KernelErrorKind};
+use crate::bpf;
 use crate::kernel::published::{ChainCounters, GenerationCounters, MemberMap};
 
 /// The chains' descriptors, and what the loader staged for the next plan.

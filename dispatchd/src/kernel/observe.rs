@@ -14,7 +14,8 @@ use planner::{
 use super::linux::{ChainFds, GenerationFds, Linux, MemberFds, Staged, failed};
 use super::pins::{self, Entry, Pins};
 use super::published::MemberMap;
-use super::{KernelError, bpf, counters, netns, registry};
+use super::{KernelError, counters, netns, registry};
+use crate::bpf;
 
 /// Why the pins' directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum OpenError {
 }
 
 impl Linux {
-    /// Takes the lock on `<bpffs>/dispatchd`, and removes what a load left there.
+    /// Takes the lock on `<bpffs>/dispatchd`.
     pub fn open(bpffs: &Path) -> Result<Self, OpenError> {
         let at = |source| OpenError::Io {
             path: bpffs.to_owned(),
@@ -55,17 +56,7 @@ impl Linux {
         let lock = OwnedFd::from(File::open(pins.root()).map_err(at)?);
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| OpenError::Locked(pins.root().to_owned()))?;
-        for name in pins::names(pins.root()).map_err(at)? {
-            if name.to_string_lossy().starts_with("scratch-") {
-                pins::remove_dir(&pins.root().join(name)).map_err(at)?;
-            }
-        }
         Ok(Self::new(pins, lock))
-    }
-
-    /// `<bpffs>/dispatchd`.
-    pub fn pins_root(&self) -> &Path {
-        self.pins.root()
     }
 
     /// Removes the pins of every chain, or of one interface's in the calling thread's network

@@ -9,7 +9,8 @@ use planner::{ChainKey, CodeId, Commit, Generation, LoadId, MemberId, Plan, Slot
 
 use super::counters::Totals;
 use super::linux::{GenerationFds, Linux, MemberFds, failed, missing};
-use super::{KernelError, bpf, counters, pins, registry, root};
+use super::{KernelError, counters, pins, registry, root};
+use crate::bpf;
 
 impl Linux {
     pub(super) fn pin_code(

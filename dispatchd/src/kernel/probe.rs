@@ -8,7 +8,8 @@ use aya::programs::{Extension, ProgramError, ProgramFd};
 use dispatcher_abi::{FinalVerdict, OnMiss, ROOT_PROGRAM, Verdict, VerdictMask};
 use planner::{Root, RootSlot};
 
-use super::{bpf, root};
+use super::root;
+use crate::bpf;
 use crate::translate;
 
 /// What a member says of the probe's packet, and so what the root must say: not the root's own

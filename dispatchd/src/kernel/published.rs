@@ -8,8 +8,8 @@ use std::sync::Arc;
 use dispatcher_abi::SlotCounters;
 use planner::MemberId;
 
-use super::bpf::MapInfo;
 use super::counters::{self, Totals};
+use crate::bpf::MapInfo;
 
 /// A map of a member.
 #[derive(Clone, Debug)]

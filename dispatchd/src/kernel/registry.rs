@@ -15,7 +15,7 @@ use planner::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::bpf::{self, MapSpec};
+use crate::bpf::{self, MapExtras, Shape};
 
 /// "XDPD".
 const MAGIC: u32 = 0x5844_5044;
@@ -75,14 +75,14 @@ fn codec() -> impl bincode::config::Config {
 /// Writes a chain into a new, frozen map.
 pub(super) fn write(chain: &Chain) -> io::Result<OwnedFd> {
     let bytes = encode(chain)?;
-    let map = bpf::map_create(MapSpec {
-        name: "registry",
+    let shape = Shape {
         map_type: libbpf_sys::BPF_MAP_TYPE_ARRAY,
         key_size: 4,
         value_size: u32::try_from(bytes.len()).map_err(io::Error::other)?,
         max_entries: 1,
         flags: 0,
-    })?;
+    };
+    let map = bpf::map_create(c"registry", &shape, MapExtras::default())?;
     bpf::map_update(map.as_fd(), 0, &bytes)?;
     bpf::map_freeze(map.as_fd())?;
     Ok(map)
@@ -91,7 +91,7 @@ pub(super) fn write(chain: &Chain) -> io::Result<OwnedFd> {
 /// Reads what [`write`] or another daemon's wrote.
 pub(super) fn read(map: BorrowedFd<'_>) -> Registry {
     let bytes = bpf::map_info(map).and_then(|info| {
-        let mut bytes = vec![0; info.value_size as usize];
+        let mut bytes = vec![0; info.shape.value_size as usize];
         bpf::map_lookup(map, 0, &mut bytes)?;
         Ok(bytes)
     });
@@ -289,7 +289,9 @@ mod tests {
     fn the_format_is_frozen() {
         let bytes = encode(&chain()).expect("a small chain");
         let digest = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = digest
+            .iter()
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(
             hex, "010e1b7f844a13d2ad6bb38e31506f3025af122fb04bbd95cce6afc38675cdf8",
             "the registry's bytes changed: running chains would not be read back; raise VERSION"

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use dispatcher_abi::{
@@ -40,7 +39,6 @@ pub(super) fn build(root: &Root) -> Result<Built, ObjectError> {
             tail_calls: &[],
             trusted: true,
             existing: &[],
-            scratch: Path::new(""),
         },
     )?;
     let mut maps: BTreeMap<String, OwnedFd> = loaded

@@ -9,8 +9,9 @@ use libbpf_sys as sys;
 use super::elf::{Elf, Role};
 use super::error::{MapFault, Names, ObjectError, Unsupported};
 use super::globals::Patch;
-use super::sys::{self as calls, MapTypes, Shape};
+use super::sys::kernel_name;
 use super::{ExistingMap, LoadRequest};
+use crate::bpf::{self, MapExtras, MapTypes, Shape};
 
 /// Map definitions by their names.
 pub(super) type Definitions = BTreeMap<String, Map>;
@@ -136,11 +137,11 @@ fn make_one(name: &str, map: &Map, btf: Option<BorrowedFd<'_>>) -> Result<OwnedF
     };
     let fd = create(name, map, btf, inner.as_ref().map(OwnedFd::as_fd))?;
     if holds_variables(map) && !map.data().is_empty() {
-        calls::set_element(fd.as_fd(), 0, map.data())
+        bpf::map_update(fd.as_fd(), 0, map.data())
             .map_err(|source| kernel("BPF_MAP_UPDATE_ELEM", name, source))?;
     }
     if map.section_kind() == EbpfSectionKind::Rodata {
-        calls::freeze(fd.as_fd()).map_err(|source| kernel("BPF_MAP_FREEZE", name, source))?;
+        bpf::map_freeze(fd.as_fd()).map_err(|source| kernel("BPF_MAP_FREEZE", name, source))?;
     }
     Ok(fd)
 }
@@ -152,8 +153,15 @@ fn create(
     inner: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, ObjectError> {
     let shape = shape_of(map);
-    let kernel_name = calls::kernel_name(name);
-    let with = |types| calls::create_map(&kernel_name, &shape, map.map_extra(), types, inner);
+    let kernel_name = kernel_name(name);
+    let with = |types| {
+        let extras = MapExtras {
+            extra: map.map_extra(),
+            types,
+            inner,
+        };
+        bpf::map_create(&kernel_name, &shape, extras)
+    };
     // As libbpf does: the types are a description, and some maps can't have them.
     let result = match btf.and_then(|btf| types_of(map, btf)) {
         Some(types) => with(Some(types)).or_else(|_| with(None)),
@@ -219,9 +227,9 @@ fn is_shareable(map: &Map) -> bool {
 }
 
 fn has_shape(fd: BorrowedFd<'_>, shape: &Shape) -> Result<bool, ObjectError> {
-    let found = calls::shape_of(fd)
+    let found = bpf::map_info(fd)
         .map_err(|source| kernel("BPF_OBJ_GET_INFO_BY_FD", "an existing map", source))?;
-    Ok(found == *shape)
+    Ok(found.shape == *shape)
 }
 
 pub(super) fn is_program_array(map: &Map) -> bool {

@@ -8,7 +8,7 @@
     reason = "sizes of structs, of counted arrays and of packets fit 32 bits"
 )]
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,19 +17,20 @@ use std::path::Path;
 use libbpf_sys as sys;
 
 /// `BPF_F_NO_PREALLOC`.
-pub(super) const NO_PREALLOC: u32 = 1;
+pub(crate) const NO_PREALLOC: u32 = 1;
 /// `BPF_F_REPLACE`: a link update names the program it replaces.
 const LINK_REPLACE: u32 = 4;
 
 /// libbpf's wrappers return a negative errno.
-fn check(returned: c_int) -> io::Result<c_int> {
+pub(crate) fn check(returned: c_int) -> io::Result<c_int> {
     if returned < 0 {
         return Err(io::Error::from_raw_os_error(-returned));
     }
     Ok(returned)
 }
 
-fn owned(returned: c_int) -> io::Result<OwnedFd> {
+/// A new descriptor, or a negative errno.
+pub(crate) fn owned(returned: c_int) -> io::Result<OwnedFd> {
     let fd = check(returned)?;
     // SAFETY: the command just returned this descriptor, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -54,11 +55,9 @@ pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a map is made as.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MapSpec<'a> {
-    /// At most 15 bytes.
-    pub name: &'a str,
+/// A map's shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
     /// `enum bpf_map_type`.
     pub map_type: u32,
     /// Bytes.
@@ -71,31 +70,79 @@ pub(super) struct MapSpec<'a> {
     pub flags: u32,
 }
 
-/// `BPF_MAP_CREATE`.
-pub(super) fn map_create(spec: MapSpec<'_>) -> io::Result<OwnedFd> {
-    let name = CString::new(spec.name).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let opts = sys::bpf_map_create_opts {
+/// What only some maps are made with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MapExtras<'a> {
+    /// `map_extra`, such as a Bloom filter's hash functions.
+    pub extra: u64,
+    /// The types of its keys and values.
+    pub types: Option<MapTypes<'a>>,
+    /// What the maps in a map of maps are like.
+    pub inner: Option<BorrowedFd<'a>>,
+}
+
+/// The types of a map's keys and values, in an object's BTF.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapTypes<'a> {
+    pub btf: BorrowedFd<'a>,
+    pub key: u32,
+    pub value: u32,
+}
+
+/// `BPF_MAP_CREATE`. Of the name the kernel keeps 15 bytes.
+pub(crate) fn map_create(name: &CStr, shape: &Shape, extras: MapExtras<'_>) -> io::Result<OwnedFd> {
+    let mut opts = sys::bpf_map_create_opts {
         sz: size_of::<sys::bpf_map_create_opts>() as sys::size_t,
-        map_flags: spec.flags,
+        map_flags: shape.flags,
+        map_extra: extras.extra,
         ..Default::default()
     };
+    if let Some(inner) = extras.inner {
+        opts.inner_map_fd = inner.as_raw_fd().cast_unsigned();
+    }
+    if let Some(types) = extras.types {
+        opts.btf_fd = types.btf.as_raw_fd().cast_unsigned();
+        opts.btf_key_type_id = types.key;
+        opts.btf_value_type_id = types.value;
+    }
     // SAFETY: the name and the options outlive the call.
     owned(unsafe {
         sys::bpf_map_create(
-            spec.map_type,
+            shape.map_type,
             name.as_ptr(),
-            spec.key_size,
-            spec.value_size,
-            spec.max_entries,
+            shape.key_size,
+            shape.value_size,
+            shape.max_entries,
             &raw const opts,
         )
     })
 }
 
-/// `BPF_MAP_UPDATE_ELEM` with a 4-byte key. `value` must have the map's value size, with per-CPU
-/// maps excluded.
-pub(super) fn map_update(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
-    debug_assert!(map_info(map).is_ok_and(|info| info.value_size as usize == value.len()));
+/// Fails unless the map has 4-byte keys and values that take this many bytes here.
+fn check_sizes(map: BorrowedFd<'_>, value: usize) -> io::Result<()> {
+    let shape = map_info(map)?.shape;
+    let is_per_cpu = matches!(
+        shape.map_type,
+        sys::BPF_MAP_TYPE_PERCPU_ARRAY
+            | sys::BPF_MAP_TYPE_PERCPU_HASH
+            | sys::BPF_MAP_TYPE_LRU_PERCPU_HASH
+            | sys::BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
+    );
+    let expected = if is_per_cpu {
+        shape.value_size.next_multiple_of(8) as usize * possible_cpus()?
+    } else {
+        shape.value_size as usize
+    };
+    if shape.key_size == 4 && value == expected {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// `BPF_MAP_UPDATE_ELEM` with a 4-byte key.
+pub(crate) fn map_update(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
+    check_sizes(map, value.len())?;
     // SAFETY: key and value outlive the call, and have the sizes that the map was made with.
     check(unsafe {
         sys::bpf_map_update_elem(
@@ -110,7 +157,8 @@ pub(super) fn map_update(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Res
 
 /// `BPF_MAP_LOOKUP_ELEM` with a 4-byte key into a buffer of the value's size (for a per-CPU map:
 /// the value's size rounded up to 8 bytes, times the possible CPUs).
-pub(super) fn map_lookup(map: BorrowedFd<'_>, key: u32, value: &mut [u8]) -> io::Result<()> {
+pub(crate) fn map_lookup(map: BorrowedFd<'_>, key: u32, value: &mut [u8]) -> io::Result<()> {
+    check_sizes(map, value.len())?;
     // SAFETY: key and value outlive the call, and have the sizes that the map was made with.
     check(unsafe {
         sys::bpf_map_lookup_elem(
@@ -123,21 +171,21 @@ pub(super) fn map_lookup(map: BorrowedFd<'_>, key: u32, value: &mut [u8]) -> io:
 }
 
 /// `BPF_MAP_DELETE_ELEM` with a 4-byte key.
-pub(super) fn map_delete(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+pub(crate) fn map_delete(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
     // SAFETY: the key outlives the call.
     check(unsafe { sys::bpf_map_delete_elem(map.as_raw_fd(), (&raw const key).cast::<c_void>()) })?;
     Ok(())
 }
 
 /// `BPF_MAP_FREEZE`.
-pub(super) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no memory is passed.
     check(unsafe { sys::bpf_map_freeze(map.as_raw_fd()) })?;
     Ok(())
 }
 
 /// CPUs that a per-CPU map has values for.
-pub(super) fn possible_cpus() -> io::Result<usize> {
+pub(crate) fn possible_cpus() -> io::Result<usize> {
     // SAFETY: no memory is passed.
     check(unsafe { sys::libbpf_num_possible_cpus() }).map(|cpus| cpus.unsigned_abs() as usize)
 }
@@ -168,14 +216,8 @@ pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
 pub(crate) struct MapInfo {
     /// The kernel's id.
     pub id: u32,
-    /// `enum bpf_map_type`.
-    pub map_type: u32,
-    /// Bytes.
-    pub key_size: u32,
-    /// Bytes.
-    pub value_size: u32,
-    /// Entries.
-    pub max_entries: u32,
+    /// What it was made as.
+    pub shape: Shape,
 }
 
 /// A map's id and shape.
@@ -183,16 +225,19 @@ pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     let info = info::<sys::bpf_map_info>(map)?;
     Ok(MapInfo {
         id: info.id,
-        map_type: info.type_,
-        key_size: info.key_size,
-        value_size: info.value_size,
-        max_entries: info.max_entries,
+        shape: Shape {
+            map_type: info.type_,
+            key_size: info.key_size,
+            value_size: info.value_size,
+            max_entries: info.max_entries,
+            flags: info.map_flags,
+        },
     })
 }
 
 /// What an XDP link holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LinkInfo {
+pub(crate) struct LinkInfo {
     /// The program that runs.
     pub program_id: u32,
     /// The interface; 0 when it is gone or the link was detached.
@@ -200,7 +245,7 @@ pub(super) struct LinkInfo {
 }
 
 /// What an XDP link holds.
-pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let info = info::<sys::bpf_link_info>(link)?;
     // SAFETY: every bit pattern is an integer, and an XDP link fills this member of the union.
     let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
@@ -211,7 +256,7 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
 }
 
 /// `BPF_LINK_CREATE` for XDP, in the calling thread's network namespace. Flags: `XDP_FLAGS_*_MODE`.
-pub(super) fn xdp_link_create(
+pub(crate) fn xdp_link_create(
     program: BorrowedFd<'_>,
     ifindex: u32,
     flags: u32,
@@ -233,7 +278,7 @@ pub(super) fn xdp_link_create(
 }
 
 /// `BPF_LINK_UPDATE`, if `old` is what the link holds.
-pub(super) fn link_update(
+pub(crate) fn link_update(
     link: BorrowedFd<'_>,
     old: BorrowedFd<'_>,
     new: BorrowedFd<'_>,
@@ -251,7 +296,7 @@ pub(super) fn link_update(
 
 /// The id of the XDP program that an interface runs, in the calling thread's network namespace; 0
 /// if it runs none.
-pub(super) fn xdp_program_id(ifindex: u32) -> io::Result<u32> {
+pub(crate) fn xdp_program_id(ifindex: u32) -> io::Result<u32> {
     let mut id = 0;
     // SAFETY: the id is writable and outlives the call.
     check(unsafe { sys::bpf_xdp_query_id(ifindex.cast_signed(), 0, &raw mut id) })?;
@@ -259,7 +304,7 @@ pub(super) fn xdp_program_id(ifindex: u32) -> io::Result<u32> {
 }
 
 /// `BPF_PROG_TEST_RUN` on one packet: the program's return value.
-pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+pub(crate) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     let mut opts = sys::bpf_test_run_opts {
         sz: size_of::<sys::bpf_test_run_opts>() as sys::size_t,
         data_in: packet.as_ptr().cast::<c_void>(),
@@ -272,29 +317,8 @@ pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
     Ok(opts.retval)
 }
 
-/// `BPF_MAP_CREATE` of an array of one map like `inner`.
-pub(super) fn map_in_map_create(name: &str, inner: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let opts = sys::bpf_map_create_opts {
-        sz: size_of::<sys::bpf_map_create_opts>() as sys::size_t,
-        inner_map_fd: inner.as_raw_fd().cast_unsigned(),
-        ..Default::default()
-    };
-    // SAFETY: the name and the options outlive the call.
-    owned(unsafe {
-        sys::bpf_map_create(
-            sys::BPF_MAP_TYPE_ARRAY_OF_MAPS,
-            name.as_ptr(),
-            4,
-            4,
-            1,
-            &raw const opts,
-        )
-    })
-}
-
 /// `BPF_MAP_UPDATE_ELEM` of a map whose values are descriptors: a program array, an array of maps.
-pub(super) fn map_update_fd(
+pub(crate) fn map_update_fd(
     map: BorrowedFd<'_>,
     key: u32,
     value: BorrowedFd<'_>,
@@ -303,7 +327,7 @@ pub(super) fn map_update_fd(
 }
 
 /// An XDP program that returns one value: `r0 = value; exit`.
-pub(super) fn xdp_constant(value: u32) -> io::Result<OwnedFd> {
+pub(crate) fn xdp_constant(value: u32) -> io::Result<OwnedFd> {
     let instructions = [
         sys::bpf_insn {
             // BPF_ALU64 | BPF_MOV | BPF_K
