@@ -45,10 +45,10 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
         (Protocol::Tcp, Role::Serve) => {
             let (mut stream, _) = TcpListener::bind(address)?.accept()?;
             let mut buffer = MESSAGE;
-            loop {
-                stream.read_exact(&mut buffer)?;
+            while ended_is_fine(stream.read_exact(&mut buffer))?.is_some() {
                 stream.write_all(&buffer)?;
             }
+            Ok(())
         }
         (Protocol::Udp, Role::Ask) => {
             let socket = UdpSocket::bind(("0.0.0.0", 0))?;
@@ -77,6 +77,14 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
             println!("tcp: {MESSAGES} of {MESSAGES} messages answered");
             Ok(())
         }
+    }
+}
+
+/// `None` once the other end has ended.
+fn ended_is_fine<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other.map(Some),
     }
 }
 
