@@ -92,17 +92,16 @@ impl Filter {
     /// Fails if the program is no longer in the chain. That the daemon isn't there doesn't matter:
     /// the chain runs without it.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let gone = match self.registration.detail() {
-            Ok(detail) => detail.member.id != self.registration.id(),
-            Err(error) => shell::means_unregistered(&error),
-        };
-        if gone {
-            return Err(Failure::Unregistered {
-                interface: self.registration.interface().to_owned(),
+        let interface = self.registration.interface();
+        match self.registration.detail() {
+            Ok(detail) if detail.member.id == self.registration.id() => Ok(()),
+            Err(error) if !shell::means_unregistered(&error) => Ok(()),
+            Err(error @ libdispatch::Error::Lost { .. }) => Err(Failure::on(interface)(error)),
+            Ok(_) | Err(_) => Err(Failure::Unregistered {
+                interface: interface.to_owned(),
                 name: self.registration.name().to_owned(),
-            });
+            }),
         }
-        Ok(())
     }
 
     /// Stops filtering; says what became of packets until then.
