@@ -114,8 +114,8 @@ impl End {
         }
     }
 
-    /// Turns GRO on, without which packets that were redirected (or, by TX, sent back) to this end
-    /// don't arrive unless it has a native XDP program.
+    /// Turns GRO on, without which packets that were redirected into the other end don't arrive here
+    /// unless there is a native XDP program. (What a program sends back by TX waits without one.)
     pub fn gro(&self) {
         let output = self.netns.run(|| {
             Command::new("ethtool")

@@ -45,10 +45,10 @@ fn a_program_that_takes_seconds_to_verify_delays_nobody_else() {
                     change.apply().expect("it can be moved");
                 }),
                 ("a list", &mut || {
-                    drop(client.list(None).expect("it can be listed"))
+                    drop(client.list(None).expect("it can be listed"));
                 }),
                 ("a status", &mut || {
-                    drop(client.status().expect("it can be asked"))
+                    drop(client.status().expect("it can be asked"));
                 }),
                 ("a new client's load", &mut || {
                     let newcomer = other.client("newcomer");

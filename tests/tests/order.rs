@@ -92,9 +92,10 @@ fn every_form_of_reorder_does_what_it_says_and_touches_nobody_else() {
             } else {
                 neighbour
             };
-            let priority = match neighbour == moved {
-                true => before.member(moved).priority,
-                false => after.member(neighbour).priority,
+            let priority = if neighbour == moved {
+                before.member(moved).priority
+            } else {
+                after.member(neighbour).priority
             };
             assert_eq!(new_priority, priority, "{moved} {arguments:?}");
         } else {
