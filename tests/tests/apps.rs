@@ -308,12 +308,13 @@ fn many_rules_are_loaded_and_changed() {
     // More than the tries hold if nobody says otherwise.
     const ADDRESSES: u32 = 263_000;
     let rig = Rig::new();
-    let mut text: String = (0..ADDRESSES)
+    let lines: Vec<String> = (0..ADDRESSES)
         .map(|number| {
             let [_, a, b, c] = number.to_be_bytes();
             format!("deny 10.{a}.{b}.{c}\n")
         })
         .collect();
+    let mut text = lines.concat();
     let rules = Rules::new(&text);
     let firewall = Firewall::start(&rig, &rules);
     let tap = Tap::on(&rig.pair.far);
