@@ -3,7 +3,7 @@
 
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -86,6 +86,8 @@ pub enum ChangeError {
     Refused(Refusal),
     /// The kernel refused a step.
     Kernel(KernelError),
+    /// The chain is another version's.
+    Foreign,
 }
 
 /// The engine's thread.
@@ -98,6 +100,8 @@ pub struct Engine {
     lingering: BTreeMap<(ChainKey, MemberId), Instant>,
     /// Cleanup that failed, to be tried again.
     leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
+    /// Chains whose registry this version can't read: they run on, and nothing touches them.
+    foreign: BTreeSet<ChainKey>,
     /// Packets that members are known to have missed, so that each is warned of once.
     missed: BTreeMap<MemberId, u64>,
 }
@@ -131,12 +135,14 @@ impl Engine {
             board,
             lingering,
             leftovers: recovery.leftovers,
+            foreign: recovery.foreign.into_iter().collect(),
             missed: BTreeMap::new(),
         };
         for error in engine.finish_leftovers(None) {
             tracing::warn!(%error, source = %error.source, "what an earlier daemon left could not be freed and will be tried again");
         }
         engine.publish();
+        engine.sweep();
         Ok(engine)
     }
 
@@ -225,6 +231,9 @@ impl Engine {
         facts: &[Facts],
         dry_run: bool,
     ) -> Result<Outcome, ChangeError> {
+        if self.foreign.contains(&change.interface.key) {
+            return Err(ChangeError::Foreign);
+        }
         self.check_hook(change.interface.key);
         let mut notes = Vec::new();
         loop {

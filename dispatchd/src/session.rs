@@ -3,6 +3,7 @@
 
 mod change;
 mod read;
+mod site;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,15 +11,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use planner::{Client, ConnectionId, Interface, Policy, Rights};
+use planner::{Client, ConnectionId, Policy, Rights};
 use protocol::{
     Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
     ReplyBody, Request, RequestBody, Welcome,
 };
 use sha2::{Digest as _, Sha256};
 
+use self::site::Site;
 use crate::engine::Event;
-use crate::kernel::netns;
 use crate::loader::Loader;
 use crate::probe::Probes;
 use crate::published::Board;
@@ -54,7 +55,6 @@ pub struct Hub {
 struct Session<'a> {
     hub: &'a Hub,
     client: Client,
-    namespace: Arc<OwnedFd>,
     objects: BTreeMap<Digest, Arc<Vec<u8>>>,
 }
 
@@ -82,7 +82,7 @@ fn converse(
     let Some((request, fds)) = receive(connection)? else {
         return Ok(());
     };
-    let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, fds) {
+    let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, &fds) {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
@@ -107,7 +107,7 @@ fn converse(
         &[],
     )?;
     while let Some((request, fds)) = receive(connection)? {
-        let (body, fd) = match session.answer(request.body, &fds) {
+        let (body, fd) = match session.answer(request.body, fds) {
             Ok((body, fd)) => (Ok(body), fd),
             Err(refused) => {
                 tracing::info!(
@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
         peer: protocol::Peer,
         id: ConnectionId,
         request: &RequestBody,
-        fds: Vec<OwnedFd>,
+        fds: &[OwnedFd],
     ) -> Result<(Self, Welcome), Refused> {
         let RequestBody::Hello(hello) = request else {
             return Err(translate::refused(
@@ -158,6 +158,12 @@ impl<'a> Session<'a> {
                 "the first request must be Hello",
             ));
         };
+        if !fds.is_empty() {
+            return Err(translate::refused(
+                RefusalCode::Descriptor,
+                "Hello takes no descriptor",
+            ));
+        }
         let version = common_version(hello)?;
         if hello.client.len() > CLIENT_NAME_BYTES_MAX {
             return Err(translate::refused(
@@ -184,7 +190,6 @@ impl<'a> Session<'a> {
                 connection: id,
                 rights,
             },
-            namespace: Arc::new(namespace(fds)?),
             objects: BTreeMap::new(),
         };
         let welcome = Welcome {
@@ -195,41 +200,56 @@ impl<'a> Session<'a> {
         Ok((session, welcome))
     }
 
-    fn answer(&mut self, request: RequestBody, fds: &[OwnedFd]) -> Answer {
-        let expected = usize::from(matches!(request, RequestBody::PutObject));
-        if fds.len() != expected {
+    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Answer {
+        let site = match request.interface() {
+            Some(name) => Some(Site::find(name, fds.pop())?),
+            None => None,
+        };
+        let object = if matches!(request, RequestBody::PutObject) {
+            fds.pop()
+        } else {
+            None
+        };
+        if !fds.is_empty() {
             return Err(translate::refused(
                 RefusalCode::Descriptor,
-                format!(
-                    "{} descriptors came with a request that takes {expected}",
-                    fds.len()
-                ),
+                "more descriptors came than the request takes",
             ));
         }
-        match request {
-            RequestBody::Hello(_) => Err(translate::refused(
+        match (request, site) {
+            (RequestBody::PutObject, _) => self.put_object(object).map(plain),
+            (RequestBody::Status, _) => Ok(plain(self.status())),
+            (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
+            (RequestBody::Change(change), Some(site)) => self.change(change, site).map(plain),
+            (RequestBody::Show { name, .. }, Some(site)) => self.show(&site, &name).map(plain),
+            (RequestBody::MapDescriptor { name, map, .. }, Some(site)) => {
+                self.map_descriptor(&site, &name, &map)
+            }
+            (RequestBody::Reclaim { name, token, .. }, Some(site)) => {
+                self.reclaim(&site, name, token).map(plain)
+            }
+            // What names an interface has its site by now: this is for a second Hello.
+            (
+                RequestBody::Hello(_)
+                | RequestBody::Change(_)
+                | RequestBody::Show { .. }
+                | RequestBody::MapDescriptor { .. }
+                | RequestBody::Reclaim { .. },
+                _,
+            ) => Err(translate::refused(
                 RefusalCode::Malformed,
                 "this connection has had its Hello",
             )),
-            RequestBody::PutObject => self.put_object(&fds[0]).map(plain),
-            RequestBody::Change(change) => self.change(change).map(plain),
-            RequestBody::List { interface } => self.list(interface.as_deref()).map(plain),
-            RequestBody::Show { interface, name } => self.show(&interface, &name).map(plain),
-            RequestBody::Status => Ok(plain(self.status())),
-            RequestBody::MapDescriptor {
-                interface,
-                name,
-                map,
-            } => self.map_descriptor(&interface, &name, &map),
-            RequestBody::Reclaim {
-                interface,
-                name,
-                token,
-            } => self.reclaim(&interface, name, token).map(plain),
         }
     }
 
-    fn put_object(&mut self, fd: &OwnedFd) -> Result<ReplyBody, Refused> {
+    fn put_object(&mut self, fd: Option<OwnedFd>) -> Result<ReplyBody, Refused> {
+        let fd = fd.ok_or_else(|| {
+            translate::refused(
+                RefusalCode::Descriptor,
+                "the object's descriptor is missing",
+            )
+        })?;
         let bytes =
             protocol::memfd::read_sealed(fd.as_fd(), OBJECT_BYTES_MAX).map_err(|error| {
                 let code = match error {
@@ -253,13 +273,8 @@ impl<'a> Session<'a> {
         Ok(ReplyBody::Object { digest })
     }
 
-    fn reclaim(
-        &self,
-        interface: &str,
-        name: String,
-        token: [u8; 16],
-    ) -> Result<ReplyBody, Refused> {
-        let chain = self.resolve(interface)?.key;
+    fn reclaim(&self, site: &Site, name: String, token: [u8; 16]) -> Result<ReplyBody, Refused> {
+        let chain = site.interface.key;
         let (reply, answer) = sync_channel(1);
         self.tell(Event::Reclaim {
             client: self.client.clone(),
@@ -273,20 +288,6 @@ impl<'a> Session<'a> {
             .map_err(|_| stopping())?
             .map_err(|refusal| translate::refusal(&refusal))?;
         Ok(ReplyBody::Reclaimed)
-    }
-
-    fn resolve(&self, name: &str) -> Result<Interface, Refused> {
-        match netns::resolve(self.namespace.as_fd(), name) {
-            Ok(Some(interface)) => Ok(interface),
-            Ok(None) => Err(translate::refused(
-                RefusalCode::NoSuchInterface,
-                format!("no interface {name} in this network namespace"),
-            )),
-            Err(error) => Err(translate::refused(
-                RefusalCode::Daemon,
-                format!("interface {name}: the network namespace can't be entered: {error}"),
-            )),
-        }
     }
 
     fn tell(&self, event: Event) -> Result<(), Refused> {
@@ -315,22 +316,4 @@ fn common_version(hello: &Hello) -> Result<u16, Refused> {
             ),
         )
     })
-}
-
-/// The namespace that came with a hello, or the daemon's own.
-fn namespace(mut fds: Vec<OwnedFd>) -> Result<OwnedFd, Refused> {
-    let wrong = |message: &str| translate::refused(RefusalCode::Descriptor, message);
-    if fds.len() > 1 {
-        return Err(wrong("Hello takes one descriptor, a network namespace"));
-    }
-    match fds.pop() {
-        Some(fd) if netns::is_netns(fd.as_fd()) => Ok(fd),
-        Some(_) => Err(wrong("Hello's descriptor is not a network namespace")),
-        None => netns::own().map_err(|error| {
-            translate::refused(
-                RefusalCode::Daemon,
-                format!("the daemon's own network namespace can't be opened: {error}"),
-            )
-        }),
-    }
 }

@@ -70,6 +70,13 @@ pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
     match error {
         ChangeError::Refused(reason) => refusal(reason),
         ChangeError::Kernel(error) => kernel_error(interface, error),
+        ChangeError::Foreign => refused(
+            RefusalCode::InterfaceBusy,
+            format!(
+                "interface {interface} runs a chain that another version of dispatchd wrote; it \
+                 runs on and is not changed"
+            ),
+        ),
     }
 }
 

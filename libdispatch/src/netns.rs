@@ -28,7 +28,7 @@ impl From<&str> for NetNs {
     }
 }
 
-/// A chosen namespace, ready to be opened for every connection.
+/// A chosen namespace, ready to be opened for every request that names an interface.
 ///
 /// The caller's own is held open, since the thread that reconnects may live in another by then.
 /// One that was named is opened anew each time: a descriptor would keep a deleted one alive.
@@ -47,7 +47,7 @@ impl NetNsFile {
         }
     }
 
-    /// The descriptor that goes with `Hello`.
+    /// The descriptor that goes with a request.
     pub(crate) fn open(&self) -> Result<OwnedFd, Error> {
         match self {
             Self::Held(namespace) => namespace.try_clone().map_err(|source| Error::Io {

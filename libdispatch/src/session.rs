@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, PipeWriter},
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -172,15 +172,16 @@ impl Session {
         Ok(connection)
     }
 
-    /// Agrees on a version, and says which namespace interface names belong to.
+    /// Agrees on a version.
     fn greet(&mut self, connection: &Connection) -> Result<(), Error> {
         let hello = RequestBody::Hello(Hello {
             lowest: protocol::VERSION_LOWEST,
             highest: protocol::VERSION_HIGHEST,
             client: self.name.clone(),
         });
-        let namespace = self.netns.open()?;
-        let answer = match self.ask(connection, &hello, &[namespace.as_fd()]) {
+        // One that can't be opened is an error now, not with the first request.
+        drop(self.netns.open()?);
+        let answer = match self.ask(connection, &hello, &[]) {
             Ok((answer, _)) => answer,
             Err(failure) => return Err(self.not_greeted(failure)),
         };
@@ -306,8 +307,15 @@ impl Session {
         body: &RequestBody,
         fds: &[BorrowedFd<'_>],
     ) -> Result<Answer, Failure> {
+        // What names an interface says in which namespace, each time.
+        let namespace = body.interface().map(|_| self.netns.open()).transpose()?;
+        let fds: Vec<_> = fds
+            .iter()
+            .copied()
+            .chain(namespace.as_ref().map(AsFd::as_fd))
+            .collect();
         self.last_id += 1;
-        exchange::ask(connection, self.last_id, body, fds, self.timeout)
+        exchange::ask(connection, self.last_id, body, &fds, self.timeout)
     }
 
     /// What a change did to the claims.

@@ -19,8 +19,9 @@ pub struct Observed {
 pub struct ObservedChain {
     /// Which chain.
     pub key: ChainKey,
-    /// The generation whose root the hook runs. `None`: there is no hook any more (no pinned link,
-    /// or its interface is gone, or somebody detached it).
+    /// The generation whose root the pinned link holds, even if somebody detached it: the engine
+    /// looks at every hook and attaches it again, or takes the chain away if the interface is
+    /// gone. `None`: there is no pinned link, or it holds none of ours.
     pub live: Option<Generation>,
     /// Every generation that has pins.
     pub generations: Vec<ObservedGeneration>,

@@ -28,10 +28,13 @@ pub struct Request {
 }
 
 /// What may be asked.
+///
+/// A request that names an interface may bring a descriptor: the network namespace in which the
+/// name is resolved; without one it is the daemon's own. It comes with each request, since a
+/// daemon that kept it would keep a deleted namespace alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestBody {
-    /// The first message of a connection. Descriptor, optional: the network namespace in which
-    /// interface names are resolved; without one, the daemon's own.
+    /// The first message of a connection.
     Hello(Hello),
     /// Stages an object for this connection. Descriptor: a memfd with the object's bytes, sealed
     /// against SHRINK, GROW and WRITE. Answered by its digest, which registrations then name.
@@ -40,12 +43,12 @@ pub enum RequestBody {
     Change(Change),
     /// The chains, in run order.
     List {
-        /// Only this interface, in the connection's namespace; every chain otherwise.
+        /// Only this interface; every chain otherwise.
         interface: Option<String>,
     },
     /// Everything about one member.
     Show {
-        /// The interface, in the connection's namespace.
+        /// The interface.
         interface: String,
         /// The member.
         name: String,
@@ -54,7 +57,7 @@ pub enum RequestBody {
     Status,
     /// A descriptor of one of a member's own maps. Reply: one descriptor.
     MapDescriptor {
-        /// The interface, in the connection's namespace.
+        /// The interface.
         interface: String,
         /// The member.
         name: String,
@@ -64,13 +67,27 @@ pub enum RequestBody {
     /// Makes a lingering member this connection's again. Needs the uid that registered it and the
     /// token that its registration returned.
     Reclaim {
-        /// The interface, in the connection's namespace.
+        /// The interface.
         interface: String,
         /// The member.
         name: String,
         /// The claim token.
         token: [u8; 16],
     },
+}
+
+impl RequestBody {
+    /// The interface that the request names: it may then bring a network namespace.
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Self::Change(change) => Some(&change.interface),
+            Self::List { interface } => interface.as_deref(),
+            Self::Show { interface, .. }
+            | Self::MapDescriptor { interface, .. }
+            | Self::Reclaim { interface, .. } => Some(interface),
+            Self::Hello(_) | Self::PutObject | Self::Status => None,
+        }
+    }
 }
 
 /// Opens a connection.
@@ -87,7 +104,7 @@ pub struct Hello {
 /// A set of operations on one interface: one plan, one swap, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The interface, in the connection's namespace.
+    /// The interface.
     pub interface: String,
     /// Refuse if the chain is at another generation. A chain that doesn't exist is at 0.
     pub expected_generation: Option<u64>,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,7 @@ fn a_version_that_the_daemon_does_not_speak_is_refused_politely() {
             highest,
             client: "future".to_owned(),
         };
-        client.ask(RequestBody::Hello(hello), &[scene.namespace().as_fd()]);
+        client.ask(RequestBody::Hello(hello), &[]);
         let refused = client.refusal();
         assert_eq!(refused.code, protocol::RefusalCode::Version, "{refused}");
         assert!(!refused.message.is_empty());
@@ -230,12 +230,11 @@ fn descriptors_that_are_missing_unsealed_of_another_kind_or_too_many_are_refused
     }
     for not_a_namespace in [pipe.as_fd(), good.as_fd(), file.as_fd()] {
         let client = Raw::connect(&scene.rig.daemon);
-        let hello = Hello {
-            lowest: 0,
-            highest: 0,
-            client: "wrong".to_owned(),
+        client.greet(&scene.rig);
+        let list = RequestBody::List {
+            interface: Some("xd0".to_owned()),
         };
-        client.ask(RequestBody::Hello(hello), &[not_a_namespace]);
+        client.ask(list, &[not_a_namespace]);
         let refused = client.refusal();
         assert_eq!(refused.code, protocol::RefusalCode::Descriptor, "{refused}");
     }
@@ -595,6 +594,8 @@ impl Scene {
 /// A socket on which anything can be said.
 struct Raw {
     socket: OwnedFd,
+    /// Goes with what names an interface, once it has greeted.
+    namespace: OnceLock<File>,
 }
 
 impl Raw {
@@ -604,7 +605,10 @@ impl Raw {
         let socket = socket.expect("a socket can be made");
         let address = UnixAddr::new(&daemon.socket()).expect("the path is short");
         connect(socket.as_raw_fd(), &address).expect("the daemon listens");
-        Self { socket }
+        Self {
+            socket,
+            namespace: OnceLock::new(),
+        }
     }
 
     fn greet(&self, rig: &Rig) {
@@ -614,7 +618,8 @@ impl Raw {
             client: "raw".to_owned(),
         };
         let namespace = File::open(rig.pair.near.netns.path()).expect("it is there");
-        self.ask(RequestBody::Hello(hello), &[namespace.as_fd()]);
+        self.namespace.set(namespace).expect("it greets once");
+        self.ask(RequestBody::Hello(hello), &[]);
         assert!(matches!(self.reply().body, Ok(ReplyBody::Welcome(_))));
     }
 
@@ -628,7 +633,12 @@ impl Raw {
     }
 
     fn ask(&self, body: RequestBody, descriptors: &[BorrowedFd<'_>]) {
-        let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        if let (Some(namespace), Some(_), []) =
+            (self.namespace.get(), body.interface(), &*descriptors)
+        {
+            descriptors.push(namespace.as_raw_fd());
+        }
         let request = packet(&Request { id: 1, body });
         self.send(&request, &descriptors)
             .expect("the daemon takes it");

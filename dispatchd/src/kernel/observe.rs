@@ -210,12 +210,10 @@ fn read_code(dir: &Path) -> io::Result<Staged> {
     })
 }
 
-/// The generation whose root the link runs.
+/// The generation whose root the link holds, even if it was detached: the interface may be there
+/// still.
 fn live(fds: &ChainFds) -> Option<Generation> {
     let info = bpf::link_info(fds.link.as_ref()?.as_fd()).ok()?;
-    if info.ifindex == 0 {
-        return None;
-    }
     fds.generations
         .iter()
         .find(|(_, fds)| bpf::program_id(fds.root.as_fd()).is_ok_and(|id| id == info.program_id))

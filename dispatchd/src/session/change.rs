@@ -7,6 +7,7 @@ use std::sync::mpsc::sync_channel;
 use planner::{ChainKey, Rights};
 use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
 
+use super::site::Site;
 use super::{Session, stopping};
 use crate::engine::{ChangeRequest, Event};
 use crate::kernel::MemberMap;
@@ -15,8 +16,11 @@ use crate::published::Published;
 use crate::translate;
 
 impl Session<'_> {
-    pub(super) fn change(&self, change: Change) -> Result<ReplyBody, Refused> {
-        let interface = self.resolve(&change.interface)?;
+    pub(super) fn change(&self, change: Change, site: Site) -> Result<ReplyBody, Refused> {
+        let Site {
+            interface,
+            namespace,
+        } = site;
         let name = interface.name.clone();
         let sources: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
         let planned = planner::Change {
@@ -48,7 +52,7 @@ impl Session<'_> {
             change: planned,
             facts: facts.clone(),
             staged,
-            namespace: Arc::clone(&self.namespace),
+            namespace,
             dry_run: change.dry_run,
             reply,
         };

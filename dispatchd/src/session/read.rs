@@ -6,19 +6,19 @@ use dispatcher_abi::SlotCounters;
 use planner::{ChainKey, MemberId, Rights};
 use protocol::{RefusalCode, Refused, ReplyBody};
 
+use super::site::Site;
 use super::{Answer, Session};
 use crate::published::Published;
 use crate::translate;
 
 impl Session<'_> {
-    pub(super) fn list(&self, interface: Option<&str>) -> Result<ReplyBody, Refused> {
-        let only = interface.map(|name| self.resolve(name)).transpose()?;
+    pub(super) fn list(&self, only: Option<&Site>) -> Result<ReplyBody, Refused> {
         let published = self.hub.board.read();
         let chains = published
             .state
             .chains
             .iter()
-            .filter(|(key, _)| only.as_ref().is_none_or(|only| only.key == **key))
+            .filter(|(key, _)| only.is_none_or(|only| only.interface.key == **key))
             .map(|(key, chain)| {
                 let counts = read_counts(&published, *key, &chain.interface.name)?;
                 Ok(translate::chain_view(chain, &counts))
@@ -27,8 +27,9 @@ impl Session<'_> {
         Ok(ReplyBody::Chains(chains))
     }
 
-    pub(super) fn show(&self, interface: &str, name: &str) -> Result<ReplyBody, Refused> {
-        let key = self.resolve(interface)?.key;
+    pub(super) fn show(&self, site: &Site, name: &str) -> Result<ReplyBody, Refused> {
+        let interface = &site.interface.name;
+        let key = site.interface.key;
         let published = self.hub.board.read();
         let (slot, member) = find(&published, key, interface, name)?;
         let counts = read_counts(&published, key, interface)?;
@@ -55,8 +56,9 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn map_descriptor(&self, interface: &str, name: &str, map: &str) -> Answer {
-        let key = self.resolve(interface)?.key;
+    pub(super) fn map_descriptor(&self, site: &Site, name: &str, map: &str) -> Answer {
+        let interface = &site.interface.name;
+        let key = site.interface.key;
         let published = self.hub.board.read();
         let (_, member) = find(&published, key, interface, name)?;
         if self.client.rights != Rights::All && member.owner.uid != self.client.uid {

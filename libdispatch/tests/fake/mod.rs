@@ -37,7 +37,7 @@ type Script = Box<dyn FnMut(&RequestBody) -> Option<Act> + Send>;
 #[derive(Default)]
 struct State {
     heard: Vec<(usize, RequestBody)>,
-    /// Descriptors that came with `Hello`.
+    /// Descriptors that came with requests that name an interface.
     namespaces: Vec<OwnedFd>,
     open: Vec<(usize, OwnedFd)>,
     connections: usize,
@@ -216,16 +216,16 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
 }
 
 /// What a daemon answers that has no chain and takes everything.
-fn usual(state: &mut State, body: &RequestBody, fds: Vec<OwnedFd>) -> Act {
+fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
+    if body.interface().is_some() {
+        state.namespaces.append(&mut fds);
+    }
     match body {
-        RequestBody::Hello(_) => {
-            state.namespaces.extend(fds);
-            Act::Say(ReplyBody::Welcome(Welcome {
-                version: 0,
-                daemon: "fake".to_owned(),
-                features: Vec::new(),
-            }))
-        }
+        RequestBody::Hello(_) => Act::Say(ReplyBody::Welcome(Welcome {
+            version: 0,
+            daemon: "fake".to_owned(),
+            features: Vec::new(),
+        })),
         RequestBody::PutObject => {
             use sha2::Digest as _;
             let object = memfd::read_sealed(fds[0].as_fd(), protocol::OBJECT_BYTES_MAX).unwrap();
