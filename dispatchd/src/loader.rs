@@ -182,8 +182,8 @@ fn ready(id: LoadId, loaded: Loaded) -> Result<Ready, LoadError> {
             program_id: loaded.program_id,
             sha256: loaded.sha256,
             has_program_array: loaded.has_program_array,
-            priority: None,
-            chain_call: None,
+            priority: loaded.priority,
+            chain_call: loaded.chain_call,
         },
         staged: Staged {
             program: Arc::new(loaded.program),

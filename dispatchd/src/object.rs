@@ -19,6 +19,7 @@ mod helpers;
 mod image;
 mod maps;
 mod reach;
+mod run_config;
 mod sections;
 mod sys;
 
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
+use dispatcher_abi::{Priority, VerdictMask};
 use sha2::Digest as _;
 
 pub use self::error::{GlobalFault, Malformed, MapFault, Names, ObjectError, Unsupported};
@@ -35,6 +37,7 @@ use self::code::Code;
 use self::elf::{Elf, Role};
 use self::maps::Made;
 use self::reach::FunctionKey;
+use self::run_config::RunConfig;
 use self::sys::Target;
 use crate::bpf;
 
@@ -127,6 +130,10 @@ pub struct Loaded {
     pub frags: bool,
     /// The object's digest.
     pub sha256: [u8; 32],
+    /// The priority that the object wants for the program (`.xdp_run_config`).
+    pub priority: Option<Priority>,
+    /// The chain-call actions that the object wants for the program (`.xdp_run_config`).
+    pub chain_call: Option<VerdictMask>,
 }
 
 /// A map that the kernel holds.
@@ -221,6 +228,14 @@ impl Object {
         }
     }
 
+    /// How the object wants its program to run.
+    fn wishes(&self, program: &ProgramSymbol) -> RunConfig {
+        let types = self.elf.section_named(".BTF");
+        types.map_or_else(RunConfig::default, |section| {
+            run_config::read(self.elf.data(&self.bytes, section), &program.name)
+        })
+    }
+
     /// What the object says it may be used under; nothing if it doesn't.
     fn license(&self) -> CString {
         let section = self.elf.section_named("license");
@@ -266,6 +281,7 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
         loaded_targets.insert(name, load(target)?);
     }
     fill(&made, request.tail_calls, &loaded_targets)?;
+    let wishes = object.wishes(program);
     Ok(Loaded {
         program_id: bpf::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
             call: "BPF_OBJ_GET_INFO_BY_FD",
@@ -281,6 +297,8 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
             .collect(),
         frags: program.frags,
         sha256: object.digest,
+        priority: wishes.priority,
+        chain_call: wishes.chain_call,
     })
 }
 

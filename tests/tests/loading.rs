@@ -296,30 +296,6 @@ fn where_the_driver_can_not_auto_falls_back_to_generic_and_says_so() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
-fn a_frags_program_runs_natively_on_a_jumbo_interface_and_keeps_others_out() {
-    let rig = Rig::with(
-        &[],
-        &PairOptions {
-            mtu: 9000,
-            ..PairOptions::default()
-        },
-    );
-    rig.load("frags", "frags", &["--mode", "native"]);
-    assert_eq!(rig.chain().mode, "native");
-    let (far, near) = (Tap::on(&rig.pair.far), Tap::on(&rig.pair.near));
-    far.send(&frame(8000));
-    assert_eq!(near.next_frame().len(), 8000);
-    let before = rig.chain();
-    assert_eq!(before.member("frags").packets.pass, 1);
-    rig.try_load(&object("verdict"), "plain", &[])
-        .refused(&["xd0", "frags"]);
-    assert_eq!(rig.chain(), before);
-    far.send(&frame(8000));
-    assert_eq!(near.next_frame().len(), 8000);
-}
-
-#[test]
-#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_frags_program_and_a_plain_one_share_an_ordinary_interface() {
     let rig = Rig::new();
     rig.load("frags", "frags", &["--priority", "1"]);

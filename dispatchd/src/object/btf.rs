@@ -47,7 +47,7 @@ pub(super) fn add_names(btf: &[u8], names: &[&str]) -> Option<Named> {
 }
 
 /// The string at an offset of `.BTF`'s strings.
-fn string_at(btf: &[u8], offset: u32) -> Option<&str> {
+pub(super) fn string_at(btf: &[u8], offset: u32) -> Option<&str> {
     let strings = range(body(btf)?, btf, 16)?;
     let string = strings.get(usize::try_from(offset).ok()?..)?;
     let end = string.iter().position(|byte| *byte == 0)?;
@@ -125,7 +125,7 @@ fn cut_info(
 }
 
 /// What follows the header, of `.BTF` and `.BTF.ext` alike.
-fn body(section: &[u8]) -> Option<&[u8]> {
+pub(super) fn body(section: &[u8]) -> Option<&[u8]> {
     let magic = u16::from_le_bytes([*section.first()?, *section.get(1)?]);
     let header_bytes = usize::try_from(u32_at(section, 4)?).ok()?;
     if magic != BTF_MAGIC || header_bytes < BTF_HEADER_BYTES {
@@ -135,13 +135,13 @@ fn body(section: &[u8]) -> Option<&[u8]> {
 }
 
 /// The part of the body whose offset and length the header gives at `place`.
-fn range<'a>(body: &'a [u8], header: &[u8], place: usize) -> Option<&'a [u8]> {
+pub(super) fn range<'a>(body: &'a [u8], header: &[u8], place: usize) -> Option<&'a [u8]> {
     let start = usize::try_from(u32_at(header, place)?).ok()?;
     let len = usize::try_from(u32_at(header, place + 4)?).ok()?;
     body.get(start..start.checked_add(len)?)
 }
 
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     let bytes = bytes.get(offset..offset.checked_add(4)?)?;
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
