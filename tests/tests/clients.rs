@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Barrier, OnceLock};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,7 @@ use nix::sys::socket::{
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use protocol::{Hello, Operation, Reply, ReplyBody, Request, RequestBody, Source, encode};
-use tests::{
-    Chain, DEADLINE, Daemon, Pair, PairOptions, Port, Rig, alone, as_user, object, wait_until,
-};
+use tests::{Chain, DEADLINE, Pair, PairOptions, Port, Rig, alone, as_user, object, wait_until};
 
 const PASS: u32 = 2;
 /// Nobody's.
@@ -55,9 +53,9 @@ fn bytes_that_are_no_message_end_their_connection_and_nothing_else() {
             }
             _ => [&[0], &noise[..]].concat(), // a body of anything
         };
-        let client = Raw::connect(&scene.rig.daemon);
+        let client = Raw::connect(&scene.rig);
         if greeted {
-            client.greet(&scene.rig);
+            client.greet();
         }
         client.send(&bytes, &[]).ok();
         Ok(())
@@ -71,8 +69,8 @@ fn bytes_that_are_no_message_end_their_connection_and_nothing_else() {
 fn oversized_messages_are_refused() {
     let scene = Scene::new();
     for bytes in [65 << 10, 100 << 10, 200 << 10] {
-        let client = Raw::connect(&scene.rig.daemon);
-        client.greet(&scene.rig);
+        let client = Raw::connect(&scene.rig);
+        client.greet();
         client
             .send(&vec![0; bytes], &[])
             .expect("the socket takes it");
@@ -86,8 +84,8 @@ fn oversized_messages_are_refused() {
     // A body in a memfd that says it is huge: no memory is taken for it.
     let memory = scene.rig.daemon.memory();
     let huge = memfd(1 << 40, true);
-    let client = Raw::connect(&scene.rig.daemon);
-    client.greet(&scene.rig);
+    let client = Raw::connect(&scene.rig);
+    client.greet();
     client
         .send(&[1], &[huge.as_raw_fd()])
         .expect("the socket takes it");
@@ -101,7 +99,7 @@ fn oversized_messages_are_refused() {
 fn a_version_that_the_daemon_does_not_speak_is_refused_politely() {
     let scene = Scene::new();
     for (lowest, highest) in [(999, 1000), (u16::MAX, u16::MAX), (1, 0)] {
-        let client = Raw::connect(&scene.rig.daemon);
+        let client = Raw::connect(&scene.rig);
         let hello = Hello {
             lowest,
             highest,
@@ -119,7 +117,7 @@ fn a_version_that_the_daemon_does_not_speak_is_refused_politely() {
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn requests_out_of_turn_are_refused() {
     let scene = Scene::new();
-    let client = Raw::connect(&scene.rig.daemon);
+    let client = Raw::connect(&scene.rig);
     client.ask(RequestBody::Status, &[]);
     assert_eq!(
         client.refusal().code,
@@ -128,8 +126,8 @@ fn requests_out_of_turn_are_refused() {
     );
     drop(client);
 
-    let client = Raw::connect(&scene.rig.daemon);
-    client.greet(&scene.rig);
+    let client = Raw::connect(&scene.rig);
+    client.greet();
     let again = Hello {
         lowest: 0,
         highest: 0,
@@ -161,7 +159,7 @@ fn requests_out_of_turn_are_refused() {
         highest: 0,
         client: "x".repeat(65),
     };
-    let newcomer = Raw::connect(&scene.rig.daemon);
+    let newcomer = Raw::connect(&scene.rig);
     newcomer.ask(RequestBody::Hello(long), &[]);
     assert_eq!(
         newcomer.refusal().code,
@@ -181,10 +179,10 @@ fn descriptors_that_are_missing_unsealed_of_another_kind_or_too_many_are_refused
     let unsealed = memfd(4096, false);
     let (pipe, _writer) = io::pipe().expect("a pipe can be made");
     let file = tempfile::tempfile().expect("a file can be made");
-    let namespace = scene.namespace();
+    let namespace = namespace(&scene.rig);
     let stuck = File::open("/dev/zero").expect("it is there");
-    let client = Raw::connect(&scene.rig.daemon);
-    client.greet(&scene.rig);
+    let client = Raw::connect(&scene.rig);
+    client.greet();
     let wrong: [&[BorrowedFd<'_>]; 7] = [
         &[],
         &[unsealed.as_fd()],
@@ -216,8 +214,8 @@ fn descriptors_that_are_missing_unsealed_of_another_kind_or_too_many_are_refused
         body: RequestBody::PutObject,
     });
     for count in [5, 64, 253] {
-        let client = Raw::connect(&scene.rig.daemon);
-        client.greet(&scene.rig);
+        let client = Raw::connect(&scene.rig);
+        client.greet();
         let many = vec![good.as_raw_fd(); count];
         client
             .send(&request, &many)
@@ -229,8 +227,8 @@ fn descriptors_that_are_missing_unsealed_of_another_kind_or_too_many_are_refused
         );
     }
     for not_a_namespace in [pipe.as_fd(), good.as_fd(), file.as_fd()] {
-        let client = Raw::connect(&scene.rig.daemon);
-        client.greet(&scene.rig);
+        let client = Raw::connect(&scene.rig);
+        client.greet();
         let list = RequestBody::List {
             interface: Some("xd0".to_owned()),
         };
@@ -239,8 +237,8 @@ fn descriptors_that_are_missing_unsealed_of_another_kind_or_too_many_are_refused
         assert_eq!(refused.code, protocol::RefusalCode::Descriptor, "{refused}");
     }
     for body in [unsealed.as_fd(), pipe.as_fd(), file.as_fd()] {
-        let client = Raw::connect(&scene.rig.daemon);
-        client.greet(&scene.rig);
+        let client = Raw::connect(&scene.rig);
+        client.greet();
         client
             .send(&[1], &[body.as_raw_fd()])
             .expect("the socket takes it");
@@ -263,8 +261,8 @@ fn a_client_that_is_gone_in_the_middle_of_a_request_leaves_nothing() {
         &slow,
         &std::fs::read(object("verdict")).expect("it was compiled"),
     ] {
-        let client = Raw::connect(&scene.rig.daemon);
-        client.greet(&scene.rig);
+        let client = Raw::connect(&scene.rig);
+        client.greet();
         let digest = client.stage(source);
         client.ask(change("xd0", vec![register("gone", digest, 1, true)]), &[]);
         drop(client);
@@ -276,7 +274,7 @@ fn a_client_that_is_gone_in_the_middle_of_a_request_leaves_nothing() {
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn clients_that_say_nothing_delay_nobody() {
     let scene = Scene::new();
-    let silent: Vec<Raw> = (0..100).map(|_| Raw::connect(&scene.rig.daemon)).collect();
+    let silent: Vec<Raw> = (0..100).map(|_| Raw::connect(&scene.rig)).collect();
     let start = Instant::now();
     scene.rig.load_verdict("new", PASS, &[]);
     scene.rig.ctl("unload", &["new"]).done();
@@ -331,8 +329,8 @@ fn slowest_of_eighty(rig: &Rig, deaf: usize) -> Duration {
     let bytes = std::fs::read(object("verdict")).expect("it was compiled");
     let ready: Vec<(Raw, [u8; 32])> = (0..80 + deaf)
         .map(|_| {
-            let client = Raw::connect(&rig.daemon);
-            client.greet(rig);
+            let client = Raw::connect(rig);
+            client.greet();
             let digest = client.stage(&bytes);
             (client, digest)
         })
@@ -572,10 +570,6 @@ impl Scene {
         }
     }
 
-    fn namespace(&self) -> File {
-        File::open(self.rig.pair.near.netns.path()).expect("it is there")
-    }
-
     /// The daemon goes on, has the same member, and no more descriptors than before: whatever was
     /// asked of it is done and over.
     fn still_stands(&self) {
@@ -594,31 +588,29 @@ impl Scene {
 /// A socket on which anything can be said.
 struct Raw {
     socket: OwnedFd,
-    /// Goes with what names an interface, once it has greeted.
-    namespace: OnceLock<File>,
+    /// Goes with each request that names an interface.
+    namespace: File,
 }
 
 impl Raw {
-    fn connect(daemon: &Daemon) -> Self {
+    fn connect(rig: &Rig) -> Self {
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None);
         let socket = socket.expect("a socket can be made");
-        let address = UnixAddr::new(&daemon.socket()).expect("the path is short");
+        let address = UnixAddr::new(&rig.daemon.socket()).expect("the path is short");
         connect(socket.as_raw_fd(), &address).expect("the daemon listens");
         Self {
             socket,
-            namespace: OnceLock::new(),
+            namespace: namespace(rig),
         }
     }
 
-    fn greet(&self, rig: &Rig) {
+    fn greet(&self) {
         let hello = Hello {
             lowest: 0,
             highest: 0,
             client: "raw".to_owned(),
         };
-        let namespace = File::open(rig.pair.near.netns.path()).expect("it is there");
-        self.namespace.set(namespace).expect("it greets once");
         self.ask(RequestBody::Hello(hello), &[]);
         assert!(matches!(self.reply().body, Ok(ReplyBody::Welcome(_))));
     }
@@ -634,10 +626,8 @@ impl Raw {
 
     fn ask(&self, body: RequestBody, descriptors: &[BorrowedFd<'_>]) {
         let mut descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        if let (Some(namespace), Some(_), []) =
-            (self.namespace.get(), body.interface(), &*descriptors)
-        {
-            descriptors.push(namespace.as_raw_fd());
+        if body.interface().is_some() && descriptors.is_empty() {
+            descriptors.push(self.namespace.as_raw_fd());
         }
         let request = packet(&Request { id: 1, body });
         self.send(&request, &descriptors)
@@ -674,6 +664,11 @@ impl Raw {
     fn refusal(&self) -> protocol::Refused {
         self.reply().body.expect_err("that makes no sense")
     }
+}
+
+/// The namespace of the interface under test.
+fn namespace(rig: &Rig) -> File {
+    File::open(rig.pair.near.netns.path()).expect("it is there")
 }
 
 /// One of each request, as bytes.

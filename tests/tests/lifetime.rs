@@ -1,5 +1,7 @@
 //! Attached members: they live as long as their client, and a little longer.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use libdispatch::{Client, MemberState, Position, Program, Settings};
@@ -177,13 +179,13 @@ fn a_lingering_member_is_not_given_to_who_does_not_know_its_token() {
         token,
     };
     // Neither while its owner is there, nor afterwards.
-    refused_claim(&stranger, reclaim([0; 16]));
+    refused_claim(&rig, &stranger, reclaim([0; 16]));
     drop(client);
     wait_until("the member lingers", DEADLINE, || {
         rig.chain().member("guard").state == "lingering"
     });
-    refused_claim(&stranger, reclaim([0; 16]));
-    refused_claim(&stranger, reclaim([0xff; 16]));
+    refused_claim(&rig, &stranger, reclaim([0; 16]));
+    refused_claim(&rig, &stranger, reclaim([0xff; 16]));
     assert_eq!(rig.chain().member("guard").state, "lingering");
 }
 
@@ -269,14 +271,11 @@ fn connect(rig: &Rig) -> Connection {
         highest: 0,
         client: "stranger".to_owned(),
     };
-    let namespace = std::fs::File::open(rig.pair.near.netns.path()).expect("it is there");
     let request = protocol::Request {
         id: 1,
         body: RequestBody::Hello(hello),
     };
-    connection
-        .send(&request, &[std::os::fd::AsFd::as_fd(&namespace)])
-        .expect("the daemon reads");
+    connection.send(&request, &[]).expect("the daemon reads");
     let (reply, _) = connection
         .receive::<protocol::Reply>()
         .expect("the daemon answers")
@@ -285,9 +284,10 @@ fn connect(rig: &Rig) -> Connection {
     connection
 }
 
-fn refused_claim(connection: &Connection, body: RequestBody) {
+fn refused_claim(rig: &Rig, connection: &Connection, body: RequestBody) {
+    let namespace = File::open(rig.pair.near.netns.path()).expect("it is there");
     connection
-        .send(&protocol::Request { id: 2, body }, &[])
+        .send(&protocol::Request { id: 2, body }, &[namespace.as_fd()])
         .expect("the daemon reads");
     let (reply, _) = connection
         .receive::<protocol::Reply>()
