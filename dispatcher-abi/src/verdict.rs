@@ -153,9 +153,9 @@ impl From<VerdictMask> for u8 {
 
 impl FromIterator<Verdict> for VerdictMask {
     fn from_iter<I: IntoIterator<Item = Verdict>>(verdicts: I) -> Self {
-        verdicts
-            .into_iter()
-            .fold(Self::NONE, |mask, verdict| Self(mask.0 | 1 << verdict as u8))
+        verdicts.into_iter().fold(Self::NONE, |mask, verdict| {
+            Self(mask.0 | 1 << verdict as u8)
+        })
     }
 }
 
