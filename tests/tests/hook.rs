@@ -88,3 +88,21 @@ fn an_interface_that_goes_down_and_up_keeps_its_chain() {
         rig.chain().member("guard").packets.drop > 0
     });
 }
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_chain_whose_registry_can_not_be_read_runs_on_and_is_not_changed() {
+    let mut rig = Rig::new();
+    rig.load_verdict("guard", DROP, &[]);
+    let running = rig.pair.near.xdp_program();
+    rig.daemon.kill();
+    let registry = rig.port().pins().join("gen-1/registry");
+    std::fs::remove_file(registry).expect("the registry is pinned");
+    let pins = rig.daemon.bpffs().pins();
+    rig.daemon.restart();
+    assert_eq!(rig.pair.near.xdp_program(), running);
+    rig.try_load(&tests::object("verdict"), "next", &[])
+        .refused(&["xd0", "another version"]);
+    assert_eq!(rig.pair.near.xdp_program(), running);
+    assert_eq!(rig.daemon.bpffs().pins(), pins);
+}
