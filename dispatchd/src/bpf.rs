@@ -294,6 +294,13 @@ pub(crate) fn link_update(
     Ok(())
 }
 
+/// `BPF_LINK_DETACH`.
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { sys::bpf_link_detach(link.as_raw_fd()) })?;
+    Ok(())
+}
+
 /// The id of the XDP program that an interface runs, in the calling thread's network namespace; 0
 /// if it runs none.
 pub(crate) fn xdp_program_id(ifindex: u32) -> io::Result<u32> {

@@ -60,6 +60,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     // Before any thread starts, so that every thread has them blocked.
     signals.thread_block().map_err(StartError::Signals)?;
 
+    raise_descriptor_limit();
     let kernel = Linux::open(&args.bpffs)?;
     let probes = probe::probe();
     log_probe("tailcall", &probes.tailcall);
@@ -73,7 +74,10 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let engine = Engine::start(kernel, probes.engines())?;
     let board = engine.board();
     let (events, inbox) = sync_channel(EVENTS_WAITING);
-    let engine = spawn("engine", move || engine.run(&inbox))?;
+    let engine = spawn("engine", move || {
+        let _guard = EndsOnPanic;
+        engine.run(&inbox);
+    })?;
 
     let policy = args.policy();
     let listener = listen(&args.socket, policy.grants.is_empty())?;
@@ -97,14 +101,40 @@ fn serve(args: &Args) -> Result<(), StartError> {
     };
     // The engine is gone only if it panicked: then there is nothing left to tell.
     let _ = events.send(stop);
-    let stopped = engine.join();
+    let _ = engine.join();
     // Wakes the server's `accept`, so that the socket's path goes with the last of its owners.
     let _ = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Both);
     let _ = server.join();
-    if stopped.is_err() {
-        tracing::error!("the engine panicked; the chains keep running");
-    }
     Ok(())
+}
+
+/// Ends the process if the engine's thread panics: a daemon without it would answer and do
+/// nothing. The chains keep running, and the next daemon continues them.
+struct EndsOnPanic;
+
+impl Drop for EndsOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the engine panicked; the chains keep running");
+            std::process::exit(PANICKED);
+        }
+    }
+}
+
+/// The exit code after a panic, as Rust's own.
+const PANICKED: i32 = 101;
+
+/// Every member has several descriptors: takes as many as the system allows.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open descriptors can't be raised");
+    }
 }
 
 /// Removes what is pinned, of every interface or of one.

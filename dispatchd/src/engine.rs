@@ -102,6 +102,8 @@ pub struct Engine {
     leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
     /// Chains whose registry this version can't read: they run on, and nothing touches them.
     foreign: BTreeSet<ChainKey>,
+    /// Chains whose hook is known to be in trouble, so that it is said once.
+    troubled: BTreeSet<ChainKey>,
     /// Packets that members are known to have missed, so that each is warned of once.
     missed: BTreeMap<MemberId, u64>,
 }
@@ -136,6 +138,7 @@ impl Engine {
             lingering,
             leftovers: recovery.leftovers,
             foreign: recovery.foreign.into_iter().collect(),
+            troubled: BTreeSet::new(),
             missed: BTreeMap::new(),
         };
         for error in engine.finish_leftovers(None) {
@@ -192,8 +195,9 @@ impl Engine {
                     dry_run,
                     reply,
                 } = *request;
+                let hook = self.check_hook(change.interface.key, Some(&namespace));
                 self.kernel.lend(namespace, staged);
-                let outcome = self.change(&client, change, &facts, dry_run);
+                let outcome = self.change(&client, change, &facts, dry_run, hook.err());
                 self.kernel.take_back();
                 // A client that went away in between has no use for the answer.
                 let _ = reply.send(outcome);
@@ -214,7 +218,7 @@ impl Engine {
                     return;
                 }
                 for orphan in &orphans {
-                    tracing::info!(chain = %orphan.chain, member = %orphan.name, linger_ms = orphan.linger_ms, "the member's client is gone");
+                    tracing::info!(interface = %self.name_of(orphan.chain), member = %orphan.name, linger_ms = orphan.linger_ms, "the member's client is gone");
                     self.lingering
                         .insert(key_of(orphan), now + linger_of(orphan));
                 }
@@ -230,17 +234,23 @@ impl Engine {
         mut change: Change,
         facts: &[Facts],
         dry_run: bool,
+        mut unattached: Option<KernelError>,
     ) -> Result<Outcome, ChangeError> {
         if self.foreign.contains(&change.interface.key) {
             return Err(ChangeError::Foreign);
         }
-        self.check_hook(change.interface.key);
         let mut notes = Vec::new();
         loop {
             let plan = planner::decide(&self.state, client, &change, facts)
                 .map_err(ChangeError::Refused)?;
             if dry_run {
                 return Ok(Outcome { plan, notes });
+            }
+            // A chain that is not on its interface can only be taken away.
+            if !matches!(plan.commit, Commit::Detach { .. })
+                && let Some(error) = unattached.take()
+            {
+                return Err(ChangeError::Kernel(error));
             }
             match self.execute(&plan) {
                 Ok(()) => return Ok(Outcome { plan, notes }),
@@ -267,7 +277,7 @@ impl Engine {
         let failures = executor::run(&mut self.kernel, plan)?;
         self.state.commit(plan);
         for error in &failures {
-            tracing::warn!(chain = %plan.chain, %error, source = %error.source, "cleanup failed and will be tried again");
+            tracing::warn!(interface = %plan.interface, %error, source = %error.source, "cleanup failed and will be tried again");
         }
         if !failures.is_empty() {
             self.leftovers.push((plan.chain, plan.cleanup.clone()));
@@ -298,7 +308,7 @@ impl Engine {
         {
             self.lingering.remove(&(chain, member.id));
         }
-        tracing::info!(%chain, member = %name, uid = client.uid, "the member's client is back");
+        tracing::info!(interface = %self.name_of(chain), member = %name, uid = client.uid, "the member's client is back");
         self.publish();
         Ok(())
     }
@@ -317,9 +327,9 @@ impl Engine {
             let Some(plan) = planner::expire(&self.state, chain, &members) else {
                 continue;
             };
-            tracing::info!(%chain, members = members.len(), "removing members whose clients did not come back");
+            tracing::info!(interface = %self.name_of(chain), members = members.len(), "removing members whose clients did not come back");
             if let Err(error) = self.execute(&plan) {
-                tracing::error!(%chain, %error, source = %error.source, "a lingering member could not be removed; tried again");
+                tracing::error!(interface = %self.name_of(chain), %error, source = %error.source, "a lingering member could not be removed; tried again");
                 let again = now + SWEEP;
                 self.lingering
                     .extend(members.into_iter().map(|member| ((chain, member), again)));
@@ -327,8 +337,8 @@ impl Engine {
         }
     }
 
-    /// Takes a chain away.
-    fn remove_all(&mut self, chain: &Chain) {
+    /// Takes a chain away, and returns whether that worked.
+    fn remove_all(&mut self, chain: &Chain) -> bool {
         let change = Change {
             interface: chain.interface.clone(),
             expected_generation: None,
@@ -339,9 +349,16 @@ impl Engine {
             Ok(plan) => self.execute(&plan).map_err(|error| error.to_string()),
             Err(refusal) => Err(refusal.to_string()),
         };
-        if let Err(error) = removed {
+        if let Err(error) = &removed {
             tracing::error!(interface = %chain.interface.name, %error, "the chain could not be removed");
         }
+        removed.is_ok()
+    }
+
+    /// The interface's name, for logs.
+    fn name_of(&self, chain: ChainKey) -> &str {
+        let found = self.state.chains.get(&chain);
+        found.map_or("?", |chain| chain.interface.name.as_str())
     }
 
     /// Tries again to free what is left, of one chain or of all, and returns what failed again.
@@ -365,8 +382,9 @@ impl Engine {
         let chains: Vec<Chain> = self.state.chains.values().cloned().collect();
         for chain in &chains {
             if detach {
-                self.remove_all(chain);
-                tracing::info!(interface = %chain.interface.name, "took the chain off its interface");
+                if self.remove_all(chain) {
+                    tracing::info!(interface = %chain.interface.name, "took the chain off its interface");
+                }
             } else {
                 tracing::info!(
                     interface = %chain.interface.name,

@@ -184,6 +184,7 @@ fn ready(id: LoadId, loaded: Loaded) -> Result<Ready, LoadError> {
             has_program_array: loaded.has_program_array,
             priority: loaded.priority,
             chain_call: loaded.chain_call,
+            replaces: None,
         },
         staged: Staged {
             program: Arc::new(loaded.program),

@@ -22,6 +22,8 @@ fn init_log(format: LogFormat) {
         EnvFilter::try_from_env("DISPATCHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Standard error may be a pipe whose reader is gone: no reason to stop.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match format {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use planner::{ConnectionId, Rights};
 use protocol::{Connection, Listener, RefusalCode, Reply};
@@ -11,10 +12,12 @@ use protocol::{Connection, Listener, RefusalCode, Reply};
 use crate::session::{self, Hub};
 use crate::translate;
 
-/// Connections at once. Each has a thread and at most a few objects.
+/// Connections at once, beyond which only root is let in. Each has a thread and a few objects.
 const CONNECTIONS_MAX: usize = 1024;
 /// Connections of one uid at once, root's apart, so that it can't keep others out.
 const CONNECTIONS_PER_UID: usize = 64;
+/// How long nobody is let in after one could not be: there is nothing to wait on.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// Room for a session, which parses nothing deep.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -33,7 +36,7 @@ pub fn run(listener: &Listener, hub: &Hub) {
             Err(error) => {
                 tracing::error!(%error, "can't take a connection");
                 // Out of descriptors or memory: others have to end first.
-                thread::yield_now();
+                thread::sleep(FULL_PAUSE);
                 continue;
             }
         };
@@ -81,8 +84,8 @@ impl Place {
         let mut count = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = count.values().sum();
         let own = count.get(&uid).copied().unwrap_or_default();
-        let full = rights != Rights::All && own >= CONNECTIONS_PER_UID;
-        if full || all >= CONNECTIONS_MAX {
+        let full = own >= CONNECTIONS_PER_UID || all >= CONNECTIONS_MAX;
+        if rights != Rights::All && full {
             return None;
         }
         count.insert(uid, own + 1);

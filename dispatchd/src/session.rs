@@ -63,12 +63,23 @@ type Answer = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
 /// Serves a connection until it ends; then its members linger.
 pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId) {
-    let served = converse(hub, connection, id);
-    if let Err(error) = served {
+    let _gone = Gone { hub, id };
+    if let Err(error) = converse(hub, connection, id) {
         tracing::debug!(connection = id.0, error = %translate::chain(&*error), "the connection failed");
     }
-    // The engine only goes away with the daemon.
-    let _ = hub.events.send(Event::ConnectionGone(id));
+}
+
+/// Tells the engine that a connection ended, however it did.
+struct Gone<'a> {
+    hub: &'a Hub,
+    id: ConnectionId,
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        // The engine only goes away with the daemon.
+        let _ = self.hub.events.send(Event::ConnectionGone(self.id));
+    }
 }
 
 fn converse(

@@ -58,6 +58,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::OrderIncomplete { .. }
         | Refusal::OrderRepeats { .. }
         | Refusal::ReplacesNewCode { .. }
+        | Refusal::ChangedMeanwhile { .. }
         | Refusal::KeptStays { .. }
         | Refusal::EmptyChain { .. } => RefusalCode::Conflict,
         Refusal::ClaimMismatch { .. } | Refusal::NotLingering { .. } => RefusalCode::Claim,

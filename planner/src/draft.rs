@@ -274,6 +274,12 @@ impl<'a> Draft<'a> {
             return Err(Refusal::ReplacesNewCode { name: name.into() });
         }
         let facts = facts.cloned().unwrap_or_else(Facts::unknown);
+        if facts
+            .replaces
+            .is_some_and(|replaced| replaced != (member.id, member.code))
+        {
+            return Err(Refusal::ChangedMeanwhile { name: name.into() });
+        }
         self.fresh.insert(member.id, facts.load);
         member.code = CodeId(member.code.0 + 1);
         member.tail_depth = member.tail_depth.max(facts.least_tail_depth());

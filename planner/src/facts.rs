@@ -2,7 +2,7 @@
 
 use dispatcher_abi::{Priority, VerdictMask};
 
-use crate::{Digest, LoadId};
+use crate::{CodeId, Digest, LoadId, MemberId};
 
 /// A program that is loaded and waits to become a member's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Facts {
     pub priority: Option<Priority>,
     /// The object's own wish (`.xdp_run_config`).
     pub chain_call: Option<VerdictMask>,
+    /// The member and the code whose maps it was loaded with, if it is to replace that.
+    pub replaces: Option<(MemberId, CodeId)>,
 }
 
 impl Facts {
@@ -34,6 +36,7 @@ impl Facts {
             has_program_array: false,
             priority: None,
             chain_call: None,
+            replaces: None,
         }
     }
 

@@ -39,6 +39,8 @@ pub use id::{
 pub use plan::{Cleanup, Commit, Plan, Prepare, Root, RootSlot};
 pub use policy::{Client, Grant, Policy, Rights};
 pub use rearm::rearm;
-pub use reconcile::{Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile};
+pub use reconcile::{
+    Held, Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile,
+};
 pub use refusal::{Refusal, RootAct};
 pub use state::{Orphan, State};

@@ -19,16 +19,26 @@ pub struct Observed {
 pub struct ObservedChain {
     /// Which chain.
     pub key: ChainKey,
-    /// The generation whose root the pinned link holds, even if somebody detached it: the engine
-    /// looks at every hook and attaches it again, or takes the chain away if the interface is
-    /// gone. `None`: there is no pinned link, or it holds none of ours.
-    pub live: Option<Generation>,
+    /// What the pinned link holds.
+    pub held: Held,
     /// Every generation that has pins.
     pub generations: Vec<ObservedGeneration>,
     /// Every member's code that has pins.
     pub codes: Vec<(MemberId, CodeId)>,
     /// Members that have pins, with or without code.
     pub members: Vec<MemberId>,
+}
+
+/// What a chain's pinned link holds, even if somebody detached it: the engine looks at every hook,
+/// and attaches it again or takes the chain away if the interface is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// There is no pinned link.
+    NoLink,
+    /// The root of this generation.
+    Generation(Generation),
+    /// A program that is none of the pinned generations': somebody put it there.
+    Unknown,
 }
 
 /// One generation's pins.
@@ -121,8 +131,10 @@ impl ObservedChain {
         if self.generations.iter().any(is_newer) {
             return Fate::Foreign;
         }
-        let Some(live) = self.live else {
-            return Fate::Gone;
+        let live = match self.held {
+            Held::NoLink => return Fate::Gone,
+            Held::Unknown => return Fate::Foreign,
+            Held::Generation(live) => live,
         };
         // A registry is written before its generation is attached, so a live generation without
         // one is somebody's handiwork. It handles packets: leave it alone.

@@ -179,6 +179,12 @@ pub enum Refusal {
         /// The member.
         name: String,
     },
+    /// The code was loaded with the maps of what ran under this name before.
+    #[error("member {name} was changed while its new code was being loaded; try again")]
+    ChangedMeanwhile {
+        /// The member.
+        name: String,
+    },
     /// A kept member can't become somebody's.
     #[error("member {name} is kept until it is removed; it can't be attached to a connection")]
     KeptStays {

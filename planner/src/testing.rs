@@ -143,6 +143,7 @@ pub fn facts() -> Facts {
         has_program_array: false,
         priority: None,
         chain_call: None,
+        replaces: None,
     }
 }
 

@@ -1,23 +1,32 @@
 //! Looking after the chains: interfaces go, links are detached by others, members miss packets.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 
 use dispatcher_abi::Count;
-use planner::{Chain, ChainKey};
+use planner::ChainKey;
 
 use super::Engine;
-use crate::kernel::{ChainCounters, netns};
+use crate::kernel::{ChainCounters, KernelError, KernelErrorKind, netns};
 
 impl Engine {
     /// Looks at every hook: an interface may be gone, or somebody may have detached our link.
     pub(super) fn sweep(&mut self) {
         let keys: Vec<ChainKey> = self.state.chains.keys().copied().collect();
         for key in keys {
-            self.check_hook(key);
+            match self.check_hook(key, None) {
+                Ok(()) => {
+                    self.troubled.remove(&key);
+                }
+                // Tried again with each sweep, and said once.
+                Err(error) => {
+                    if self.troubled.insert(key) {
+                        tracing::error!(interface = %self.name_of(key), %error, source = %error.source, "the chain is not on its interface");
+                    }
+                }
+            }
         }
         self.warn_of_misses();
     }
@@ -50,44 +59,62 @@ impl Engine {
         self.missed = missed;
     }
 
-    pub(super) fn check_hook(&mut self, key: ChainKey) {
-        if self.kernel.is_attached(key) {
-            return;
-        }
+    /// Makes sure that a chain is on its interface: attaches it again if somebody detached it, and
+    /// takes it away only if the interface is certainly gone. `namespace` is where it may be.
+    pub(super) fn check_hook(
+        &mut self,
+        key: ChainKey,
+        namespace: Option<&Arc<OwnedFd>>,
+    ) -> Result<(), KernelError> {
         let Some(chain) = self.state.chains.get(&key).cloned() else {
-            return;
+            return Ok(());
         };
-        let interface = &chain.interface.name;
-        if let Some(namespace) = namespace_of(&chain)
-            && let Some(plan) = planner::rearm(&self.state, key)
-        {
-            tracing::warn!(%interface, "somebody detached the chain from its interface; attaching it again");
-            self.kernel.lend(Arc::new(namespace), BTreeMap::new());
-            let result = self.execute(&plan);
-            self.kernel.take_back();
-            match result {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(%interface, %error, source = %error.source, "the chain could not be attached again");
-                }
-            }
-        } else {
-            tracing::warn!(%interface, chain = %key, "the interface is gone, and its chain with it");
+        if self.kernel.is_attached(key)? {
+            return Ok(());
         }
-        self.remove_all(&chain);
+        let interface = &chain.interface.name;
+        let found = find_namespace(key, namespace).map_err(|source| KernelError {
+            call: "setns",
+            subject: format!("the network namespace of {interface}"),
+            kind: KernelErrorKind::Failed,
+            source,
+        })?;
+        let (Some(namespace), Some(plan)) = (found, planner::rearm(&self.state, key)) else {
+            tracing::warn!(%interface, chain = %key, "the interface is gone, and its chain with it");
+            self.remove_all(&chain);
+            return Ok(());
+        };
+        self.kernel.lend(namespace, BTreeMap::new());
+        let attached = self.execute(&plan);
+        self.kernel.take_back();
+        if attached.is_ok() {
+            tracing::warn!(%interface, "somebody detached the chain from its interface; it is attached again");
+        }
+        attached
     }
 }
 
-/// The namespace that a chain's interface is in, if it can be found and still has the interface.
-fn namespace_of(chain: &Chain) -> Option<OwnedFd> {
-    let own = netns::own().ok();
-    let named = chain
-        .interface
-        .netns_name
-        .as_ref()
-        .and_then(|name| File::open(Path::new("/run/netns").join(name)).ok())
-        .map(OwnedFd::from);
-    own.into_iter().chain(named).find(|namespace| {
-        netns::has_interface(namespace.as_fd(), chain.interface.key).unwrap_or(false)
-    })
+/// The namespace of a chain, if it still has the interface. `None`: the interface is gone, or no
+/// process and no name keeps its namespace. An error: it can't be told.
+fn find_namespace(
+    key: ChainKey,
+    likely: Option<&Arc<OwnedFd>>,
+) -> io::Result<Option<Arc<OwnedFd>>> {
+    let mut unknown = None;
+    let own = netns::own()?;
+    let all = netns::everywhere().map(Arc::new);
+    for namespace in likely
+        .cloned()
+        .into_iter()
+        .chain([Arc::new(own)])
+        .chain(all)
+    {
+        match netns::has_interface(namespace.as_fd(), key) {
+            Ok(Some(true)) => return Ok(Some(namespace)),
+            Ok(Some(false)) => return Ok(None),
+            Ok(None) => {}
+            Err(error) => unknown = Some(error),
+        }
+    }
+    unknown.map_or(Ok(None), Err)
 }

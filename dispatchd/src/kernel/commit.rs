@@ -40,22 +40,34 @@ impl Linux {
                     source,
                 }
             })?;
-        let pin = self.pins.link(plan.chain);
-        pins::remove_pin(&pin)
-            .and_then(|()| bpf::obj_pin(link.as_fd(), &pin))
+        // Beside the old pin and then over it: whenever this stops, one of them is there.
+        let next = self.pins.next_link(plan.chain);
+        pins::remove_pin(&next)
+            .and_then(|()| bpf::obj_pin(link.as_fd(), &next))
+            .and_then(|()| std::fs::rename(&next, self.pins.link(plan.chain)))
             .map_err(failed("BPF_OBJ_PIN", subject))?;
         self.chains.entry(plan.chain).or_default().link = Some(link);
         Ok(())
     }
 
-    /// Takes the hook off. The link's last reference is the descriptor, so that closing it detaches
-    /// before this returns.
+    /// Takes the hook off.
     pub(super) fn detach(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        self.take_off(plan)?;
         pins::remove_pin(&self.pins.link(plan.chain)).map_err(failed("unlink", hook_of(plan)))?;
         if let Some(fds) = self.chains.get_mut(&plan.chain) {
-            drop(fds.link.take());
+            fds.link = None;
         }
         Ok(())
+    }
+
+    /// Takes the hook off and keeps the link's pin, which says what ran.
+    fn take_off(&self, plan: &Plan) -> Result<(), KernelError> {
+        let link = self
+            .chains
+            .get(&plan.chain)
+            .and_then(|fds| fds.link.as_ref());
+        link.map_or(Ok(()), |link| hook::detach(link.as_fd()))
+            .map_err(failed("BPF_LINK_DETACH", hook_of(plan)))
     }
 
     pub(super) fn swap(
@@ -87,11 +99,17 @@ impl Linux {
         old_mode: Mode,
         mode: Mode,
     ) -> Result<(), KernelError> {
-        self.detach(plan)?;
-        let Err(error) = self.attach(plan, to, mode) else {
+        self.take_off(plan)?;
+        let Err(mut error) = self.attach(plan, to, mode) else {
             return Ok(());
         };
-        self.attach(plan, from, old_mode)?;
+        if let Err(second) = self.attach(plan, from, old_mode) {
+            // The engine's next sweep attaches it.
+            error.subject = format!(
+                "{}; it could not be put back in {old_mode} mode either: {second}: {}",
+                error.subject, second.source
+            );
+        }
         Err(error)
     }
 }

@@ -37,6 +37,15 @@ pub(super) fn program_id(namespace: BorrowedFd<'_>, ifindex: u32) -> u32 {
     netns::within(namespace, || bpf::xdp_program_id(ifindex)).unwrap_or(0)
 }
 
+/// Takes a link off its interface, now and whoever else holds it: dropping references would leave
+/// the hook to whoever has the last. Linux 5.9. One that is off already is fine.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    match bpf::link_detach(link) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
+        other => other,
+    }
+}
+
 /// Puts one root in the place of another, if that one is what runs: the atomic step.
 pub(super) fn swap(
     link: BorrowedFd<'_>,

@@ -135,11 +135,16 @@ impl Linux {
 
     /// Whether the hook still runs one of the chain's roots: false once the interface is gone or
     /// somebody detached the link.
-    pub fn is_attached(&self, chain: ChainKey) -> bool {
-        self.chains
-            .get(&chain)
-            .and_then(|fds| fds.link.as_ref())
-            .is_some_and(|link| bpf::link_info(link.as_fd()).is_ok_and(|info| info.ifindex != 0))
+    pub fn is_attached(&self, chain: ChainKey) -> Result<bool, KernelError> {
+        let link = self.chains.get(&chain).and_then(|fds| fds.link.as_ref());
+        let Some(link) = link else {
+            return Ok(false);
+        };
+        let info = bpf::link_info(link.as_fd()).map_err(failed(
+            "BPF_OBJ_GET_INFO_BY_FD",
+            format!("the link of chain {chain}"),
+        ))?;
+        Ok(info.ifindex != 0)
     }
 
     pub(super) fn generation(

@@ -1,5 +1,6 @@
 //! Network namespaces: entered on a thread of its own, left with it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -10,6 +11,7 @@ use std::thread;
 use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use planner::{ChainKey, Interface};
+use rustix::io::Errno;
 
 /// `include/uapi/asm-generic/socket.h`, Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
@@ -41,10 +43,12 @@ pub(crate) fn own() -> io::Result<OwnedFd> {
 /// Looks an interface up by name. `None`: there is none.
 pub(crate) fn resolve(namespace: BorrowedFd<'_>, name: &str) -> io::Result<Option<Interface>> {
     let found = within(namespace, || {
-        Ok(match nix::net::if_::if_nametoindex(name) {
-            Ok(ifindex) => Some((cookie()?, ifindex)),
-            Err(_) => None,
-        })
+        let ifindex = match rustix::net::netdevice::name_to_index(&any_socket()?, name) {
+            Ok(ifindex) => ifindex,
+            Err(Errno::NODEV | Errno::NAMETOOLONG | Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some((cookie()?, ifindex)))
     })?;
     let Some((netns, ifindex)) = found else {
         return Ok(None);
@@ -56,26 +60,51 @@ pub(crate) fn resolve(namespace: BorrowedFd<'_>, name: &str) -> io::Result<Optio
     }))
 }
 
-/// Whether a namespace is this chain's and still has its interface.
-pub(crate) fn has_interface(namespace: BorrowedFd<'_>, chain: ChainKey) -> io::Result<bool> {
+/// Whether a chain's interface is in this namespace; `None` if the namespace is not the chain's.
+pub(crate) fn has_interface(
+    namespace: BorrowedFd<'_>,
+    chain: ChainKey,
+) -> io::Result<Option<bool>> {
     within(namespace, || {
-        let socket = rustix::net::socket(
-            rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::DGRAM,
-            None,
-        )?;
-        Ok(cookie()? == chain.netns
-            && rustix::net::netdevice::index_to_name(&socket, chain.ifindex).is_ok())
+        if cookie()? != chain.netns {
+            return Ok(None);
+        }
+        match index_to_name(chain.ifindex) {
+            Ok(_) => Ok(Some(true)),
+            Err(Errno::NODEV | Errno::NXIO) => Ok(Some(false)),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+fn index_to_name(ifindex: u32) -> rustix::io::Result<String> {
+    rustix::net::netdevice::index_to_name(&any_socket()?, ifindex)
+}
+
+/// A socket, only to ask about its namespace.
+fn any_socket() -> rustix::io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    socket(AddressFamily::UNIX, SocketType::DGRAM, None)
+}
+
+/// Every namespace that has a name or a process, once each.
+pub(crate) fn everywhere() -> impl Iterator<Item = OwnedFd> {
+    let entries = |folder: &str| Path::new(folder).read_dir().into_iter().flatten().flatten();
+    let named = entries("/run/netns").map(|entry| entry.path());
+    let inhabited = entries("/proc").map(|entry| entry.path().join("ns/net"));
+    let mut seen = BTreeSet::new();
+    named.chain(inhabited).filter_map(move |path| {
+        let file = path.metadata().ok()?;
+        let namespace = seen
+            .insert((file.dev(), file.ino()))
+            .then(|| File::open(&path).ok())??;
+        Some(namespace.into())
     })
 }
 
 /// The cookie of the calling thread's network namespace.
 fn cookie() -> io::Result<u64> {
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )?;
+    let socket = any_socket()?;
     let mut cookie = 0_u64;
     let mut len = 8;
     // SAFETY: the cookie is writable for `len` bytes, and both outlive the call.

@@ -1,20 +1,21 @@
 //! Opens what is pinned, when the daemon starts.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use planner::{
-    ChainKey, CodeId, Generation, MemberId, Observed, ObservedChain, ObservedGeneration, Registry,
+    ChainKey, CodeId, Generation, Held, MemberId, Observed, ObservedChain, ObservedGeneration,
+    Registry,
 };
 
 use super::linux::{ChainFds, GenerationFds, Linux, MemberFds, Staged, failed};
 use super::pins::{self, Entry, Pins};
 use super::published::MemberMap;
-use super::{KernelError, counters, netns, registry};
+use super::{KernelError, counters, grace, hook, netns, registry};
 use crate::bpf;
 
 /// Why the pins' directory can't be used.
@@ -74,13 +75,25 @@ impl Linux {
                 continue;
             };
             if only.as_ref().is_none_or(|only| only.key == key) {
-                // The hook first: what it runs goes once no packet can reach it.
-                pins::remove_pin(&self.pins.link(key))?;
-                pins::remove_dir(&self.pins.chain(key))?;
+                self.flush_chain(key).map_err(|error| {
+                    io::Error::new(error.kind(), format!("chain {key}: {error}"))
+                })?;
                 flushed += 1;
             }
         }
         Ok(flushed)
+    }
+
+    /// The hook first, then, once no packet can be inside, what it ran.
+    fn flush_chain(&self, key: ChainKey) -> io::Result<()> {
+        for pin in [self.pins.link(key), self.pins.next_link(key)] {
+            if let Some(link) = if_there(bpf::obj_get(&pin))? {
+                hook::detach(link.as_fd())?;
+            }
+            pins::remove_pin(&pin)?;
+        }
+        grace::wait()?;
+        pins::remove_dir(&self.pins.chain(key))
     }
 
     pub(super) fn read_pins(&mut self) -> Result<Observed, KernelError> {
@@ -102,19 +115,24 @@ impl Linux {
         let mut fds = ChainFds::default();
         let mut observed = ObservedChain {
             key,
-            live: None,
+            held: Held::NoLink,
             generations: Vec::new(),
             codes: Vec::new(),
             members: Vec::new(),
         };
+        // A link that was attached and not yet put in its place: see `Linux::attach`.
+        let next = self.pins.next_link(key);
+        if next.exists() {
+            fs::rename(next, self.pins.link(key))?;
+        }
         for entry in pins::names(&self.pins.chain(key))?
             .iter()
             .filter_map(|name| pins::parse_entry(name))
         {
             match entry {
-                Entry::Link => fds.link = bpf::obj_get(&self.pins.link(key)).ok(),
+                Entry::Link => fds.link = Some(bpf::obj_get(&self.pins.link(key))?),
                 Entry::Generation(generation) => {
-                    let (registry, opened) = self.read_generation(key, generation);
+                    let (registry, opened) = self.read_generation(key, generation)?;
                     observed.generations.push(ObservedGeneration {
                         generation,
                         registry,
@@ -135,7 +153,7 @@ impl Linux {
                 }
             }
         }
-        observed.live = live(&fds);
+        observed.held = held(&fds)?;
         Ok((observed, fds))
     }
 
@@ -143,24 +161,28 @@ impl Linux {
         &self,
         key: ChainKey,
         generation: Generation,
-    ) -> (Registry, Option<GenerationFds>) {
+    ) -> io::Result<(Registry, Option<GenerationFds>)> {
         let dir = self.pins.generation(key, generation);
-        let registry = bpf::obj_get(&dir.join("registry"))
-            .map_or(Registry::Missing, |map| registry::read(map.as_fd()));
+        let open = |name: &str| if_there(bpf::obj_get(&dir.join(name)));
+        let registry = match open("registry")? {
+            Some(map) => registry::read(map.as_fd())?,
+            None => Registry::Missing,
+        };
         let members = match &registry {
             Registry::Chain(chain) => chain.members.iter().map(|member| member.id).collect(),
             Registry::Missing | Registry::Newer { .. } => Vec::new(),
         };
-        let open = |name: &str| bpf::obj_get(&dir.join(name));
-        let opened = (|| {
-            Ok::<_, io::Error>(GenerationFds {
-                root: open("root")?,
-                jump: open("jump")?,
-                counters: Arc::new(open("counters")?),
+        let opened = match (open("root")?, open("jump")?, open("counters")?) {
+            (Some(root), Some(jump), Some(counters)) => Some(GenerationFds {
+                root,
+                jump,
+                counters: Arc::new(counters),
                 members,
-            })
-        })();
-        (registry, opened.ok())
+            }),
+            // It was being built.
+            _ => None,
+        };
+        Ok((registry, opened))
     }
 
     fn read_member(
@@ -175,24 +197,26 @@ impl Linux {
             .collect();
         let mut opened = BTreeMap::new();
         for code in &codes {
-            if let Ok(staged) = read_code(&self.pins.code(key, member, *code)) {
+            if let Some(staged) = read_code(&self.pins.code(key, member, *code))? {
                 opened.insert(*code, staged);
             }
         }
-        let fds = (|| {
-            let totals_map = bpf::obj_get(&self.pins.totals(key, member))?;
-            let totals = counters::totals_read(totals_map.as_fd())?;
-            Ok::<_, io::Error>(MemberFds {
-                totals_map,
-                totals,
-                codes: opened,
-            })
-        })();
-        Ok((codes, fds.ok()))
+        let Some(totals_map) = if_there(bpf::obj_get(&self.pins.totals(key, member)))? else {
+            return Ok((codes, None));
+        };
+        let fds = MemberFds {
+            totals: counters::totals_read(totals_map.as_fd())?,
+            totals_map,
+            codes: opened,
+        };
+        Ok((codes, Some(fds)))
     }
 }
 
-fn read_code(dir: &Path) -> io::Result<Staged> {
+fn read_code(dir: &Path) -> io::Result<Option<Staged>> {
+    let Some(program) = if_there(bpf::obj_get(&dir.join("program")))? else {
+        return Ok(None);
+    };
     let maps = dir.join("maps");
     let mut opened = Vec::new();
     for file in pins::names(&maps)? {
@@ -204,20 +228,33 @@ fn read_code(dir: &Path) -> io::Result<Staged> {
             info,
         });
     }
-    Ok(Staged {
-        program: Arc::new(bpf::obj_get(&dir.join("program"))?),
+    Ok(Some(Staged {
+        program: Arc::new(program),
         maps: Arc::new(opened),
-    })
+    }))
 }
 
-/// The generation whose root the link holds, even if it was detached: the interface may be there
-/// still.
-fn live(fds: &ChainFds) -> Option<Generation> {
-    let info = bpf::link_info(fds.link.as_ref()?.as_fd()).ok()?;
-    fds.generations
-        .iter()
-        .find(|(_, fds)| bpf::program_id(fds.root.as_fd()).is_ok_and(|id| id == info.program_id))
-        .map(|(generation, _)| *generation)
+/// Only a pin that isn't there is absent: any other error must not be taken for that, or a chain
+/// that runs would be taken for one that is gone.
+fn if_there<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// What the pinned link holds, even if it was detached: the interface may be there still.
+fn held(fds: &ChainFds) -> io::Result<Held> {
+    let Some(link) = &fds.link else {
+        return Ok(Held::NoLink);
+    };
+    let program = bpf::link_info(link.as_fd())?.program_id;
+    for (generation, fds) in &fds.generations {
+        if bpf::program_id(fds.root.as_fd())? == program {
+            return Ok(Held::Generation(*generation));
+        }
+    }
+    Ok(Held::Unknown)
 }
 
 /// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
@@ -239,7 +276,7 @@ fn check_mount(bpffs: &Path) -> Result<(), OpenError> {
         rustix::fs::minor(stat.st_dev)
     );
     // What the host's first process sees; where that can't be read, nothing is known against it.
-    let Ok(mounts) = std::fs::read_to_string("/proc/1/mountinfo") else {
+    let Ok(mounts) = fs::read_to_string("/proc/1/mountinfo") else {
         return Ok(());
     };
     if mounts

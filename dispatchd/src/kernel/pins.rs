@@ -53,6 +53,11 @@ impl Pins {
         self.chain(chain).join("link")
     }
 
+    /// Where a new link waits to take the old one's place.
+    pub(crate) fn next_link(&self, chain: ChainKey) -> PathBuf {
+        self.chain(chain).join("link-next")
+    }
+
     pub(crate) fn generation(&self, chain: ChainKey, generation: Generation) -> PathBuf {
         self.chain(chain).join(format!("gen-{generation}"))
     }

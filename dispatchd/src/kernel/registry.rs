@@ -89,18 +89,19 @@ pub(super) fn write(chain: &Chain) -> io::Result<OwnedFd> {
 }
 
 /// Reads what [`write`] or another daemon's wrote.
-pub(super) fn read(map: BorrowedFd<'_>) -> Registry {
-    let bytes = bpf::map_info(map).and_then(|info| {
-        let mut bytes = vec![0; info.shape.value_size as usize];
-        bpf::map_lookup(map, 0, &mut bytes)?;
-        Ok(bytes)
-    });
-    bytes.map_or(Registry::Missing, |bytes| decode(&bytes))
+pub(super) fn read(map: BorrowedFd<'_>) -> io::Result<Registry> {
+    let mut bytes = vec![0; bpf::map_info(map)?.shape.value_size as usize];
+    bpf::map_lookup(map, 0, &mut bytes)?;
+    Ok(decode(&bytes))
 }
 
 fn encode(chain: &Chain) -> io::Result<Vec<u8>> {
     let body = bincode::serde::encode_to_vec(ChainRecord::from(chain), codec())
         .map_err(io::Error::other)?;
+    if body.len() > BYTES_MAX {
+        // What can't be read back must not be written.
+        return Err(io::Error::other("the chain's names are too long to keep"));
+    }
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     let len = u32::try_from(body.len()).map_err(io::Error::other)?;
     for word in [MAGIC, VERSION, len] {

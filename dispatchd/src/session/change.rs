@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use planner::{ChainKey, Rights};
+use planner::Rights;
 use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
 
 use super::site::Site;
@@ -38,9 +38,18 @@ impl Session<'_> {
             .map_err(|refusal| translate::refusal(&refusal))?;
         let mut loaded: Vec<Ready> = Vec::new();
         for load in &sources {
-            let existing =
-                self.existing_maps(&published, planned.interface.key, load, &sources, &loaded);
-            loaded.push(self.load(&name, load, existing)?);
+            let replaced = load.replaces.as_ref().and_then(|name| {
+                let chain = published.state.chains.get(&planned.interface.key)?;
+                let (_, member) = chain.member(name)?;
+                self.may_use(member).then_some(member)
+            });
+            let existing = match replaced {
+                Some(member) => maps_of(&published, member),
+                None => self.shared_maps(&published, load, &sources, &loaded),
+            };
+            let mut ready = self.load(&name, load, existing)?;
+            ready.facts.replaces = replaced.map(|member| (member.id, member.code));
+            loaded.push(ready);
         }
         let (facts, staged): (Vec<_>, BTreeMap<_, _>) = loaded
             .into_iter()
@@ -96,33 +105,14 @@ impl Session<'_> {
             .map_err(|error| translate::load_error(interface, error))
     }
 
-    /// The maps that a load may use instead of making new ones: those of the code it replaces, or
-    /// those of its share group, in this change or running.
-    fn existing_maps(
+    /// The maps of a load's share group, in this change or running.
+    fn shared_maps(
         &self,
         published: &Published,
-        chain: ChainKey,
         load: &LoadOf,
         sources: &[LoadOf],
         loaded: &[Ready],
     ) -> Vec<MemberMap> {
-        let maps_of = |member: &planner::Member| {
-            published
-                .maps
-                .get(&member.id)
-                .map(|maps| maps.to_vec())
-                .unwrap_or_default()
-        };
-        if let Some(name) = &load.replaces {
-            let member = published
-                .state
-                .chains
-                .get(&chain)
-                .and_then(|chain| chain.member(name));
-            return member
-                .map(|(_, member)| maps_of(member))
-                .unwrap_or_default();
-        }
         let Some(group) = &load.share_group else {
             return Vec::new();
         };
@@ -139,9 +129,23 @@ impl Session<'_> {
             .filter(|member| {
                 member.owner.uid == self.client.uid && member.share_group.as_ref() == Some(group)
             })
-            .flat_map(maps_of);
+            .flat_map(|member| maps_of(published, member));
         here.chain(running).collect()
     }
+
+    /// Whether the client may have what is the member's: the planner decides about a state that
+    /// may be newer than the one that maps are taken from.
+    pub(super) fn may_use(&self, member: &planner::Member) -> bool {
+        self.client.rights == Rights::All || member.owner.uid == self.client.uid
+    }
+}
+
+fn maps_of(published: &Published, member: &planner::Member) -> Vec<MemberMap> {
+    published
+        .maps
+        .get(&member.id)
+        .map(|maps| maps.to_vec())
+        .unwrap_or_default()
 }
 
 /// A load that an operation asks for.

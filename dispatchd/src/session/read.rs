@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::SlotCounters;
-use planner::{ChainKey, MemberId, Rights};
+use planner::{ChainKey, MemberId};
 use protocol::{RefusalCode, Refused, ReplyBody};
 
 use super::site::Site;
@@ -61,7 +61,7 @@ impl Session<'_> {
         let key = site.interface.key;
         let published = self.hub.board.read();
         let (_, member) = find(&published, key, interface, name)?;
-        if self.client.rights != Rights::All && member.owner.uid != self.client.uid {
+        if !self.may_use(member) {
             return Err(translate::refused(
                 RefusalCode::NotOwner,
                 format!(

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::testing::{ENGINES, change, client, facts, fill, interface, registration, requests};
 use crate::{
-    Chain, Cleanup, CodeId, ConnectionId, Generation, MemberId, MemberState, Observed,
+    Chain, Cleanup, CodeId, ConnectionId, Generation, Held, MemberId, MemberState, Observed,
     ObservedChain, ObservedGeneration, Operation, Recovery, Registration, Registry, Slot, State,
     decide, expire, reconcile,
 };
@@ -90,7 +90,7 @@ fn cleanup_that_was_cut_off_saves_the_counts_of_older_generations_oldest_first()
 #[test]
 fn a_chain_without_its_hook_goes() {
     let mut pins = pins(&chain(2));
-    pins.live = None;
+    pins.held = Held::NoLink;
     let recovery = reconcile(&observe(pins), ENGINES);
     assert_eq!(recovery.state.chains.len(), 0);
     assert_eq!(recovery.foreign, []);
@@ -117,7 +117,7 @@ fn a_chain_without_its_hook_goes() {
 fn what_a_newer_daemon_wrote_is_left_alone() {
     for live in [None, Some(1), Some(2)] {
         let mut pins = pins(&chain(1));
-        pins.live = live.map(Generation);
+        pins.held = live.map_or(Held::NoLink, |live| Held::Generation(Generation(live)));
         pins.generations
             .push(generation(2, Registry::Newer { version: 9 }));
         assert_left_alone(pins);
@@ -129,11 +129,13 @@ fn a_chain_that_runs_without_a_readable_registry_is_left_alone() {
     let mut unwritten = pins(&chain(1));
     unwritten.generations[0].registry = Registry::Missing;
     let mut unknown = pins(&chain(1));
-    unknown.live = Some(Generation(9));
+    unknown.held = Held::Generation(Generation(9));
+    let mut strangers = pins(&chain(1));
+    strangers.held = Held::Unknown;
     let mut anothers = pins(&chain(1));
-    anothers.live = Some(Generation(9));
+    anothers.held = Held::Generation(Generation(9));
     anothers.generations[0].generation = Generation(9);
-    for pins in [unwritten, unknown, anothers] {
+    for pins in [unwritten, unknown, strangers, anothers] {
         assert_left_alone(pins);
     }
 }
@@ -145,7 +147,7 @@ fn a_members_id_is_not_given_again_even_if_only_its_pins_are_left() {
     let mut members = pins(&chain(1));
     members.members.push(MemberId(41));
     let mut foreign = pins(&chain(1));
-    foreign.live = Some(Generation(9));
+    foreign.held = Held::Generation(Generation(9));
     foreign.members.push(MemberId(41));
     for pins in [codes, members, foreign] {
         let recovery = reconcile(&observe(pins), ENGINES);
@@ -203,7 +205,7 @@ fn observe(pins: ObservedChain) -> Observed {
 fn pins(chain: &Chain) -> ObservedChain {
     ObservedChain {
         key: chain.interface.key,
-        live: Some(chain.generation),
+        held: Held::Generation(chain.generation),
         generations: vec![generation(
             chain.generation.0,
             Registry::Chain(Box::new(chain.clone())),

@@ -6,8 +6,8 @@ use dispatcher_abi::{EngineChoice, Lifetime, ModeChoice, SLOTS, VerdictMask};
 
 use crate::testing::{ENGINES, change, client, facts, fill, interface, registration, root};
 use crate::{
-    Change, Client, Configuration, Engines, Facts, Generation, Operation, Position, Refusal,
-    Registration, Settings, State, admit, decide,
+    Change, Client, CodeId, Configuration, Engines, Facts, Generation, MemberId, Operation,
+    Position, Refusal, Registration, Settings, State, admit, decide,
 };
 
 /// A request that is refused, and the text of the refusal.
@@ -108,10 +108,11 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::EmptyChain { .. } => 21,
         Refusal::ClaimMismatch { .. } => 22,
         Refusal::NotLingering { .. } => 23,
+        Refusal::ChangedMeanwhile { .. } => 24,
     }
 }
 
-const KINDS: usize = 24;
+const KINDS: usize = 25;
 
 fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -323,6 +324,16 @@ fn cases_of_members() -> Vec<Case> {
             "the order of interface eth0 names m1 twice",
         ),
         case(vec![replace("m0"), replace("m0")], replaced),
+        Case {
+            facts: Facts {
+                replaces: Some((MemberId(41), CodeId(1))),
+                ..facts()
+            },
+            ..case(
+                vec![replace("m0")],
+                "member m0 was changed while its new code was being loaded; try again",
+            )
+        },
         case(vec![unregister("m0"), named("m0"), replace("m0")], replaced),
         case(
             vec![set(attached)],

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use planner::{
-    Chain, ChainKey, CodeId, Generation, MemberId, ObservedChain, ObservedGeneration, Registry,
-    Root, Slot,
+    Chain, ChainKey, CodeId, Generation, Held, MemberId, ObservedChain, ObservedGeneration,
+    Registry, Root, Slot,
 };
 
 /// What is pinned of one chain, and what its hook runs.
@@ -95,7 +95,7 @@ impl Pins {
         });
         ObservedChain {
             key,
-            live: self.live,
+            held: self.live.map_or(Held::NoLink, Held::Generation),
             generations,
             codes: codes.collect(),
             members: self.members.keys().copied().collect(),
