@@ -84,12 +84,12 @@ impl Engine {
             self.remove_all(&chain);
             return Ok(());
         };
+        if !self.troubled.contains(&key) {
+            tracing::warn!(%interface, "somebody detached the chain from its interface; attaching it again");
+        }
         self.kernel.lend(namespace, BTreeMap::new());
         let attached = self.execute(&plan);
         self.kernel.take_back();
-        if attached.is_ok() {
-            tracing::warn!(%interface, "somebody detached the chain from its interface; it is attached again");
-        }
         attached
     }
 }
