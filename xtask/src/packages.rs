@@ -21,10 +21,10 @@ pub(crate) const DEMO: &[&str] = &["iproute2", "iputils-ping"];
 /// To test it: programs of other people, and a compiler for more of them.
 pub(crate) const TEST: &[&str] = &[
     "clang",
+    "ethtool",
     "iproute2",
     "iputils-ping",
     "libbpf-dev",
-    "libc6-dev-i386",
     "xdp-tools",
 ];
 
