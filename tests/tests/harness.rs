@@ -10,7 +10,6 @@ fn every_live_frame_arrives_at_a_native_program() {
     assert_eq!(pair.near.xdp_program(), Some(program.id()));
     pair.send(&frame(64), 1_000_000);
     assert_eq!(pair.near.driver_count("xdp_packets"), 1_000_000);
-    assert_eq!(pair.far.driver_count("xdp_xmit_errors"), 0);
     program.remove(&pair.near);
     assert_eq!(pair.near.xdp_program(), None);
 }

@@ -79,7 +79,7 @@ fn reorders_under_traffic(mode: &str, reorders: u64, packets_min: u64) {
         assert_eq!(
             rig.pair.near.driver_count("xdp_packets"),
             sent,
-            "the driver lost none"
+            "what was on the cable was in front of the hook"
         );
     }
     grace_period();
