@@ -12,8 +12,8 @@ use firewall_abi::{Action, Outcome, Service, Source};
 use libbpf_sys as bpf;
 use stats_abi::{Protocol, Traffic};
 
-const STATS: &[u8] = aya::include_bytes_aligned!("../../apps/stats/objects/stats.o");
-const FIREWALL: &[u8] = aya::include_bytes_aligned!("../../apps/firewall/objects/firewall.o");
+const STATS: &[u8] = aya::include_bytes_aligned!(env!("STATS_OBJECT"));
+const FIREWALL: &[u8] = aya::include_bytes_aligned!(env!("FIREWALL_OBJECT"));
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;

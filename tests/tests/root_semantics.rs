@@ -15,7 +15,7 @@ use dispatcher_abi::{
 };
 use libbpf_sys as bpf;
 
-const OBJECT: &[u8] = aya::include_bytes_aligned!("../../dispatchd/objects/dispatcher.o");
+const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
 
 const ABORTED: u32 = 0;
 const DROP: u32 = 1;

@@ -1,0 +1,26 @@
+//! Finds the eBPF objects that tests load by themselves: the checked-in ones, or those in the
+//! folder that `DISPATCHD_OBJECTS` names (`cargo xtask ebpf --check` rebuilds them there).
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Variable, object, and the crate that it is checked in with.
+const OBJECTS: [(&str, &str, &str); 3] = [
+    ("DISPATCHER_OBJECT", "dispatcher.o", "dispatchd"),
+    ("STATS_OBJECT", "stats.o", "apps/stats"),
+    ("FIREWALL_OBJECT", "firewall.o", "apps/firewall"),
+];
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=DISPATCHD_OBJECTS");
+    let rebuilt = env::var_os("DISPATCHD_OBJECTS").map(PathBuf::from);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (variable, object, owner) in OBJECTS {
+        let folder = rebuilt
+            .clone()
+            .unwrap_or_else(|| workspace.join(owner).join("objects"));
+        let object = folder.join(object);
+        println!("cargo::rerun-if-changed={}", object.display());
+        println!("cargo::rustc-env={variable}={}", object.display());
+    }
+}
