@@ -27,6 +27,7 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn stats_tells_protocols_apart_and_counts_their_bytes() {
     if skipped() {
         return;
@@ -142,6 +143,7 @@ fn documented_rules() -> Firewall {
 }
 
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn the_longest_prefix_decides_then_the_narrowest_service() {
     if skipped() {
         return;
@@ -185,6 +187,7 @@ fn the_longest_prefix_decides_then_the_narrowest_service() {
 }
 
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn what_has_no_ports_is_judged_without_and_what_is_cut_short_gets_the_default() {
     if skipped() {
         return;
@@ -223,6 +226,7 @@ fn what_has_no_ports_is_judged_without_and_what_is_cut_short_gets_the_default() 
 
 /// As deep as prefixes nest: every length has a rule for another service, the shortest decides.
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn prefixes_fall_back_through_every_length() {
     if skipped() {
         return;

@@ -87,6 +87,7 @@ type Counts = [[u64; COUNTS]; SLOTS];
 /// Every pair of masks, 32 to a chain: two neighbours at a time say each pair of values, the other
 /// slots have no opinion, so each slot is also seen alone.
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn slots_obey_every_mask_for_every_pair_of_values() {
     let Some(mut members) = Members::new() else {
         return;
@@ -107,6 +108,7 @@ fn slots_obey_every_mask_for_every_pair_of_values() {
 }
 
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn random_chains_agree_with_the_oracle() {
     let Some(mut members) = Members::new() else {
         return;
@@ -126,6 +128,7 @@ fn random_chains_agree_with_the_oracle() {
 }
 
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn random_plain_chains_agree_with_the_oracle() {
     let Some(mut members) = Members::new() else {
         return;
@@ -143,6 +146,7 @@ fn random_plain_chains_agree_with_the_oracle() {
 }
 
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_missed_slot_aborts_or_continues_as_configured() {
     let Some(mut members) = Members::new() else {
         return;
@@ -163,6 +167,7 @@ fn a_missed_slot_aborts_or_continues_as_configured() {
 
 /// The verifier removes what a configuration rules out: the loaded program shows what is paid for.
 #[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_slot_or_feature_that_is_not_used_costs_nothing() {
     let Some(mut members) = Members::new() else {
         return;
