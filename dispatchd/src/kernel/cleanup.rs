@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use planner::{ChainKey, Cleanup, Commit, Generation, MemberId, Plan, Prepare, Slot};
+use planner::{ChainKey, Cleanup, CodeId, Commit, Generation, MemberId, Plan, Prepare, Slot};
 
 use super::linux::{Linux, failed};
 use super::{KernelError, counters, grace, pins};
@@ -53,12 +53,8 @@ impl Linux {
     pub(super) fn undo(&mut self, plan: &Plan) {
         let undone = plan.prepare.iter().map(|step| match step {
             Prepare::PinCode { member, code, .. } => {
-                let only_code = self
-                    .chains
-                    .get(&plan.chain)
-                    .and_then(|fds| fds.members.get(member))
-                    .is_none_or(|fds| fds.codes.keys().all(|known| known == code));
-                if only_code {
+                // Code 1 is what a member is registered with; any other replaces code that runs.
+                if *code == CodeId(1) {
                     Cleanup::RemoveMember { member: *member }
                 } else {
                     Cleanup::RemoveCode {

@@ -45,6 +45,10 @@ impl Linux {
         pins::remove_pin(&next)
             .and_then(|()| bpf::obj_pin(link.as_fd(), &next))
             .and_then(|()| std::fs::rename(&next, self.pins.link(plan.chain)))
+            .inspect_err(|_| {
+                // Or the pin would keep on the hook what this change reports as not attached.
+                let _ = pins::remove_pin(&next);
+            })
             .map_err(failed("BPF_OBJ_PIN", subject))?;
         self.chains.entry(plan.chain).or_default().link = Some(link);
         Ok(())
