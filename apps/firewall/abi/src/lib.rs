@@ -17,7 +17,7 @@
 //! # Maps
 //! A prefix is a [`Source`] in [`SOURCES4_MAP`] or [`SOURCES6_MAP`]. It holds the action for
 //! everything itself; actions for services are in [`SERVICES_MAP`] under the prefix's id. "Any
-//! source" is the prefix of length 0 in both tries, with one id. A prefix that says nothing of a
+//! source" is the prefix of length 0 of each trie, with its own id. A prefix that says nothing of a
 //! packet leaves it to the next shorter one: the program asks the trie again, for prefixes shorter
 //! than the one it found.
 //!
@@ -76,8 +76,8 @@ impl Action {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Source {
-    /// Names the prefix in a [`Service`]. Unique among both tries, but that the two prefixes of
-    /// length 0 share one.
+    /// Names the prefix in a [`Service`]. Unique among both tries: the two prefixes of length 0
+    /// have one each.
     pub id: u32,
     /// The prefix's own length.
     pub prefix_length: u32,
