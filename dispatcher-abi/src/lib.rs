@@ -16,7 +16,8 @@ mod words;
 pub use config::{RootConfig, SlotConfig};
 pub use counters::{COUNTS, Count, Counters, SlotCounters};
 pub use names::{
-    CONFIG_SYMBOL, COUNTERS_MAP, JUMP_MAP, MEMBER_NAME_BYTES_MAX, ROOT_PROGRAM, is_member_name,
+    CONFIG_SYMBOL, COUNTERS_MAP, EXT_ROOT_PROGRAM, JUMP_MAP, MEMBER_NAME_BYTES_MAX, ROOT_PROGRAM,
+    is_member_name,
 };
 pub use verdict::{Verdict, VerdictMask};
 pub use words::{
@@ -29,6 +30,10 @@ pub use words::{
 /// The kernel allows 33 tail calls a packet (`MAX_TAIL_CALL_CNT`); 32 slots leave one for a
 /// member's own.
 pub const SLOTS: usize = 32;
+
+/// Slots of the roots that can't tail-call, `dispatcher_ext`: the smallest that fits is used, since
+/// kernels before 6.8 verify the functions of vacant slots too.
+pub const EXT_SLOTS: [usize; 3] = [16, 64, 128];
 
 /// Tail calls that one packet may make, slots and members' own together
 /// (`MAX_TAIL_CALL_CNT`, `include/linux/bpf.h`). Kernels before 6.12 count for each subprogram

@@ -2,6 +2,8 @@
 
 /// The root's entry point: its function's name in the object and the program's name in the kernel.
 pub const ROOT_PROGRAM: &str = "dispatcher";
+/// The same of the roots that can't tail-call.
+pub const EXT_ROOT_PROGRAM: &str = "dispatcher_ext";
 /// The root's program array: slot *i*'s member is at index *i*.
 pub const JUMP_MAP: &str = "JUMP";
 /// The root's per-CPU array with one element, [`Counters`](crate::Counters).

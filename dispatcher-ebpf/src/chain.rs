@@ -12,12 +12,9 @@ use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_PASS},
     programs::XdpContext,
 };
-use dispatcher_abi::{Count, MISSED, RootConfig, SLOTS, SlotConfig, Verdict, VerdictMask};
+use dispatcher_abi::{Count, MISSED, RootConfig, SlotConfig, Verdict, VerdictMask};
 
-use crate::{
-    counters::Tally,
-    slots::{self, with_slots},
-};
+use crate::{SLOTS, counters::Tally, slots};
 
 /// Set before load, then frozen.
 #[unsafe(no_mangle)]

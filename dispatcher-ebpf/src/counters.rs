@@ -3,7 +3,9 @@
 use core::ptr;
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use dispatcher_abi::{COUNTS, Count, Counters, SLOTS};
+use dispatcher_abi::{COUNTS, Count, Counters};
+
+use crate::SLOTS;
 
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters<SLOTS>, 1> = PerCpuArray::new();

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
 }
 
-/// One eBPF crate and its object.
+/// One object, and the eBPF crate it comes from.
 struct Source {
     /// The crate's folder.
     folder: &'static str,
@@ -47,11 +47,26 @@ struct Source {
     object: &'static str,
 }
 
-const SOURCES: [Source; 3] = [
+const SOURCES: [Source; 6] = [
     Source {
         folder: "dispatcher-ebpf",
         binary: "dispatcher",
         object: "dispatchd/objects/dispatcher.o",
+    },
+    Source {
+        folder: "dispatcher-ebpf",
+        binary: "dispatcher_ext_16",
+        object: "dispatchd/objects/dispatcher_ext_16.o",
+    },
+    Source {
+        folder: "dispatcher-ebpf",
+        binary: "dispatcher_ext_64",
+        object: "dispatchd/objects/dispatcher_ext_64.o",
+    },
+    Source {
+        folder: "dispatcher-ebpf",
+        binary: "dispatcher_ext_128",
+        object: "dispatchd/objects/dispatcher_ext_128.o",
     },
     Source {
         folder: "apps/stats/ebpf",
@@ -203,6 +218,8 @@ impl<'a> Build<'a> {
                 "--release",
                 "--locked",
                 "--target=bpfel-unknown-none",
+                "--bin",
+                source.binary,
             ])
             .arg("--target-dir")
             .arg(&self.target)

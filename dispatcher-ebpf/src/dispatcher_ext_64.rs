@@ -1,0 +1,32 @@
+//! `dispatcher_ext` with 64 slots: the root whose members replace its slots' functions.
+#![no_std]
+#![no_main]
+#![feature(linkage)]
+
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+
+/// How many members fit.
+const SLOTS: usize = 64;
+
+/// Hands every slot, first to last, to a macro as `index => function` pairs: a loop would need an
+/// indirect call, which BPF doesn't have.
+macro_rules! with_slots {
+    ($use:ident) => {
+        seq_macro::seq!(I in 0..64 { $use! { #(I => slot_~I,)* } });
+    };
+}
+
+mod chain;
+mod counters;
+mod object;
+mod slots;
+mod stub;
+
+use stub::run_member;
+
+/// The only program of the object; [`chain`] is what it does.
+#[xdp]
+#[inline(always)]
+pub fn dispatcher_ext(ctx: XdpContext) -> u32 {
+    chain::run(&ctx)
+}
