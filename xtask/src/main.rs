@@ -7,6 +7,7 @@ mod ebpf;
 mod packages;
 mod test;
 mod traffic;
+mod vm;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Task {
     Demo,
     /// Run every test: without privilege first, then on the real kernel (needs root)
     Test,
+    /// Run a command under another kernel, in QEMU
+    Vm(vm::Arguments),
     /// Build the eBPF objects from source
     Ebpf(ebpf::Arguments),
     /// Install the Debian packages that building and testing need
@@ -38,8 +41,11 @@ fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Arguments::parse().task {
         Task::Demo => demo::run().map_err(Into::into),
         Task::Test => test::run().map_err(Into::into),
+        Task::Vm(arguments) => return vm::run(&arguments),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
-        Task::Packages => packages::ensure(&[packages::BUILD, packages::TEST]).map_err(Into::into),
+        Task::Packages => {
+            packages::ensure(&[packages::BUILD, packages::TEST, packages::VM]).map_err(Into::into)
+        }
         Task::DemoTraffic(arguments) => traffic::run(&arguments).map_err(Into::into),
     };
     match result {

@@ -28,6 +28,21 @@ pub(crate) const TEST: &[&str] = &[
     "xdp-tools",
 ];
 
+/// To run it under other kernels: QEMU, and what is carried into the guest.
+pub(crate) const VM: &[&str] = &[
+    "binutils",
+    "bpftool",
+    "busybox-static",
+    "debian-archive-keyring",
+    "ethtool",
+    "iproute2",
+    "iputils-ping",
+    "qemu-system-x86",
+    "strace",
+    "xdp-tools",
+    "xz-utils",
+];
+
 /// Installs what is missing; says exactly what, where it can't.
 pub(crate) fn ensure(wanted: &[&[&str]]) -> Result<(), Failure> {
     let mut missing: Vec<&str> = wanted

@@ -1,0 +1,101 @@
+//! What cargo builds of this workspace, for the guest.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use vm::Vm;
+
+use crate::command::{self, Failure};
+
+/// The guest's folder of the workspace's programs. Tests look for them one folder up from theirs.
+const PROGRAMS: &str = "/target/debug";
+/// That of the tests.
+const TESTS: &str = "/target/debug/deps";
+
+/// The workspace's programs, built.
+pub(crate) struct Artifacts {
+    programs: Vec<PathBuf>,
+    /// Those with tests that need a kernel.
+    pub(crate) tests: Vec<Test>,
+}
+
+/// A binary with tests.
+pub(crate) struct Test {
+    /// The crate's and the binary's name.
+    pub(crate) name: String,
+    file: PathBuf,
+}
+
+impl Artifacts {
+    /// Builds the programs, and the tests if wanted.
+    pub(crate) fn build(tests: bool) -> Result<Self, Failure> {
+        let programs = build(&["build", "--workspace", "--bins"])?;
+        let tests = if tests {
+            build(&["test", "--no-run", "--workspace", "--all-features"])?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            programs: programs.into_iter().map(|built| built.file).collect(),
+            tests: tests.into_iter().filter(Test::needs_a_kernel).collect(),
+        })
+    }
+
+    /// A machine that has all of them in its PATH.
+    pub(crate) fn carried_by(&self, mut machine: Vm) -> Vm {
+        for program in &self.programs {
+            let name = program.file_name().unwrap_or(OsStr::new("program"));
+            machine = machine.binary_at(program, Path::new(PROGRAMS).join(name));
+        }
+        for test in &self.tests {
+            machine = machine.binary_at(&test.file, Path::new(TESTS).join(&test.name));
+        }
+        let path = format!("{PROGRAMS}:{TESTS}:{}", vm::PATH);
+        machine.env("PATH", &path)
+    }
+}
+
+impl Test {
+    fn needs_a_kernel(&self) -> bool {
+        let list = command::output(Command::new(&self.file).args([
+            "--list",
+            "--ignored",
+            "--format",
+            "terse",
+        ]));
+        list.is_ok_and(|list| !list.trim().is_empty())
+    }
+}
+
+/// Runs cargo and finds out what programs it made.
+fn build(arguments: &[&str]) -> Result<Vec<Test>, Failure> {
+    let mut cargo = command::cargo();
+    cargo
+        .args(arguments)
+        .arg("--message-format=json-render-diagnostics")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = cargo
+        .output()
+        .map_err(|error| Failure::new(format!("can't run cargo: {error}")))?;
+    if !output.status.success() {
+        let line = command::line(&cargo);
+        return Err(Failure::new(format!("{line} failed: {}", output.status)));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(messages.lines().filter_map(built).collect())
+}
+
+/// The program that one of cargo's messages tells of.
+fn built(message: &str) -> Option<Test> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    let package = manifest.parent()?.file_name()?.to_str()?;
+    let target = message["target"]["name"].as_str()?;
+    Some(Test {
+        name: format!("{package}-{target}"),
+        file: message["executable"].as_str()?.into(),
+    })
+}
