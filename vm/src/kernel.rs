@@ -8,6 +8,9 @@ use crate::apt::Apt;
 use crate::modules::Modules;
 use crate::{Error, Result, host};
 
+/// Debian's kernels without drivers for real hardware.
+const FLAVOUR: &str = "-cloud-amd64";
+
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -45,8 +48,8 @@ impl Series {
         };
         names
             .into_iter()
-            .filter(|name| name.ends_with("-cloud-amd64"))
-            .max_by_key(|name| numbers(name))
+            .filter(|name| name.ends_with(FLAVOUR))
+            .max_by_key(|name| version(name))
             .ok_or_else(|| Error::NoKernel(format!("Debian has no kernel {}", self.name())))
     }
 }
@@ -124,16 +127,18 @@ fn fetch(series: Series, kept: &Path) -> Result<()> {
     }
 }
 
-/// The numbers in a name, to compare versions by.
-fn numbers(name: &str) -> Vec<u64> {
-    name.split(|letter: char| !letter.is_ascii_digit())
+/// A package's version, as numbers to compare.
+fn version(package: &str) -> Vec<u64> {
+    let package = package.strip_suffix(FLAVOUR).unwrap_or(package);
+    package
+        .split(|letter: char| !letter.is_ascii_digit())
         .filter_map(|digits| digits.parse().ok())
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::numbers;
+    use super::version;
 
     #[test]
     fn newer_versions_compare_greater() {
@@ -143,6 +148,6 @@ mod tests {
             "linux-image-6.12.90+deb12.1-cloud-amd64",
             "linux-image-6.12.95+deb12-cloud-amd64",
         ];
-        assert!(names.is_sorted_by_key(|name| numbers(name)));
+        assert!(names.is_sorted_by_key(|name| version(name)));
     }
 }
