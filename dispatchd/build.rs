@@ -1,10 +1,15 @@
-//! Finds the eBPF object that is embedded: the checked-in one, or the one in the folder that
+//! Finds the eBPF objects that are embedded: the checked-in ones, or those in the folder that
 //! `DISPATCHD_OBJECTS` names (`cargo xtask ebpf --out FOLDER` fills one).
 
 use std::env;
 use std::path::PathBuf;
 
-const OBJECT: &str = "dispatcher.o";
+const OBJECTS: [&str; 4] = [
+    "dispatcher",
+    "dispatcher_ext_16",
+    "dispatcher_ext_64",
+    "dispatcher_ext_128",
+];
 
 fn main() {
     println!("cargo::rerun-if-env-changed=DISPATCHD_OBJECTS");
@@ -12,7 +17,10 @@ fn main() {
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("objects"),
         PathBuf::from,
     );
-    let object = folder.join(OBJECT);
-    println!("cargo::rerun-if-changed={}", object.display());
-    println!("cargo::rustc-env=EBPF_OBJECT={}", object.display());
+    for name in OBJECTS {
+        let object = folder.join(format!("{name}.o"));
+        let variable = name.to_uppercase();
+        println!("cargo::rerun-if-changed={}", object.display());
+        println!("cargo::rustc-env={variable}_OBJECT={}", object.display());
+    }
 }

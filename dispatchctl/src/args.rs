@@ -168,6 +168,10 @@ pub(crate) struct CodeArgs {
     /// Put a function of the object into one of its program arrays; can be repeated
     #[arg(long = "tail-call", value_name = "MAP:INDEX=FUNCTION")]
     pub(crate) tail_calls: Vec<TailCall>,
+    /// The program takes packets of several buffers (jumbo frames), though its section isn't
+    /// called xdp.frags; a chain takes them if all its members do
+    #[arg(long)]
+    pub(crate) frags: bool,
 }
 
 /// Removes members from a chain, in one swap

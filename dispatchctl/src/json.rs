@@ -107,6 +107,7 @@ struct ChainView<'a> {
     generation: u64,
     final_verdict: &'static str,
     counters: bool,
+    frags: bool,
     members: Vec<MemberView<'a>>,
 }
 
@@ -124,6 +125,7 @@ impl<'a> From<&'a Chain> for ChainView<'a> {
             generation: chain.generation,
             final_verdict: chain.final_verdict.name(),
             counters: chain.counters,
+            frags: chain.frags,
             members: chain.members.iter().map(MemberView::from).collect(),
         }
     }
@@ -147,6 +149,7 @@ struct MemberView<'a> {
     chain_call: Vec<&'static str>,
     allowed: Vec<&'static str>,
     engine: &'static str,
+    engine_reason: Option<&'a str>,
     state: &'static str,
     owner: OwnerView<'a>,
     lifetime: &'static str,
@@ -167,6 +170,7 @@ impl<'a> From<&'a Member> for MemberView<'a> {
             chain_call: verdicts(member.chain_call),
             allowed: verdicts(member.allowed),
             engine: member.engine.name(),
+            engine_reason: member.engine_reason.as_deref(),
             state: member.state.name(),
             owner: OwnerView {
                 uid: member.owner.uid,

@@ -128,5 +128,8 @@ fn code(object: &Path, args: &CodeArgs) -> Result<Program, Error> {
     for entry in &args.tail_calls {
         program = program.tail_call(&entry.map, entry.index, &entry.function);
     }
+    if args.frags {
+        program = program.frags();
+    }
     Ok(program)
 }

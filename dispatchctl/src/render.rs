@@ -43,6 +43,7 @@ fn engine(probe: &EngineProbe) -> String {
         return "available".to_owned();
     }
     let reason = probe.reason.as_deref().unwrap_or("no reason given");
+    let reason = reason.strip_prefix("refused ").unwrap_or(reason);
     format!("refused: {}", escape(reason))
 }
 
@@ -67,8 +68,9 @@ fn block(chain: &Chain, several_namespaces: bool) -> String {
     };
     let is_netlink = chain.hook == Hook::Netlink;
     let hook = if is_netlink { "  hook netlink" } else { "" };
+    let frags = if chain.frags { "  frags" } else { "" };
     let title = format!(
-        "{}  {}  generation {}  final verdict {}{netns}{hook}\n",
+        "{}  {}  generation {}  final verdict {}{frags}{netns}{hook}\n",
         escape(&chain.interface),
         chain.mode,
         chain.generation,
@@ -120,7 +122,20 @@ fn members(chain: &Chain) -> String {
             row
         })
         .collect();
-    table("  ", &columns, &rows)
+    table("  ", &columns, &rows) + &reasons(chain)
+}
+
+/// Why members run by tail call where the kernel has freplace.
+fn reasons(chain: &Chain) -> String {
+    let reasons = chain.members.iter().filter_map(|member| {
+        let reason = member.engine_reason.as_deref()?;
+        Some(format!(
+            "  {} runs by tail call: {}\n",
+            escape(&member.name),
+            escape(reason)
+        ))
+    });
+    reasons.collect()
 }
 
 fn or_dash(number: Option<impl ToString>) -> String {
@@ -184,7 +199,7 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
     line("state", member.state.name());
     line("program", &escape(&member.program));
     line("program id", &or_dash(member.program_id));
-    line("engine", member.engine.name());
+    line("engine", &engine_and_reason(member));
     line("priority", &priority_asked(member));
     line("chain-call", &verdicts(member.chain_call));
     line("allowed", &verdicts(member.allowed));
@@ -208,6 +223,13 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
         return lines.concat();
     }
     lines.concat() + "  maps\n" + &maps(&detail.maps)
+}
+
+fn engine_and_reason(member: &Member) -> String {
+    match &member.engine_reason {
+        None => member.engine.to_string(),
+        Some(reason) => format!("{}: {}", member.engine, escape(reason)),
+    }
 }
 
 fn priority_asked(member: &Member) -> String {

@@ -22,6 +22,7 @@ pub(crate) fn chain() -> Chain {
         generation: 7,
         final_verdict: FinalVerdict::Pass,
         counters: true,
+        frags: false,
         members: vec![stats(), firewall(), observer()],
     }
 }
@@ -45,6 +46,7 @@ pub(crate) fn odd_chain() -> Chain {
         hook: Hook::Netlink,
         final_verdict: FinalVerdict::Last,
         counters: false,
+        frags: true,
         members: vec![waiting],
         ..chain()
     }
@@ -131,6 +133,7 @@ fn stats() -> Member {
         chain_call: VerdictMask::PASS,
         allowed: VerdictMask::ALL,
         engine: Engine::Tailcall,
+        engine_reason: None,
         state: MemberState::Running,
         owner: Owner {
             uid: 0,
@@ -153,6 +156,7 @@ fn firewall() -> Member {
         priority: 10,
         requested_priority: 20,
         chain_call: VerdictMask::of(&[Verdict::Pass, Verdict::Tx]),
+        engine_reason: Some("its object has no type information (BTF) for it".to_owned()),
         owner: Owner {
             uid: 1000,
             pid: 99,

@@ -43,6 +43,7 @@ impl LoadArgs {
             map_sizes,
             globals,
             tail_calls,
+            frags: _,
         } = &self.code;
         let of_one_object = self.name.is_some()
             || program.is_some()

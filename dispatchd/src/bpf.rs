@@ -277,6 +277,29 @@ pub(crate) fn xdp_link_create(
     })
 }
 
+/// `BPF_LINK_CREATE` of an extension: it takes the place of the target's function of this type
+/// (Linux 5.10).
+pub(crate) fn freplace(
+    extension: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    function_type: u32,
+) -> io::Result<OwnedFd> {
+    let opts = sys::bpf_link_create_opts {
+        sz: size_of::<sys::bpf_link_create_opts>() as sys::size_t,
+        target_btf_id: function_type,
+        ..Default::default()
+    };
+    // SAFETY: the options outlive the call.
+    owned(unsafe {
+        sys::bpf_link_create(
+            extension.as_raw_fd(),
+            target.as_raw_fd(),
+            0,
+            &raw const opts,
+        )
+    })
+}
+
 /// `BPF_LINK_UPDATE`, if `old` is what the link holds.
 pub(crate) fn link_update(
     link: BorrowedFd<'_>,

@@ -17,6 +17,7 @@ use crate::args::Args;
 use crate::engine::{Engine, Event};
 use crate::kernel::{KernelError, Linux, OpenError};
 use crate::loader::Loader;
+use crate::objects::Objects;
 use crate::probe;
 use crate::server;
 use crate::session::Hub;
@@ -32,10 +33,12 @@ enum StartError {
     Pins(#[from] OpenError),
     #[error("what is pinned can't be read")]
     Observe(#[from] KernelError),
-    #[error("no engine can be used: tail calls: {0}")]
-    NoEngine(String),
+    #[error("no engine can be used: freplace: {freplace}; tail calls: {tailcall}")]
+    NoEngine { freplace: String, tailcall: String },
     #[error("--engine freplace: {0}")]
     NoFreplace(String),
+    #[error("objects in {path}")]
+    Objects { path: PathBuf, source: io::Error },
     #[error("socket {path}")]
     Socket { path: PathBuf, source: io::Error },
     #[error("signals")]
@@ -62,16 +65,20 @@ fn serve(args: &Args) -> Result<(), StartError> {
 
     raise_descriptor_limit();
     let kernel = Linux::open(&args.bpffs)?;
-    let probes = probe::probe();
+    let (probes, template) = probe::probe(args.engine);
     log_probe("tailcall", &probes.tailcall);
     log_probe("freplace", &probes.freplace);
-    if let Some(reason) = &probes.tailcall.reason {
-        return Err(StartError::NoEngine(reason.clone()));
-    }
     if let (EngineChoice::Freplace, Some(reason)) = (args.engine, &probes.freplace.reason) {
         return Err(StartError::NoFreplace(reason.clone()));
     }
-    let engine = Engine::start(kernel, probes.engines())?;
+    if let (Some(freplace), Some(tailcall)) = (&probes.freplace.reason, &probes.tailcall.reason) {
+        return Err(StartError::NoEngine {
+            freplace: freplace.clone(),
+            tailcall: tailcall.clone(),
+        });
+    }
+    let objects = objects_of(&args.socket)?;
+    let engine = Engine::start(kernel, objects.clone(), probes.engines())?;
     let board = engine.board();
     let (events, inbox) = sync_channel(EVENTS_WAITING);
     let engine = spawn("engine", move || {
@@ -85,7 +92,8 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let hub = Hub {
         events: events.clone(),
         board,
-        loader: Loader::default(),
+        loader: Loader::new(template),
+        objects,
         policy: Arc::new(policy),
         probes: Arc::new(probes),
         started: Instant::now(),
@@ -153,6 +161,12 @@ pub fn flush(args: &Args, interface: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Members' objects lie beside the socket: what one daemon has of its own in `/run`.
+fn objects_of(socket: &Path) -> Result<Objects, StartError> {
+    let path = socket.parent().unwrap_or(Path::new(".")).join("objects");
+    Objects::open(path.clone()).map_err(|source| StartError::Objects { path, source })
 }
 
 fn stop_signals() -> SigSet {

@@ -4,6 +4,7 @@
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -11,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use dispatcher_abi::ModeChoice;
 use planner::{
-    Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Facts, LoadId, MemberId,
-    Operation, Orphan, Plan, Refusal, Rights, State,
+    Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines, Facts, LoadId,
+    MemberId, Operation, Orphan, Plan, Prepare, Refusal, Rights, State,
 };
 
 use crate::executor;
 use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged};
+use crate::object::Object;
+use crate::objects::Objects;
 use crate::published::{Board, Published};
 
 /// How often the hooks are looked at, and cleanup that failed is tried again.
@@ -60,8 +63,12 @@ pub struct ChangeRequest {
     pub change: Change,
     /// What was learned of each registered or replaced program, in the order of the operations.
     pub facts: Vec<Facts>,
+    /// What was learned of each member's code that was loaded again.
+    pub reloaded: Vec<Facts>,
     /// The programs themselves.
     pub staged: BTreeMap<LoadId, Staged>,
+    /// What the new ones were loaded from.
+    pub objects: Vec<Arc<Object>>,
     /// The namespace of the interface.
     pub namespace: Arc<OwnedFd>,
     /// Plan only.
@@ -88,12 +95,15 @@ pub enum ChangeError {
     Kernel(KernelError),
     /// The chain is another version's.
     Foreign,
+    /// An object could not be kept.
+    Objects(io::Error),
 }
 
 /// The engine's thread.
 #[derive(Debug)]
 pub struct Engine {
     kernel: Linux,
+    objects: Objects,
     state: State,
     board: Board,
     /// When members whose client is gone go too.
@@ -110,7 +120,11 @@ pub struct Engine {
 
 impl Engine {
     /// Finds what is pinned, compares it with what runs, and goes on from there.
-    pub fn start(mut kernel: Linux, engines: planner::Engines) -> Result<Self, KernelError> {
+    pub fn start(
+        mut kernel: Linux,
+        objects: Objects,
+        engines: Engines,
+    ) -> Result<Self, KernelError> {
         let observed = kernel.observe()?;
         let recovery = planner::reconcile(&observed, engines);
         for chain in &recovery.foreign {
@@ -133,6 +147,7 @@ impl Engine {
         let board = Board::new(published(&kernel, recovery.state.clone()));
         let mut engine = Self {
             kernel,
+            objects,
             state: recovery.state,
             board,
             lingering,
@@ -145,6 +160,7 @@ impl Engine {
             tracing::warn!(%error, source = %error.source, "what an earlier daemon left could not be freed and will be tried again");
         }
         engine.publish();
+        engine.drop_objects();
         engine.sweep();
         Ok(engine)
     }
@@ -186,21 +202,18 @@ impl Engine {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Change(request) => {
-                let ChangeRequest {
-                    client,
-                    change,
-                    facts,
-                    staged,
-                    namespace,
-                    dry_run,
-                    reply,
-                } = *request;
-                let hook = self.check_hook(change.interface.key, Some(&namespace));
-                self.kernel.lend(namespace, staged);
-                let outcome = self.change(&client, change, &facts, dry_run, hook.err());
+                let mut request = *request;
+                let key = request.change.interface.key;
+                let hook = self.check_hook(key, Some(&request.namespace));
+                self.kernel.lend(
+                    Arc::clone(&request.namespace),
+                    std::mem::take(&mut request.staged),
+                );
+                let outcome = self.change(&mut request, hook.err());
                 self.kernel.take_back();
+                self.drop_objects();
                 // A client that went away in between has no use for the answer.
-                let _ = reply.send(outcome);
+                let _ = request.reply.send(outcome);
             }
             Event::Reclaim {
                 client,
@@ -230,20 +243,26 @@ impl Engine {
 
     fn change(
         &mut self,
-        client: &Client,
-        mut change: Change,
-        facts: &[Facts],
-        dry_run: bool,
+        request: &mut ChangeRequest,
         mut unattached: Option<KernelError>,
     ) -> Result<Outcome, ChangeError> {
+        let ChangeRequest {
+            client,
+            change,
+            facts,
+            reloaded,
+            objects,
+            dry_run,
+            ..
+        } = request;
         if self.foreign.contains(&change.interface.key) {
             return Err(ChangeError::Foreign);
         }
         let mut notes = Vec::new();
         loop {
-            let plan = planner::decide(&self.state, client, &change, facts)
+            let plan = planner::decide(&self.state, client, change, facts, reloaded)
                 .map_err(ChangeError::Refused)?;
-            if dry_run {
+            if *dry_run {
                 return Ok(Outcome { plan, notes });
             }
             // A chain that is not on its interface can only be taken away.
@@ -252,17 +271,32 @@ impl Engine {
             {
                 return Err(ChangeError::Kernel(error));
             }
+            for object in &*objects {
+                self.objects
+                    .put(&object.digest(), object.bytes())
+                    .map_err(ChangeError::Objects)?;
+            }
             match self.execute(&plan) {
-                Ok(()) => return Ok(Outcome { plan, notes }),
-                Err(error) if falls_back(&change, &plan, &error) => {
+                Ok(()) => {
+                    notes.extend(by_tail_call(&plan, self.state.engines));
+                    return Ok(Outcome { plan, notes });
+                }
+                Err(error) if falls_back(change, &plan, &error) => {
                     notes.push(format!(
                         "{} has no native XDP ({}); generic mode is used",
                         change.interface.name, error.source
                     ));
                     change.mode = Some(ModeChoice::Generic);
                 }
-                Err(error) => return Err(ChangeError::Kernel(error)),
+                Err(error) => return Err(ChangeError::Kernel(explained(error, &plan))),
             }
+        }
+    }
+
+    /// Drops the objects that nobody runs any more. What is left is dropped another time.
+    fn drop_objects(&self) {
+        if let Err(error) = self.objects.drop_unused(&self.state) {
+            tracing::warn!(%error, "objects that no member runs could not be dropped");
         }
     }
 
@@ -328,7 +362,9 @@ impl Engine {
                 continue;
             };
             tracing::info!(interface = %self.name_of(chain), members = members.len(), "removing members whose clients did not come back");
-            if let Err(error) = self.execute(&plan) {
+            let executed = self.execute(&plan);
+            self.drop_objects();
+            if let Err(error) = executed {
                 tracing::error!(interface = %self.name_of(chain), %error, source = %error.source, "a lingering member could not be removed; tried again");
                 let again = now + SWEEP;
                 self.lingering
@@ -345,7 +381,7 @@ impl Engine {
             mode: None,
             operations: vec![Operation::UnregisterAll],
         };
-        let removed = match planner::decide(&self.state, &daemon(), &change, &[]) {
+        let removed = match planner::decide(&self.state, &daemon(), &change, &[], &[]) {
             Ok(plan) => self.execute(&plan).map_err(|error| error.to_string()),
             Err(refusal) => Err(refusal.to_string()),
         };
@@ -417,6 +453,41 @@ fn falls_back(change: &Change, plan: &Plan, error: &KernelError) -> bool {
     matches!(plan.commit, Commit::Attach { .. })
         && error.kind == KernelErrorKind::Mode
         && matches!(change.mode, None | Some(ModeChoice::Auto))
+}
+
+/// Which of the members that got new code run by tail call though freplace was possible.
+fn by_tail_call(plan: &Plan, engines: Engines) -> impl Iterator<Item = String> {
+    let gets_code = |id| {
+        let mut steps = plan.prepare.iter();
+        steps.any(|step| matches!(step, Prepare::PinCode { member, .. } if *member == id))
+    };
+    let members = plan.next.iter().flat_map(|chain| &chain.members);
+    members.filter_map(move |member| {
+        let reason = member.tail_call_reason(engines)?;
+        gets_code(member.id).then(|| format!("{} runs by tail call: {reason}", member.name))
+    })
+}
+
+/// Names the members that are in the way of large packets: the kernel only says ERANGE.
+fn explained(error: KernelError, plan: &Plan) -> KernelError {
+    let members = plan.next.iter().flat_map(|chain| &chain.members);
+    let plain: Vec<&str> = members
+        .filter(|member| !member.abilities.frags)
+        .map(|member| member.name.as_str())
+        .collect();
+    let is_range = error.source.raw_os_error() == Some(nix::errno::Errno::ERANGE as i32);
+    if !is_range || plain.is_empty() {
+        return error;
+    }
+    KernelError {
+        subject: format!(
+            "{}: its packets may have several buffers, and these members don't take such packets \
+             (section xdp.frags): {}",
+            error.subject,
+            plain.join(", ")
+        ),
+        ..error
+    }
 }
 
 fn key_of(orphan: &Orphan) -> (ChainKey, MemberId) {

@@ -23,6 +23,7 @@ pub use linux::{Linux, Staged};
 pub use observe::OpenError;
 pub use probe::{probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, MemberMap};
+pub use root::Template;
 
 use planner::{ChainKey, Cleanup, Observed, Plan, Prepare};
 

@@ -2,7 +2,8 @@
 //!
 //! A request's way: [`server`] takes the connection, [`session`] decodes and admits, [`loader`]
 //! loads what came with it, [`engine`] decides and has [`executor`] carry the plan out against
-//! [`kernel`], then publishes ([`published`]) what everybody may read.
+//! [`kernel`], then publishes ([`published`]) what everybody may read. [`objects`] keeps what
+//! members were loaded from.
 
 pub mod args;
 mod bpf;
@@ -12,6 +13,7 @@ pub mod executor;
 pub mod kernel;
 pub mod loader;
 pub mod object;
+pub mod objects;
 pub mod probe;
 pub mod published;
 pub mod server;

@@ -8,21 +8,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use planner::{Facts, LoadId};
+use dispatcher_abi::Engine;
+use planner::{Facts, Form, LoadId, Outline, Source, TailCall};
 
 use crate::bpf;
-use crate::kernel::{MemberMap, Staged};
-use crate::object::{ExistingMap, LoadRequest, Loaded, Object, ObjectError, load};
+use crate::kernel::{MemberMap, Staged, Template};
+use crate::object::{
+    Existing, ExistingMap, LoadAs, LoadRequest, Loaded, Object, ObjectError, load,
+};
 
 /// Loads of one uid at once, root's apart: each may keep a core busy for seconds.
 const LOADS_PER_UID: usize = 2;
 /// Room for the verifier's callers: aya parses objects on this stack.
 const STACK_BYTES: usize = 4 << 20;
 
-/// Starts loads, and bounds them.
-#[derive(Clone, Debug, Default)]
+/// Looks at objects and loads them, and bounds both.
+#[derive(Clone, Debug)]
 pub struct Loader {
     shared: Arc<Shared>,
+    /// What extensions are loaded against; none where the freplace engine is missing.
+    template: Option<Arc<Template>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,19 +41,38 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The object.
-    pub bytes: Arc<Vec<u8>>,
-    /// The program's function; `None`: the only one.
-    pub program: Option<String>,
+    pub object: Arc<Object>,
+    /// What is known of the program.
+    pub outline: Outline,
+    /// As what it is loaded.
+    pub form: Form,
     /// Entries of maps.
     pub map_sizes: Vec<(String, u32)>,
     /// Global variables.
     pub globals: Vec<(String, crate::object::GlobalValue)>,
     /// Entries of the program's own program arrays.
-    pub tail_calls: Vec<crate::object::TailCall>,
+    pub tail_calls: Vec<TailCall>,
     /// Whether every helper may be called.
     pub trusted: bool,
     /// Maps to be used instead of new ones.
-    pub existing: Vec<MemberMap>,
+    pub existing: Reuse,
+}
+
+/// Maps to be used instead of new ones.
+#[derive(Clone, Debug)]
+pub enum Reuse {
+    /// Other programs': shared where name and shape agree.
+    Shared(Vec<MemberMap>),
+    /// The program's own, when it is loaded again.
+    Own(Vec<MemberMap>),
+}
+
+impl Reuse {
+    fn maps(&self) -> &[MemberMap] {
+        match self {
+            Self::Shared(maps) | Self::Own(maps) => maps,
+        }
+    }
 }
 
 /// A program that was loaded, and what was learned of it.
@@ -69,6 +93,9 @@ pub enum LoadError {
     /// The loader itself failed on this object.
     #[error("the object made the loader fail: {0}")]
     Panicked(String),
+    /// The freplace engine is missing.
+    #[error("this daemon can't load extension programs; `dispatchctl status` says why")]
+    NoTemplate,
     /// The system said no.
     #[error("{what}")]
     Io {
@@ -80,14 +107,50 @@ pub enum LoadError {
 }
 
 impl Loader {
+    /// A loader; with a template it can load extensions.
+    pub fn new(template: Option<Template>) -> Self {
+        Self {
+            shared: Arc::default(),
+            template: template.map(Arc::new),
+        }
+    }
+
+    /// Looks at an object and the program in it that is asked for (`None`: the only one).
+    pub fn inspect(
+        &self,
+        uid: u32,
+        bytes: Arc<Vec<u8>>,
+        program: Option<String>,
+    ) -> Result<(Arc<Object>, Outline), LoadError> {
+        self.on_its_thread(uid, move |_| {
+            let object = Object::inspect(bytes.as_ref().clone())?;
+            let selected = object.select(program.as_deref())?;
+            let outline = Outline {
+                program: selected.name.clone(),
+                abilities: object.abilities(selected),
+            };
+            Ok((Arc::new(object), outline))
+        })
+    }
+
     /// Loads a program for a user, and waits for it: for its turn too, if the user has many.
     pub fn load(&self, uid: u32, order: Order) -> Result<Ready, LoadError> {
+        let template = self.template.clone();
+        self.on_its_thread(uid, move |id| load_now(id, &order, template.as_deref()))
+    }
+
+    /// A panic over a stranger's bytes ends the thread, and is an error here.
+    fn on_its_thread<T: Send + 'static>(
+        &self,
+        uid: u32,
+        work: impl FnOnce(LoadId) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
         let _turn = Turn::take(&self.shared, uid);
         let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let thread = thread::Builder::new()
             .name(format!("load-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || load_now(LoadId(number), &order))
+            .spawn(move || work(LoadId(number)))
             .map_err(|source| LoadError::Io {
                 what: "can't start a loader thread",
                 source,
@@ -141,31 +204,43 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn load_now(id: LoadId, order: &Order) -> Result<Ready, LoadError> {
+fn load_now(id: LoadId, order: &Order, template: Option<&Template>) -> Result<Ready, LoadError> {
     let existing: Vec<ExistingMap<'_>> = order
         .existing
+        .maps()
         .iter()
         .map(|map| ExistingMap {
             name: &map.name,
             fd: map.fd.as_fd(),
         })
         .collect();
-    let object = Object::inspect(order.bytes.as_ref().clone())?;
+    let extends = match (order.form.engine, template) {
+        (Engine::Tailcall, _) => None,
+        (Engine::Freplace, Some(template)) => Some(template.function()),
+        (Engine::Freplace, None) => return Err(LoadError::NoTemplate),
+    };
     let loaded = load(
-        &object,
+        &order.object,
         &LoadRequest {
-            program: order.program.as_deref(),
+            program: Some(&order.outline.program),
             map_sizes: &order.map_sizes,
             globals: &order.globals,
             tail_calls: &order.tail_calls,
             trusted: order.trusted,
-            existing: &existing,
+            existing: match order.existing {
+                Reuse::Shared(_) => Existing::Shared(&existing),
+                Reuse::Own(_) => Existing::Own(&existing),
+            },
+            target: LoadAs {
+                extends,
+                frags: order.form.frags,
+            },
         },
     )?;
-    ready(id, loaded)
+    ready(id, order, loaded)
 }
 
-fn ready(id: LoadId, loaded: Loaded) -> Result<Ready, LoadError> {
+fn ready(id: LoadId, order: &Order, loaded: Loaded) -> Result<Ready, LoadError> {
     let maps = loaded
         .maps
         .into_iter()
@@ -178,9 +253,15 @@ fn ready(id: LoadId, loaded: Loaded) -> Result<Ready, LoadError> {
     Ok(Ready {
         facts: Facts {
             load: id,
-            program: loaded.program_name,
             program_id: loaded.program_id,
-            sha256: loaded.sha256,
+            source: Source {
+                sha256: order.object.digest(),
+                program: loaded.program_name,
+                tail_calls: order.tail_calls.clone(),
+                trusted: order.trusted,
+            },
+            abilities: order.outline.abilities,
+            form: order.form,
             has_program_array: loaded.has_program_array,
             priority: loaded.priority,
             chain_call: loaded.chain_call,

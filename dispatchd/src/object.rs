@@ -18,16 +18,19 @@ mod globals;
 mod helpers;
 mod image;
 mod maps;
+mod prototype;
 mod reach;
 mod run_config;
 mod sections;
 mod sys;
+mod types;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use dispatcher_abi::{Priority, VerdictMask};
+use planner::{Abilities, TailCall};
 use sha2::Digest as _;
 
 pub use self::error::{GlobalFault, Malformed, MapFault, Names, ObjectError, Unsupported};
@@ -77,9 +80,47 @@ pub struct LoadRequest<'a> {
     pub tail_calls: &'a [TailCall],
     /// Every helper may be called: the object comes from somebody who may read kernel memory.
     pub trusted: bool,
-    /// Maps to share instead of making new ones, where name and shape agree. Constants
-    /// (`.rodata`), program arrays and variables that are given a value are always new.
-    pub existing: &'a [ExistingMap<'a>],
+    /// Maps to use instead of making new ones.
+    pub existing: Existing<'a>,
+    /// As what the program is loaded.
+    pub target: LoadAs<'a>,
+}
+
+/// Maps that are there already. Program arrays belong to the code that was loaded with them and
+/// are always new.
+#[derive(Clone, Copy, Debug)]
+pub enum Existing<'a> {
+    /// Another program's: they are shared where name and shape agree. Constants (`.rodata`) and
+    /// variables that are given a value are new.
+    Shared(&'a [ExistingMap<'a>]),
+    /// This very program's, when it is loaded again: all of them are taken as they are.
+    Own(&'a [ExistingMap<'a>]),
+}
+
+/// As what a program is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadAs<'a> {
+    /// An extension that takes the place of this function; `None`: an XDP program.
+    pub extends: Option<SlotFunction<'a>>,
+    /// With `BPF_F_XDP_HAS_FRAGS` (Linux 5.18): it takes packets of several buffers.
+    pub frags: bool,
+}
+
+impl LoadAs<'_> {
+    /// An XDP program for packets of one buffer.
+    pub const XDP: Self = Self {
+        extends: None,
+        frags: false,
+    };
+}
+
+/// A function of a loaded root.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotFunction<'a> {
+    /// The root.
+    pub root: BorrowedFd<'a>,
+    /// The function's type in the root's BTF.
+    pub type_id: u32,
 }
 
 /// The value of a global variable.
@@ -89,17 +130,6 @@ pub enum GlobalValue {
     Integer(i128),
     /// The variable's bytes, exactly as many as it has.
     Bytes(Vec<u8>),
-}
-
-/// An entry of an object's own program array.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TailCall {
-    /// The program array.
-    pub map: String,
-    /// The index in it.
-    pub index: u32,
-    /// The function in the same object that goes there.
-    pub program: String,
 }
 
 /// A map that may stand in for the object's map of the same name.
@@ -125,11 +155,6 @@ pub struct Loaded {
     pub maps: Vec<LoadedMap>,
     /// The object has a program array, so the program may tail-call by itself.
     pub has_program_array: bool,
-    /// The program's section says that it takes packets of several buffers; it was loaded
-    /// without that flag.
-    pub frags: bool,
-    /// The object's digest.
-    pub sha256: [u8; 32],
     /// The priority that the object wants for the program (`.xdp_run_config`).
     pub priority: Option<Priority>,
     /// The chain-call actions that the object wants for the program (`.xdp_run_config`).
@@ -144,14 +169,6 @@ pub struct LoadedMap {
     /// The map.
     pub fd: OwnedFd,
 }
-
-/// What members and their tail-call targets are loaded as: the root's program array takes only
-/// what was loaded like the root itself.
-const MEMBER: Target = Target {
-    program_type: libbpf_sys::BPF_PROG_TYPE_XDP,
-    attach_type: libbpf_sys::BPF_XDP,
-    flags: 0,
-};
 
 impl Object {
     /// Looks at an object file.
@@ -228,12 +245,34 @@ impl Object {
         }
     }
 
+    /// As what a program can be loaded. Whether it really can is for the kernel to say.
+    pub fn abilities(&self, program: &ProgramSymbol) -> Abilities {
+        Abilities {
+            obstacle: prototype::obstacle(self.types(), &program.name),
+            frags: program.frags,
+        }
+    }
+
+    /// The id of a function's type, once the object's types are loaded.
+    pub fn function_type(&self, function: &str) -> Option<u32> {
+        prototype::function_id(self.types()?, function)
+    }
+
     /// How the object wants its program to run.
     fn wishes(&self, program: &ProgramSymbol) -> RunConfig {
-        let types = self.elf.section_named(".BTF");
-        types.map_or_else(RunConfig::default, |section| {
-            run_config::read(self.elf.data(&self.bytes, section), &program.name)
+        self.types().map_or_else(RunConfig::default, |types| {
+            run_config::read(types, &program.name)
         })
+    }
+
+    fn types(&self) -> Option<&[u8]> {
+        let section = self.elf.section_named(".BTF")?;
+        Some(self.elf.data(&self.bytes, section))
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// What the object says it may be used under; nothing if it doesn't.
@@ -274,11 +313,12 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
         request.existing,
         &patches,
     )?;
-    let load = |code: Code| code.load(MEMBER, &maps, &made, types.as_ref(), request.trusted);
-    let fd = load(code)?;
+    let load =
+        |code: Code, target| code.load(target, &maps, &made, types.as_ref(), request.trusted);
+    let fd = load(code, Target::of(request.target))?;
     let mut loaded_targets = Targets::new();
     for (name, target) in targets {
-        loaded_targets.insert(name, load(target)?);
+        loaded_targets.insert(name, load(target, Target::called_by(request.target))?);
     }
     fill(&made, request.tail_calls, &loaded_targets)?;
     let wishes = object.wishes(program);
@@ -295,8 +335,6 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
             .into_iter()
             .map(|(name, fd)| LoadedMap { name, fd })
             .collect(),
-        frags: program.frags,
-        sha256: object.digest,
         priority: wishes.priority,
         chain_call: wishes.chain_call,
     })

@@ -21,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use self::site::Site;
 use crate::engine::Event;
 use crate::loader::Loader;
+use crate::objects::Objects;
 use crate::probe::Probes;
 use crate::published::Board;
 use crate::translate;
@@ -43,6 +44,8 @@ pub struct Hub {
     pub board: Board,
     /// Loads programs.
     pub loader: Loader,
+    /// What members were loaded from.
+    pub objects: Objects,
     /// Who may do what.
     pub policy: Arc<Policy>,
     /// What the kernel can do.

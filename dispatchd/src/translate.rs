@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use dispatcher_abi::SlotCounters;
-use planner::{MemberId, Refusal};
+use planner::{Engines, MemberId, Refusal};
 use protocol::{RefusalCode, Refused};
 
 use crate::engine::ChangeError;
@@ -71,6 +71,10 @@ pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
     match error {
         ChangeError::Refused(reason) => refusal(reason),
         ChangeError::Kernel(error) => kernel_error(interface, error),
+        ChangeError::Objects(error) => refused(
+            RefusalCode::Daemon,
+            format!("interface {interface}: the object can't be kept: {error}"),
+        ),
         ChangeError::Foreign => refused(
             RefusalCode::InterfaceBusy,
             format!(
@@ -110,6 +114,7 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
             ObjectError::Kernel { .. } => (RefusalCode::Kernel, None),
         },
         LoadError::Panicked(_) => (RefusalCode::Unsupported, None),
+        LoadError::NoTemplate => (RefusalCode::Engine, None),
         LoadError::Io { .. } => (RefusalCode::Daemon, None),
     };
     Refused { code, message, log }
@@ -132,10 +137,10 @@ pub(crate) fn globals(
 }
 
 /// A registration's or replacement's tail calls, for the loader.
-pub(crate) fn tail_calls(calls: &[protocol::TailCall]) -> Vec<object::TailCall> {
+pub(crate) fn tail_calls(calls: &[protocol::TailCall]) -> Vec<planner::TailCall> {
     calls
         .iter()
-        .map(|call| object::TailCall {
+        .map(|call| planner::TailCall {
             map: call.map.clone(),
             index: call.index,
             program: call.program.clone(),
@@ -219,7 +224,7 @@ pub(crate) fn outcome(
                 id: member.id.0,
                 slot,
                 program_id: if dry_run { 0 } else { member.program_id },
-                engine: member.engine,
+                engine: member.form.engine,
                 token: if dry_run { [0; 16] } else { member.token },
             })
         })
@@ -237,6 +242,7 @@ pub(crate) fn outcome(
 /// A chain for a listing.
 pub(crate) fn chain_view(
     chain: &planner::Chain,
+    engines: Engines,
     counts: &BTreeMap<MemberId, SlotCounters>,
 ) -> protocol::Chain {
     protocol::Chain {
@@ -251,28 +257,37 @@ pub(crate) fn chain_view(
         generation: chain.generation.0,
         final_verdict: chain.final_verdict,
         counters: chain.counters,
+        frags: planner::Root::of(chain).frags,
         members: (0..)
             .zip(&chain.members)
             .map(|(slot, member)| {
                 let counted = counts.get(&member.id).copied().unwrap_or_default();
-                member_view(member, slot, counted)
+                member_view(member, engines, slot, counted)
             })
             .collect(),
     }
 }
 
-fn member_view(member: &planner::Member, slot: u16, packets: SlotCounters) -> protocol::Member {
+fn member_view(
+    member: &planner::Member,
+    engines: Engines,
+    slot: u16,
+    packets: SlotCounters,
+) -> protocol::Member {
     protocol::Member {
         slot: Some(slot),
         id: member.id.0,
         name: member.name.clone(),
-        program: member.program.clone(),
+        program: member.source.program.clone(),
         program_id: Some(member.program_id),
         priority: member.priority,
         requested_priority: member.requested_priority,
         chain_call: member.chain_call,
         allowed: member.allowed,
-        engine: member.engine,
+        engine: member.form.engine,
+        engine_reason: member
+            .tail_call_reason(engines)
+            .map(|reason| reason.to_string()),
         state: match member.state {
             planner::MemberState::Running => protocol::MemberState::Running,
             planner::MemberState::Lingering => protocol::MemberState::Lingering,
@@ -283,7 +298,7 @@ fn member_view(member: &planner::Member, slot: u16, packets: SlotCounters) -> pr
             client: member.owner.client.clone(),
         },
         lifetime: member.lifetime,
-        sha256: Some(member.sha256),
+        sha256: Some(member.source.sha256),
         packets,
     }
 }
@@ -291,12 +306,13 @@ fn member_view(member: &planner::Member, slot: u16, packets: SlotCounters) -> pr
 /// Everything about the member in this slot.
 pub(crate) fn member_detail(
     member: &planner::Member,
+    engines: Engines,
     slot: u16,
     packets: SlotCounters,
     maps: &[MemberMap],
 ) -> protocol::MemberDetail {
     protocol::MemberDetail {
-        member: member_view(member, slot, packets),
+        member: member_view(member, engines, slot, packets),
         on_miss: member.on_miss,
         tail_depth: member.tail_depth,
         linger_ms: member.linger_ms,

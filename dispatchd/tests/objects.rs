@@ -8,13 +8,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use dispatchd::object::{
-    Claim, ExistingMap, GlobalFault, GlobalValue, LoadRequest, Loaded, MapFault, ObjectError,
-    TailCall, Unsupported, load,
+    Claim, Existing, ExistingMap, GlobalFault, GlobalValue, LoadAs, LoadRequest, Loaded, MapFault,
+    ObjectError, Unsupported, load,
 };
 use kernel::{
     ABORTED, DROP, PASS, await_gone, compiled, element, map_info, packaged, packet, program_info,
     run,
 };
+use planner::TailCall;
 
 /// The only program, as it is, for anybody.
 fn plain() -> LoadRequest<'static> {
@@ -24,7 +25,8 @@ fn plain() -> LoadRequest<'static> {
         globals: &[],
         tail_calls: &[],
         trusted: false,
-        existing: &[],
+        existing: Existing::Shared(&[]),
+        target: LoadAs::XDP,
     }
 }
 
@@ -47,7 +49,6 @@ fn a_plain_program_returns_its_verdict() {
         assert_eq!(run(&loaded.program, &packet(0)), expected, "{name}");
         let info = program_info(loaded.program.as_fd());
         assert_eq!(info.id, loaded.program_id, "{name}");
-        assert_eq!(loaded.frags, name == "frags");
         assert_eq!(loaded.has_program_array, name == "hungry");
     }
 }
@@ -256,7 +257,7 @@ fn an_existing_map_is_shared_if_it_has_the_same_shape() {
     let second = load(
         &object,
         &LoadRequest {
-            existing: &existing,
+            existing: Existing::Shared(&existing),
             ..plain()
         },
     )
@@ -275,7 +276,7 @@ fn an_existing_map_is_shared_if_it_has_the_same_shape() {
         &LoadRequest {
             map_sizes: &sizes,
             globals: &globals,
-            existing: &existing,
+            existing: Existing::Shared(&existing),
             ..plain()
         },
     )
@@ -285,6 +286,53 @@ fn an_existing_map_is_shared_if_it_has_the_same_shape() {
     assert_eq!(element(map(&larger, "packets")), 1);
     assert_eq!(element(map(&larger, ".bss")), 41);
     assert_eq!(element(map(&first, ".bss")), 2);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_program_that_is_loaded_again_keeps_all_its_maps_as_they_are() {
+    let object = compiled("counter");
+    let sizes = [("packets".to_owned(), 7)];
+    let globals = [("seen".to_owned(), GlobalValue::Integer(40))];
+    let first = load(
+        &object,
+        &LoadRequest {
+            map_sizes: &sizes,
+            globals: &globals,
+            ..plain()
+        },
+    )
+    .unwrap();
+    run(&first.program, &packet(0));
+    let own: Vec<_> = first
+        .maps
+        .iter()
+        .map(|map| ExistingMap {
+            name: &map.name,
+            fd: map.fd.as_fd(),
+        })
+        .collect();
+    let frags = LoadAs {
+        frags: true,
+        ..LoadAs::XDP
+    };
+    for target in [LoadAs::XDP, frags] {
+        let again = load(
+            &object,
+            &LoadRequest {
+                existing: Existing::Own(&own),
+                target,
+                ..plain()
+            },
+        )
+        .unwrap();
+        assert_ne!(again.program_id, first.program_id);
+        for map in &first.maps {
+            assert_eq!(id(&first, &map.name), id(&again, &map.name), "{}", map.name);
+        }
+        run(&again.program, &packet(0));
+    }
+    assert_eq!(element(map(&first, ".bss")), 43);
 }
 
 #[test]

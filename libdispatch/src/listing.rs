@@ -23,6 +23,8 @@ pub struct Chain {
     pub final_verdict: FinalVerdict,
     /// Whether verdicts are counted.
     pub counters: bool,
+    /// Whether it takes packets of several buffers: if all members do.
+    pub frags: bool,
     /// The members, in run order.
     pub members: Vec<Member>,
 }
@@ -79,6 +81,8 @@ pub struct Member {
     pub allowed: VerdictMask,
     /// How its slot calls it.
     pub engine: Engine,
+    /// Why that is by tail call where the kernel has freplace; `None` if it isn't.
+    pub engine_reason: Option<String>,
     /// What it is doing.
     pub state: MemberState,
     /// Who registered it.
@@ -207,6 +211,7 @@ impl From<protocol::Chain> for Chain {
             generation: chain.generation,
             final_verdict: chain.final_verdict,
             counters: chain.counters,
+            frags: chain.frags,
             members: chain.members.into_iter().map(Member::from).collect(),
         }
     }
@@ -225,6 +230,7 @@ impl From<protocol::Member> for Member {
             chain_call: member.chain_call,
             allowed: member.allowed,
             engine: member.engine,
+            engine_reason: member.engine_reason,
             state: match member.state {
                 protocol::MemberState::Running => MemberState::Running,
                 protocol::MemberState::Waiting => MemberState::Waiting,

@@ -32,6 +32,7 @@ pub struct Program {
     map_sizes: Vec<(String, u32)>,
     globals: Vec<(String, GlobalValue)>,
     tail_calls: Vec<protocol::TailCall>,
+    frags: bool,
 }
 
 impl Program {
@@ -64,6 +65,7 @@ impl Program {
             map_sizes: Vec::new(),
             globals: Vec::new(),
             tail_calls: Vec::new(),
+            frags: false,
         }
     }
 
@@ -166,6 +168,15 @@ impl Program {
         self
     }
 
+    /// The program takes packets of several buffers, even if its section doesn't say so
+    /// (`xdp.frags`). A chain takes such packets if all its members do; a native hook on an
+    /// interface whose packets don't fit one page takes no other chain (Linux 5.18).
+    #[must_use]
+    pub fn frags(mut self) -> Self {
+        self.frags = true;
+        self
+    }
+
     /// How many entries a map has, instead of what the object says.
     #[must_use]
     pub fn map_size(mut self, map: impl Into<String>, entries: u32) -> Self {
@@ -216,6 +227,7 @@ impl Program {
                 .map(|(variable, value)| (variable.clone(), value.clone().into()))
                 .collect(),
             tail_calls: self.tail_calls.clone(),
+            frags: self.frags,
         }
     }
 }

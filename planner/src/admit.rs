@@ -21,5 +21,5 @@ pub fn admit(state: &State, client: &Client, change: &Change) -> Result<(), Refu
             applied => applied?,
         }
     }
-    draft.finish().map(drop)
+    draft.finish(true).map(drop)
 }

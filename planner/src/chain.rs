@@ -4,7 +4,10 @@ use dispatcher_abi::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
 };
 
-use crate::{CodeId, ConnectionId, Digest, Generation, Interface, MemberId, Slot};
+use crate::{
+    Abilities, CodeId, ConnectionId, Engines, Form, Generation, Interface, MemberId, Obstacle,
+    Slot, Source,
+};
 
 /// The ordered programs of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +37,8 @@ pub struct Member {
     pub code: CodeId,
     /// Its name, unique in the chain.
     pub name: String,
-    /// Its function's name in the object.
-    pub program: String,
+    /// What its code was loaded from.
+    pub source: Source,
     /// The kernel's id of its program: for listings; decides nothing.
     pub program_id: u32,
     /// Lower runs first.
@@ -50,8 +53,12 @@ pub struct Member {
     pub allowed: VerdictMask,
     /// What happens when it did not run.
     pub on_miss: OnMiss,
-    /// How its slot calls it.
-    pub engine: Engine,
+    /// Which engine it was registered for.
+    pub requested_engine: EngineChoice,
+    /// What its code can be loaded as.
+    pub abilities: Abilities,
+    /// What its code was loaded as, and so how its slot calls it.
+    pub form: Form,
     /// Tail calls it may make itself for one packet.
     pub tail_depth: u32,
     /// How long it stays.
@@ -64,8 +71,6 @@ pub struct Member {
     pub state: MemberState,
     /// The group it shares maps in, with its owner's other members.
     pub share_group: Option<String>,
-    /// Its object.
-    pub sha256: Digest,
     /// What its client re-claims it with.
     pub token: [u8; 16],
 }
@@ -90,6 +95,17 @@ pub enum MemberState {
     Running,
     /// It runs, its client is gone, and it will be removed when its linger time is over.
     Lingering,
+}
+
+impl Member {
+    /// Why it runs by tail call though the kernel has freplace and nobody asked for tail calls;
+    /// `None` if that isn't so.
+    pub fn tail_call_reason(&self, engines: Engines) -> Option<Obstacle> {
+        let is_odd = engines.freplace
+            && self.form.engine == Engine::Tailcall
+            && self.requested_engine != EngineChoice::Tailcall;
+        self.abilities.obstacle.filter(|_| is_odd)
+    }
 }
 
 impl Chain {

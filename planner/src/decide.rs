@@ -2,32 +2,86 @@
 
 use std::collections::BTreeMap;
 
-use crate::draft::{Draft, Outcome};
+use crate::draft::Draft;
 use crate::{
-    Chain, ChainKey, Change, Cleanup, Client, Commit, Facts, Generation, LoadId, Member, MemberId,
-    MemberState, Plan, Prepare, Refusal, Root, Slot, State,
+    Chain, ChainKey, Change, Cleanup, Client, CodeId, Commit, Facts, Form, Generation, LoadId,
+    Member, MemberId, MemberState, Plan, Prepare, Refusal, Root, Slot, State,
 };
 
+/// What becomes of a chain.
+struct Outcome<'a> {
+    /// The chain as it is.
+    before: Option<&'a Chain>,
+    /// The chain as it will be, but for its generation.
+    after: Chain,
+    /// Members whose code is new, and where the loader holds it. Some may have gone again.
+    fresh: BTreeMap<MemberId, LoadId>,
+    /// Names of the members whose code was loaded again.
+    reloads: Vec<String>,
+}
+
 /// Decides what a change does, or why it may not. `facts` are those of the operations that take
-/// some, in their order.
+/// some, in their order; `reloaded` those of the members that were loaded again, as
+/// [`needs`](crate::needs) asked.
 pub fn decide(
     state: &State,
     client: &Client,
     change: &Change,
     facts: &[Facts],
+    reloaded: &[Facts],
 ) -> Result<Plan, Refusal> {
     assert_eq!(facts.len(), change.loads(), "one for each object loaded");
-    let mut facts = facts.iter();
+    // An upgrade is made if it was prepared; a change is never refused for the lack of one.
+    let upgraded = settle(state, client, change, facts, reloaded, true);
+    let settled = match upgraded {
+        Err(Refusal::ChangedMeanwhile { .. }) => {
+            settle(state, client, change, facts, reloaded, false)
+        }
+        other => other,
+    };
+    Ok(plan(settled?))
+}
+
+/// The chain as it will be, each member with code that is loaded as the chain needs it.
+fn settle<'a>(
+    state: &'a State,
+    client: &'a Client,
+    change: &Change,
+    facts: &[Facts],
+    reloaded: &[Facts],
+    upgrade: bool,
+) -> Result<Outcome<'a>, Refusal> {
     let mut draft = Draft::open(state, client, change)?;
-    for operation in &change.operations {
-        let facts = if operation.takes_facts() {
-            facts.next()
-        } else {
-            None
+    draft.apply_all(change, facts)?;
+    let drafted = draft.finish(upgrade)?;
+    let mut outcome = Outcome {
+        before: drafted.before,
+        after: drafted.after,
+        fresh: drafted.fresh,
+        reloads: Vec::new(),
+    };
+    for (member, form) in outcome.after.members.iter_mut().zip(drafted.forms) {
+        if member.form == form {
+            continue;
+        }
+        let found = reloaded.iter().find(|facts| fits(facts, member, form));
+        let Some(facts) = found.filter(|_| !outcome.fresh.contains_key(&member.id)) else {
+            return Err(Refusal::ChangedMeanwhile {
+                name: member.name.clone(),
+            });
         };
-        draft.apply(operation, facts)?;
+        member.code = CodeId(member.code.0 + 1);
+        member.program_id = facts.program_id;
+        member.form = form;
+        outcome.fresh.insert(member.id, facts.load);
+        outcome.reloads.push(member.name.clone());
     }
-    Ok(plan(draft.finish()?))
+    Ok(outcome)
+}
+
+/// Whether this is the member's present code, loaded again as it is needed.
+fn fits(facts: &Facts, member: &Member, form: Form) -> bool {
+    facts.replaces == Some((member.id, member.code)) && facts.form == form
 }
 
 /// Removes those of the members that still linger; `None` if none does.
@@ -42,6 +96,7 @@ pub fn expire(state: &State, chain: ChainKey, members: &[MemberId]) -> Option<Pl
             before: Some(before),
             after,
             fresh: BTreeMap::new(),
+            reloads: Vec::new(),
         })
     })
 }
@@ -51,20 +106,22 @@ fn plan(outcome: Outcome<'_>) -> Plan {
         before,
         after,
         fresh,
+        reloads,
     } = outcome;
-    match before {
+    let plan = match before {
         None => attach(after, &fresh),
         Some(before) if after.members.is_empty() => detach(before),
         Some(before) if looks_the_same(before, &after) => rewrite(after),
         Some(before) => swap(before, after, &fresh),
-    }
+    };
+    Plan { reloads, ..plan }
 }
 
 /// Whether packets and counters can't tell the two apart.
 fn looks_the_same(before: &Chain, after: &Chain) -> bool {
     let code = |chain: &Chain| -> Vec<_> {
         let members = chain.members.iter();
-        members.map(|m| (m.id, m.code, m.engine)).collect()
+        members.map(|m| (m.id, m.code)).collect()
     };
     before.mode == after.mode && Root::of(before) == Root::of(after) && code(before) == code(after)
 }
@@ -166,7 +223,7 @@ fn build(chain: &Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Vec<Prepare> {
         slot,
         member: member.id,
         code: member.code,
-        engine: member.engine,
+        engine: member.form.engine,
     });
     pins.chain([Prepare::BuildRoot {
         generation,

@@ -13,19 +13,28 @@ impl Plan {
     fn prepare_line(&self, step: &Prepare) -> String {
         match step {
             Prepare::PinCode { member, code, .. } => {
-                format!("aside: pin code {code} of {}", self.name(*member))
+                let name = self.name(*member);
+                if self.reloads.iter().any(|reloaded| reloaded == name) {
+                    format!("aside: pin code {code} of {name}, loaded again with its maps")
+                } else {
+                    format!("aside: pin code {code} of {name}")
+                }
             }
             Prepare::BuildRoot { generation, root } => {
                 let Root {
+                    kind,
+                    frags,
                     slots,
                     final_verdict,
                     counters,
                 } = root;
+                let on = |is_on: bool| if is_on { "on" } else { "off" };
                 format!(
-                    "aside: build generation {generation}: slots {}, final verdict {final_verdict}, \
-                     counters {}",
+                    "aside: build generation {generation} from {kind}: slots {}, final verdict \
+                     {final_verdict}, counters {}, frags {}",
                     slots.len(),
-                    if *counters { "on" } else { "off" },
+                    on(*counters),
+                    on(*frags),
                 )
             }
             Prepare::FillSlot {

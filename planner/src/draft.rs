@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::{
-    EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, PRIORITY_DEFAULT, Verdict, VerdictMask,
-    is_member_name,
+    Engine, EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, PRIORITY_DEFAULT, Verdict,
+    VerdictMask, is_member_name,
 };
 
 use crate::engine::engine_for;
 use crate::limits;
 use crate::order::{self, Side};
 use crate::{
-    Chain, Change, Client, CodeId, Configuration, ConnectionId, Engines, Facts, Generation,
+    Chain, Change, Client, CodeId, Configuration, ConnectionId, Engines, Facts, Form, Generation,
     Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner, Position,
     Refusal, Registration, RootAct, Settings, State,
 };
@@ -25,14 +25,18 @@ pub(crate) struct Draft<'a> {
     next_member: MemberId,
     fresh: BTreeMap<MemberId, LoadId>,
     has_unnamed: bool,
+    /// The chain's engine was chosen anew, and its members follow.
+    engine_chosen: bool,
 }
 
 /// What a change makes of a chain.
-pub(crate) struct Outcome<'a> {
+pub(crate) struct Drafted<'a> {
     /// The chain as it is.
     pub(crate) before: Option<&'a Chain>,
-    /// The chain as it will be, but for its generation.
+    /// The chain as it will be, but for its generation and for what has to be loaded again.
     pub(crate) after: Chain,
+    /// As what the code of each member has to be loaded.
+    pub(crate) forms: Vec<Form>,
     /// Members whose code is new, and where the loader holds it. Some may have gone again.
     pub(crate) fresh: BTreeMap<MemberId, LoadId>,
 }
@@ -76,12 +80,27 @@ impl<'a> Draft<'a> {
             next_member: state.next_member,
             fresh: BTreeMap::new(),
             has_unnamed: false,
+            engine_chosen: false,
         })
     }
 
     /// Whether a member's name is left to an object that isn't loaded yet.
     pub(crate) fn has_unnamed(&self) -> bool {
         self.has_unnamed
+    }
+
+    /// Applies every operation of a change; `facts` has one for each that takes some.
+    pub(crate) fn apply_all(&mut self, change: &Change, facts: &[Facts]) -> Result<(), Refusal> {
+        let mut facts = facts.iter();
+        for operation in &change.operations {
+            let facts = if operation.takes_facts() {
+                facts.next()
+            } else {
+                None
+            };
+            self.apply(operation, facts)?;
+        }
+        Ok(())
     }
 
     /// Applies one operation. `facts` is what the loader learned of the object that it takes;
@@ -107,19 +126,59 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The chain with every operation applied, if a packet can run it.
-    pub(crate) fn finish(self) -> Result<Outcome<'a>, Refusal> {
+    /// The chain with every operation applied, if a packet can run it. `upgrade`: members that were
+    /// loaded without frags for others' sake are loaded with it once all can.
+    pub(crate) fn finish(self, upgrade: bool) -> Result<Drafted<'a>, Refusal> {
         if self.before.is_none() && self.chain.members.is_empty() {
             return Err(Refusal::EmptyChain {
                 interface: self.interface(),
             });
         }
-        limits::check(&self.chain)?;
-        Ok(Outcome {
+        let forms = self.forms(upgrade)?;
+        limits::check(&self.chain, &forms)?;
+        Ok(Drafted {
             before: self.before,
             after: self.chain,
+            forms,
             fresh: self.fresh,
         })
+    }
+
+    /// As what each member's code has to be loaded.
+    fn forms(&self, upgrade: bool) -> Result<Vec<Form>, Refusal> {
+        let members = || self.chain.members.iter();
+        let is_fresh = |member: &Member| self.fresh.contains_key(&member.id);
+        let is_plain = |member: &Member| {
+            member.form.engine == Engine::Tailcall && !member.form.frags && !is_fresh(member)
+        };
+        let frags =
+            members().all(|member| member.abilities.frags) && (upgrade || !members().any(is_plain));
+        let form = |member: &Member| {
+            let engine = if self.engine_chosen || is_fresh(member) {
+                self.engine_of(member)?
+            } else {
+                member.form.engine
+            };
+            Ok(Form {
+                engine,
+                frags: match engine {
+                    Engine::Freplace => member.abilities.frags,
+                    Engine::Tailcall => frags,
+                },
+            })
+        };
+        members().map(form).collect()
+    }
+
+    /// The engine for a member whose code is loaded anew.
+    fn engine_of(&self, member: &Member) -> Result<Engine, Refusal> {
+        engine_for(
+            self.engines,
+            self.chain.engine,
+            member.requested_engine,
+            member.abilities.obstacle,
+        )
+        .map_err(|reason| self.no_engine(member.name.as_str(), reason))
     }
 
     fn register(
@@ -129,8 +188,6 @@ impl<'a> Draft<'a> {
     ) -> Result<(), Refusal> {
         self.client.may_load()?;
         let name = self.new_name(registration, facts)?;
-        let engine = engine_for(self.engines, self.chain.engine, registration.engine)
-            .map_err(|reason| self.no_engine(reason))?;
         let facts = facts.cloned().unwrap_or_else(Facts::unknown);
         let chain_call = registration.chain_call.or(facts.chain_call);
         let priority = registration.priority.or(facts.priority);
@@ -144,20 +201,21 @@ impl<'a> Draft<'a> {
             chain_call: chains_on(&name, chain_call.unwrap_or(VerdictMask::PASS))?,
             name,
             tail_depth: registration.tail_depth.unwrap_or(facts.least_tail_depth()),
-            program: facts.program,
             program_id: facts.program_id,
+            source: facts.source,
             priority,
             requested_priority: priority,
             tie: order::youngest(&self.chain.members),
             allowed: registration.allowed.unwrap_or(VerdictMask::ALL),
             on_miss: registration.on_miss,
-            engine,
+            requested_engine: registration.engine,
+            abilities: facts.abilities,
+            form: facts.form,
             lifetime: registration.lifetime,
             linger_ms: registration.linger_ms,
             owner: self.owner(registration.lifetime),
             state: MemberState::Running,
             share_group: registration.share_group.clone(),
-            sha256: facts.sha256,
             token: registration.token,
         });
         order::sort(&mut self.chain.members);
@@ -170,7 +228,7 @@ impl<'a> Draft<'a> {
         registration: &Registration,
         facts: Option<&Facts>,
     ) -> Result<String, Refusal> {
-        let program = || facts.map(|facts| facts.program.clone());
+        let program = || facts.map(|facts| facts.source.program.clone());
         let Some(name) = registration.name.clone().or_else(program) else {
             self.has_unnamed = true;
             return Ok(String::new());
@@ -283,18 +341,20 @@ impl<'a> Draft<'a> {
         self.fresh.insert(member.id, facts.load);
         member.code = CodeId(member.code.0 + 1);
         member.tail_depth = member.tail_depth.max(facts.least_tail_depth());
-        member.program = facts.program;
         member.program_id = facts.program_id;
-        member.sha256 = facts.sha256;
+        member.source = facts.source;
+        member.abilities = facts.abilities;
+        member.form = facts.form;
         Ok(())
     }
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Refusal> {
         self.client.must_be_root(&self.chain, RootAct::Configure)?;
         if let Some(engine) = configuration.engine {
-            engine_for(self.engines, engine, EngineChoice::Auto)
-                .map_err(|reason| self.no_engine(reason))?;
+            engine_for(self.engines, engine, EngineChoice::Auto, None)
+                .map_err(|reason| self.no_engine("", reason))?;
             self.chain.engine = engine;
+            self.engine_chosen = true;
         }
         if let Some(mode) = configuration.mode {
             self.chain.mode = concrete(mode, &self.chain.interface)?.unwrap_or(self.chain.mode);
@@ -335,9 +395,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn no_engine(&self, reason: NoEngine) -> Refusal {
+    /// `member` is empty while only its object knows its name.
+    fn no_engine(&self, member: &str, reason: NoEngine) -> Refusal {
+        let member = if member.is_empty() { "members" } else { member };
         Refusal::Engine {
             interface: self.interface(),
+            member: member.into(),
             reason,
         }
     }

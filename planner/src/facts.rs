@@ -1,20 +1,31 @@
-//! What the loader learned of a program by loading it.
+//! What is learned of a program, first by looking at its object, then by loading it.
 
-use dispatcher_abi::{Priority, VerdictMask};
+use dispatcher_abi::{Engine, Priority, VerdictMask};
 
-use crate::{CodeId, Digest, LoadId, MemberId};
+use crate::{Abilities, CodeId, Digest, Form, LoadId, MemberId};
+
+/// What is known of a program by looking at its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Its function's name in the object.
+    pub program: String,
+    /// What it can be loaded as.
+    pub abilities: Abilities,
+}
 
 /// A program that is loaded and waits to become a member's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Where the loader keeps it.
     pub load: LoadId,
-    /// Its function's name in the object.
-    pub program: String,
     /// The kernel's id; 0 in a dry run.
     pub program_id: u32,
-    /// Its object.
-    pub sha256: Digest,
+    /// What it was loaded from.
+    pub source: Source,
+    /// What it can be loaded as.
+    pub abilities: Abilities,
+    /// What it was loaded as.
+    pub form: Form,
     /// The object holds a program array, so the program may tail-call by itself.
     pub has_program_array: bool,
     /// The object's own wish (`.xdp_run_config`).
@@ -25,14 +36,56 @@ pub struct Facts {
     pub replaces: Option<(MemberId, CodeId)>,
 }
 
+/// What a program was loaded from: with its maps, all that it takes to load it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its object.
+    pub sha256: Digest,
+    /// Its function's name in the object.
+    pub program: String,
+    /// What its own program arrays hold.
+    pub tail_calls: Vec<TailCall>,
+    /// It may call every helper.
+    pub trusted: bool,
+}
+
+/// An entry of a program's own program array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailCall {
+    /// The program array.
+    pub map: String,
+    /// The index in it.
+    pub index: u32,
+    /// The function of the same object that is there.
+    pub program: String,
+}
+
 impl Facts {
-    /// What is known of an object that isn't loaded yet.
+    /// What is known of an object that nobody has looked at.
     pub(crate) fn unknown() -> Self {
+        Self::outlined(
+            LoadId(0),
+            Outline {
+                program: String::new(),
+                abilities: Abilities::ALL,
+            },
+        )
+    }
+
+    /// What is known of an object that isn't loaded yet.
+    pub(crate) fn outlined(load: LoadId, outline: Outline) -> Self {
         Self {
-            load: LoadId(0),
-            program: String::new(),
+            load,
             program_id: 0,
-            sha256: [0; 32],
+            source: Source {
+                program: outline.program,
+                ..Source::default()
+            },
+            abilities: outline.abilities,
+            form: Form {
+                engine: Engine::Tailcall,
+                frags: false,
+            },
             has_program_array: false,
             priority: None,
             chain_call: None,

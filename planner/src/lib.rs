@@ -2,7 +2,8 @@
 //!
 //! No I/O, no clock, no randomness: the manifest proves it. What is asked ([`Change`]), by whom
 //! ([`Client`]), of what ([`State`]) and what the loader learned ([`Facts`]) go in; a [`Plan`] or
-//! a [`Refusal`] comes out.
+//! a [`Refusal`] comes out. [`admit`] is asked before an object is looked at, [`needs`] before it is
+//! loaded, [`decide`] before anything is done.
 #![forbid(unsafe_code)]
 
 mod admit;
@@ -13,14 +14,17 @@ mod describe;
 mod draft;
 mod engine;
 mod facts;
+mod form;
 mod id;
 mod limits;
+mod needs;
 mod order;
 mod plan;
 mod policy;
 mod rearm;
 mod reconcile;
 mod refusal;
+mod root;
 mod state;
 #[cfg(any(test, feature = "proptest"))]
 pub mod testing;
@@ -32,15 +36,18 @@ pub use chain::{Chain, Member, MemberState, Owner};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
 pub use decide::{decide, expire};
 pub use engine::{Engines, NoEngine};
-pub use facts::Facts;
+pub use facts::{Facts, Outline, Source, TailCall};
+pub use form::{Abilities, Form, Obstacle};
 pub use id::{
     ChainKey, CodeId, ConnectionId, Digest, Generation, Interface, LoadId, MemberId, Slot,
 };
-pub use plan::{Cleanup, Commit, Plan, Prepare, Root, RootSlot};
+pub use needs::{Needs, Reload, needs};
+pub use plan::{Cleanup, Commit, Plan, Prepare};
 pub use policy::{Client, Grant, Policy, Rights};
 pub use rearm::rearm;
 pub use reconcile::{
     Held, Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile,
 };
 pub use refusal::{Refusal, RootAct};
+pub use root::{Root, RootKind, RootSlot};
 pub use state::{Orphan, State};

@@ -1,8 +1,8 @@
 //! What must happen, in the only order that is safe.
 
-use dispatcher_abi::{Engine, FinalVerdict, Mode, OnMiss, VerdictMask};
+use dispatcher_abi::{Engine, Mode};
 
-use crate::{Chain, ChainKey, CodeId, Generation, LoadId, Member, MemberId, Slot};
+use crate::{Chain, ChainKey, CodeId, Generation, LoadId, MemberId, Root, Slot};
 
 /// One change, as steps. A plain value: it can be printed, compared and dry-run.
 ///
@@ -71,50 +71,6 @@ pub enum Prepare {
         /// The generation.
         generation: Generation,
     },
-}
-
-/// What a root is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
-    /// The occupied slots, 0 first.
-    pub slots: Vec<RootSlot>,
-    /// What it returns when every slot chained on.
-    pub final_verdict: FinalVerdict,
-    /// Whether it counts.
-    pub counters: bool,
-}
-
-impl Root {
-    /// What a chain's root is told.
-    pub fn of(chain: &Chain) -> Self {
-        Self {
-            slots: chain.members.iter().map(RootSlot::of).collect(),
-            final_verdict: chain.final_verdict,
-            counters: chain.counters,
-        }
-    }
-}
-
-/// How a root treats one slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RootSlot {
-    /// Verdicts after which the next slot runs.
-    pub chain_call: VerdictMask,
-    /// What the member may decide.
-    pub allowed: VerdictMask,
-    /// What happens when it did not run.
-    pub on_miss: OnMiss,
-}
-
-impl RootSlot {
-    /// How a root treats the slot of this member.
-    pub fn of(member: &Member) -> Self {
-        Self {
-            chain_call: member.chain_call,
-            allowed: member.allowed,
-            on_miss: member.on_miss,
-        }
-    }
 }
 
 /// The step that packets see.
@@ -192,6 +148,16 @@ pub enum Cleanup {
 }
 
 impl Plan {
+    /// The root that it builds; `None` if only metadata changes or the chain goes.
+    pub fn root(&self) -> Option<&Root> {
+        self.prepare.iter().find_map(|step| match step {
+            Prepare::BuildRoot { root, .. } => Some(root),
+            Prepare::PinCode { .. } | Prepare::FillSlot { .. } | Prepare::WriteRegistry { .. } => {
+                None
+            }
+        })
+    }
+
     /// The member that gets what the loader holds under this id.
     pub fn member_of(&self, load: LoadId) -> Option<MemberId> {
         self.prepare.iter().find_map(|step| match step {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, SLOTS, TAIL_CALLS_MAX};
+use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, TAIL_CALLS_MAX};
 
 use crate::{Generation, NoEngine};
 
@@ -91,10 +91,12 @@ pub enum Refusal {
         interface: String,
     },
     /// The engine asked for can't be used.
-    #[error("interface {interface} can't run members by {engine}: {reason}", engine = .reason.engine())]
+    #[error("interface {interface} can't run {member} by {engine}: {reason}", engine = .reason.engine())]
     Engine {
         /// Whose chain.
         interface: String,
+        /// Whom.
+        member: String,
         /// Why not.
         reason: NoEngine,
     },
@@ -124,13 +126,14 @@ pub enum Refusal {
         name: String,
     },
     /// Every slot is occupied.
-    #[error(
-        "interface {interface} already runs {SLOTS} members, the most that a tail-call chain has \
-         (the kernel allows {TAIL_CALLS_MAX} tail calls a packet)"
-    )]
+    #[error("interface {interface} already runs {slots} members, the most that {}", Full(.tail_called.as_deref()))]
     ChainFull {
         /// Whose chain.
         interface: String,
+        /// How many it could have.
+        slots: usize,
+        /// A member that runs by tail call, which is why it can't have more.
+        tail_called: Option<String>,
     },
     /// The members' tail calls together exceed what a packet may make.
     #[error(
@@ -230,6 +233,22 @@ impl fmt::Display for RootAct {
             Self::Order => "give the whole order of",
             Self::Configure => "configure",
         })
+    }
+}
+
+/// The end of a [`Refusal::ChainFull`]'s message: of what that is the most.
+struct Full<'a>(Option<&'a str>);
+
+impl fmt::Display for Full<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("a chain has"),
+            Some(member) => write!(
+                f,
+                "a chain has that runs a member by tail call, as it runs {member} (the kernel allows \
+                 {TAIL_CALLS_MAX} tail calls a packet)"
+            ),
+        }
     }
 }
 

@@ -6,13 +6,14 @@
 mod aim;
 mod strategies;
 
-use dispatcher_abi::{EngineChoice, Lifetime, OnMiss};
+use dispatcher_abi::{Engine, EngineChoice, Lifetime, OnMiss};
 
 pub use strategies::requests;
 
 use crate::{
-    ChainKey, Change, Client, ConnectionId, Engines, Facts, Grant, Interface, LoadId, MemberState,
-    Operation, Plan, Policy, Refusal, Registration, State, decide, expire,
+    Abilities, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form, Grant, Interface,
+    LoadId, MemberState, Operation, Outline, Plan, Policy, Refusal, Registration, Reload, Source,
+    State, decide, expire, needs,
 };
 
 /// An engine probe that found everything.
@@ -58,7 +59,7 @@ impl Request {
                 client,
                 change,
                 facts,
-            } => decide(state, client, change, facts).map(Some),
+            } => decided(state, client, change, facts).map(Some),
             Self::Gone(connection) => {
                 state.connection_gone(*connection);
                 Ok(None)
@@ -91,6 +92,45 @@ pub fn fill(members: usize) -> Request {
         client: root(),
         change: change(registrations.collect()),
         facts: vec![facts(); members],
+    }
+}
+
+/// Decides a change as a daemon does whose loader loads everything that is needed.
+pub fn decided(
+    state: &State,
+    client: &Client,
+    change: &Change,
+    facts: &[Facts],
+) -> Result<Plan, Refusal> {
+    let outlines: Vec<_> = facts.iter().map(outline).collect();
+    let needs = needs(state, client, change, &outlines, true)?;
+    let mut facts = facts.to_vec();
+    for (facts, form) in facts.iter_mut().zip(&needs.forms) {
+        facts.form = *form;
+    }
+    let reloaded: Vec<_> = needs.reloads.iter().map(reloaded).collect();
+    decide(state, client, change, &facts, &reloaded)
+}
+
+/// What was known of a program before it was loaded.
+pub fn outline(facts: &Facts) -> Outline {
+    Outline {
+        program: facts.source.program.clone(),
+        abilities: facts.abilities,
+    }
+}
+
+/// What the loader learns by loading a member's code again. Each such load has a number of its own.
+pub fn reloaded(reload: &Reload) -> Facts {
+    let load = reload.member.0 * 100 + u64::from(reload.code.0);
+    Facts {
+        load: LoadId(1_000_000 + load),
+        program_id: 50_000 + u32::try_from(load).unwrap_or(u32::MAX / 2),
+        source: reload.source.clone(),
+        abilities: reload.outline.abilities,
+        form: reload.form,
+        replaces: Some((reload.member, reload.code)),
+        ..facts()
     }
 }
 
@@ -137,9 +177,17 @@ pub fn registration() -> Registration {
 pub fn facts() -> Facts {
     Facts {
         load: LoadId(1),
-        program: "xdp_program".into(),
         program_id: 1001,
-        sha256: [1; 32],
+        source: Source {
+            sha256: [1; 32],
+            program: "xdp_program".into(),
+            ..Source::default()
+        },
+        abilities: Abilities::ALL,
+        form: Form {
+            engine: Engine::Freplace,
+            frags: true,
+        },
         has_program_array: false,
         priority: None,
         chain_call: None,

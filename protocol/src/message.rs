@@ -202,6 +202,9 @@ pub struct Source {
     pub globals: Vec<(String, GlobalValue)>,
     /// What the daemon puts into the program's own program arrays.
     pub tail_calls: Vec<TailCall>,
+    /// The program takes packets of several buffers, even if its section doesn't say so
+    /// (`xdp.frags`).
+    pub frags: bool,
 }
 
 /// The value of a global variable.
@@ -363,6 +366,8 @@ pub struct Chain {
     pub final_verdict: FinalVerdict,
     /// Whether verdicts are counted.
     pub counters: bool,
+    /// Whether it takes packets of several buffers: if all members do.
+    pub frags: bool,
     /// The members, in run order.
     pub members: Vec<Member>,
 }
@@ -408,6 +413,8 @@ pub struct Member {
     pub allowed: VerdictMask,
     /// How its slot calls it.
     pub engine: Engine,
+    /// Why that is by tail call where the kernel has freplace; `None` if it isn't.
+    pub engine_reason: Option<String>,
     /// What it is doing.
     pub state: MemberState,
     /// Who registered it.

@@ -25,6 +25,7 @@ fn a_list_holds_every_field() {
             "generation": 7,
             "final_verdict": "pass",
             "counters": true,
+            "frags": false,
             "members": [{
                 "slot": 0,
                 "id": 1,
@@ -36,6 +37,7 @@ fn a_list_holds_every_field() {
                 "chain_call": ["pass"],
                 "allowed": ["aborted", "drop", "pass", "tx", "redirect", "other"],
                 "engine": "tailcall",
+                "engine_reason": null,
                 "state": "running",
                 "owner": { "uid": 0, "pid": 1234, "client": "stats" },
                 "lifetime": "attached",

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use dispatcher_abi::{COUNTS, Counters, SLOTS, SlotCounters};
+use dispatcher_abi::{COUNTS, SlotCounters};
 use planner::Generation;
 
 use crate::bpf::{self, MapExtras, NO_PREALLOC, Shape};
@@ -73,11 +73,11 @@ pub(super) fn fold(
 
 /// Reads a generation's counters: every slot, summed over the CPUs.
 pub(super) fn read(map: BorrowedFd<'_>) -> io::Result<Vec<SlotCounters>> {
-    let cpus = bpf::possible_cpus()?;
-    let bytes_per_cpu = size_of::<Counters<SLOTS>>();
-    let mut bytes = vec![0; bytes_per_cpu * cpus];
+    // As many slots as its root has.
+    let bytes_per_cpu = bpf::map_info(map)?.shape.value_size as usize;
+    let mut bytes = vec![0; bytes_per_cpu * bpf::possible_cpus()?];
     bpf::map_lookup(map, 0, &mut bytes)?;
-    let mut slots = vec![SlotCounters::default(); SLOTS];
+    let mut slots = vec![SlotCounters::default(); bytes_per_cpu / size_of::<SlotCounters>()];
     for cpu in bytes.chunks_exact(bytes_per_cpu) {
         let mut words = words(cpu);
         for slot in &mut slots {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use planner::{
-    ChainKey, Cleanup, CodeId, Commit, Generation, LoadId, MemberId, Observed, Plan, Prepare,
+    ChainKey, Cleanup, CodeId, Commit, Generation, LoadId, MemberId, Observed, Plan, Prepare, Slot,
 };
 
 use super::counters::Totals;
@@ -45,8 +45,11 @@ pub(super) struct ChainFds {
 
 #[derive(Debug)]
 pub(super) struct GenerationFds {
+    /// Of the freplaced slots. Each keeps the root alive, so they go before it.
+    pub(super) links: BTreeMap<Slot, OwnedFd>,
     pub(super) root: OwnedFd,
-    pub(super) jump: OwnedFd,
+    /// None in a root that can't tail-call.
+    pub(super) jump: Option<OwnedFd>,
     pub(super) counters: Arc<OwnedFd>,
     /// By slot.
     pub(super) members: Vec<MemberId>,
@@ -173,8 +176,8 @@ impl Kernel for Linux {
                 slot,
                 member,
                 code,
-                engine: _,
-            } => self.fill_slot(plan.chain, *generation, *slot, *member, *code),
+                engine,
+            } => self.fill_slot(plan, *generation, *slot, (*member, *code), *engine),
             Prepare::WriteRegistry { generation } => self.write_registry(plan, *generation),
         }
     }

@@ -172,10 +172,19 @@ impl Linux {
             Registry::Chain(chain) => chain.members.iter().map(|member| member.id).collect(),
             Registry::Missing | Registry::Newer { .. } => Vec::new(),
         };
-        let opened = match (open("root")?, open("jump")?, open("counters")?) {
-            (Some(root), Some(jump), Some(counters)) => Some(GenerationFds {
+        let mut links = BTreeMap::new();
+        for name in pins::names(&dir)? {
+            if let Some(slot) = pins::parse_slot(&name)
+                && let Some(link) = if_there(bpf::obj_get(&dir.join(name)))?
+            {
+                links.insert(slot, link);
+            }
+        }
+        let opened = match (open("root")?, open("counters")?) {
+            (Some(root), Some(counters)) => Some(GenerationFds {
+                links,
                 root,
-                jump,
+                jump: open("jump")?,
                 counters: Arc::new(counters),
                 members,
             }),

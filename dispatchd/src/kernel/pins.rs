@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use planner::{ChainKey, CodeId, Generation, MemberId};
+use planner::{ChainKey, CodeId, Generation, MemberId, Slot};
 
 /// The daemon's directory on a bpffs.
 #[derive(Clone, Debug)]
@@ -62,6 +62,12 @@ impl Pins {
         self.chain(chain).join(format!("gen-{generation}"))
     }
 
+    /// What holds a freplaced slot.
+    pub(crate) fn slot(&self, chain: ChainKey, generation: Generation, slot: Slot) -> PathBuf {
+        self.generation(chain, generation)
+            .join(format!("slot-{slot}"))
+    }
+
     pub(crate) fn member(&self, chain: ChainKey, member: MemberId) -> PathBuf {
         self.chain(chain).join(format!("member-{member}"))
     }
@@ -98,6 +104,12 @@ pub(crate) fn parse_entry(name: &OsStr) -> Option<Entry> {
     }
     let number = name.strip_prefix("member-")?;
     number.parse().ok().map(|id| Entry::Member(MemberId(id)))
+}
+
+/// The slot that a name in a generation's directory stands for.
+pub(crate) fn parse_slot(name: &OsStr) -> Option<Slot> {
+    let number = name.to_str()?.strip_prefix("slot-")?;
+    number.parse().ok().map(Slot)
 }
 
 /// The code that a name in a member's directory stands for.

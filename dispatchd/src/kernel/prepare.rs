@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use dispatcher_abi::Engine;
 use planner::{ChainKey, CodeId, Commit, Generation, LoadId, MemberId, Plan, Slot};
 
 use super::counters::Totals;
@@ -71,16 +72,18 @@ impl Linux {
         pins::make_dir(&dir).map_err(failed("mkdir", &*subject))?;
         // The program array first: it is emptied when its last user reference goes.
         for (fd, name) in [
-            (&built.jump, "jump"),
-            (&built.counters, "counters"),
-            (&built.root, "root"),
+            (built.jump.as_ref(), "jump"),
+            (Some(&built.counters), "counters"),
+            (Some(&built.root), "root"),
         ] {
+            let Some(fd) = fd else { continue };
             bpf::obj_pin(fd.as_fd(), &dir.join(name))
                 .map_err(failed("BPF_OBJ_PIN", format!("{subject}/{name}")))?;
         }
         self.chains.entry(chain).or_default().generations.insert(
             generation,
             GenerationFds {
+                links: BTreeMap::new(),
                 root: built.root,
                 jump: built.jump,
                 counters: Arc::new(built.counters),
@@ -92,14 +95,15 @@ impl Linux {
 
     pub(super) fn fill_slot(
         &mut self,
-        chain: ChainKey,
+        plan: &Plan,
         generation: Generation,
         slot: Slot,
-        member: MemberId,
-        code: CodeId,
+        (member, code): (MemberId, CodeId),
+        engine: Engine,
     ) -> Result<(), KernelError> {
         let subject = format!("slot {slot} of generation {generation}");
-        let fds = self.chains.entry(chain).or_default();
+        let pin = self.pins.slot(plan.chain, generation, slot);
+        let fds = self.chains.entry(plan.chain).or_default();
         let program = fds
             .members
             .get(&member)
@@ -110,8 +114,24 @@ impl Linux {
             .generations
             .get_mut(&generation)
             .ok_or_else(|| missing("generation", generation.to_string()))?;
-        bpf::map_update_fd(built.jump.as_fd(), u32::from(slot.0), program.as_fd())
-            .map_err(failed("BPF_MAP_UPDATE_ELEM", subject))?;
+        match engine {
+            Engine::Tailcall => {
+                let jump = built.jump.as_ref();
+                let jump = jump.ok_or_else(|| missing("program array", &*subject))?;
+                bpf::map_update_fd(jump.as_fd(), u32::from(slot.0), program.as_fd())
+                    .map_err(failed("BPF_MAP_UPDATE_ELEM", subject))?;
+            }
+            Engine::Freplace => {
+                let function = plan
+                    .root()
+                    .and_then(|wanted| root::slot_type(wanted.kind, slot.0))
+                    .ok_or_else(|| missing("function", &*subject))?;
+                let link = bpf::freplace(program.as_fd(), built.root.as_fd(), function)
+                    .map_err(failed("BPF_LINK_CREATE", &*subject))?;
+                bpf::obj_pin(link.as_fd(), &pin).map_err(failed("BPF_OBJ_PIN", subject))?;
+                built.links.insert(slot, link);
+            }
+        }
         debug_assert_eq!(built.members.len(), usize::from(slot.0), "slots in order");
         built.members.push(member);
         Ok(())

@@ -1,101 +1,81 @@
 //! Tries what the engines need.
 
+use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use aya::EbpfLoader;
-use aya::programs::{Extension, ProgramError, ProgramFd};
-use dispatcher_abi::{FinalVerdict, OnMiss, ROOT_PROGRAM, Verdict, VerdictMask};
-use planner::{Root, RootSlot};
+use dispatcher_abi::Verdict;
+use planner::RootKind;
 
-use super::root;
+use super::root::{self, Template};
 use crate::bpf;
+use crate::object::ObjectError;
 use crate::translate;
 
-/// What a member says of the probe's packet, and so what the root must say: not the root's own
-/// PASS, and not a miss.
-const SAID: u32 = Verdict::Tx as u32;
 /// The smallest packet that `BPF_PROG_TEST_RUN` takes.
 const PACKET: [u8; 64] = [0; 64];
 
 /// Loads a root, tail-calls a member in its slot, and compares the verdict.
 pub fn probe_tailcall() -> Result<(), String> {
-    let built = one_slot()?;
-    let member = member().map_err(|error| format!("an XDP program is refused at load: {error}"))?;
-    bpf::map_update_fd(built.jump.as_fd(), 0, member.as_fd())
-        .map_err(|error| format!("a program array refuses a member: {error}"))?;
-    let verdict = bpf::test_run(built.root.as_fd(), &PACKET)
-        .map_err(|error| format!("a test run is refused: {error}"))?;
-    if verdict == SAID {
-        Ok(())
-    } else {
-        Err(format!(
-            "a tail call in a subprogram does not come back: verdict {verdict} instead of {SAID}"
-        ))
-    }
-}
+    /// Not the root's own PASS, and not a miss.
+    const SAID: u32 = Verdict::Tx as u32;
 
-/// Loads a root and an extension for its slot.
-pub fn probe_freplace() -> Result<(), String> {
-    let built = one_slot()?;
-    match load_extension(&built.root) {
-        Ok(()) => Err("not used by this version, though the kernel takes it at load".to_owned()),
-        Err(error) => Err(format!(
-            "the kernel refuses extension programs at load ({error})"
+    let built =
+        root::build(&root::one_slot(RootKind::Dispatcher)).map_err(|error| no_root(&error))?;
+    let jump = built.jump.as_ref().ok_or("the root has no program array")?;
+    let member = bpf::xdp_constant(SAID).map_err(|error| refused("load", &error))?;
+    bpf::map_update_fd(jump.as_fd(), 0, member.as_fd())
+        .map_err(|error| refused("the update of a program array", &error))?;
+    match test_run(&built)? {
+        SAID => Ok(()),
+        other => Err(format!(
+            "a tail call in a subprogram does not come back: verdict {other} instead of {SAID}"
         )),
     }
 }
 
-fn one_slot() -> Result<root::Built, String> {
-    let built = root::build(&Root {
-        slots: vec![RootSlot {
-            chain_call: VerdictMask::PASS,
-            allowed: VerdictMask::ALL,
-            on_miss: OnMiss::Abort,
-        }],
-        final_verdict: FinalVerdict::Pass,
-        counters: false,
-    });
-    built.map_err(|error| {
-        let reason = translate::chain(&error);
-        format!("the root program is refused at load: {reason}")
-    })
-}
+/// Loads an extension, puts it into the slots of both kinds of roots, one after the other, and
+/// compares the verdicts. Gives what members' extensions are loaded against.
+pub fn probe_freplace() -> Result<Template, String> {
+    /// What the extension says. A slot that it did not replace is missed: ABORTED.
+    const SAID: u32 = Verdict::Pass as u32;
 
-/// An XDP program that says [`SAID`].
-fn member() -> io::Result<OwnedFd> {
-    bpf::xdp_constant(SAID)
-}
-
-/// Loads a root's own function, which has a slot's prototype, in the place of another root's slot.
-fn load_extension(root: &OwnedFd) -> Result<(), String> {
-    let id = bpf::program_id(root.as_fd()).map_err(|error| error.to_string())?;
-    let info = aya::programs::loaded_programs()
-        .filter_map(Result::ok)
-        .find(|info| info.id() == id)
-        .ok_or("the root program is not listed by the kernel")?;
-    let target: ProgramFd = info.fd().map_err(|error| error.to_string())?;
-    let mut object = EbpfLoader::new()
-        .btf(None)
-        .extension(ROOT_PROGRAM)
-        .load(root::OBJECT)
-        .map_err(|error| error.to_string())?;
-    let extension: &mut Extension = object
-        .program_mut(ROOT_PROGRAM)
-        .ok_or("the root object has no program")?
-        .try_into()
-        .map_err(|error: ProgramError| error.to_string())?;
-    extension
-        .load(target, "slot_0")
-        .map_err(|error| errno_name(&error))
-}
-
-/// The errno's name where there is one: it is what people search for.
-fn errno_name(error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, .. } = error
-        && let Some(errno) = io_error.raw_os_error()
-    {
-        return format!("{:?}", nix::errno::Errno::from_raw(errno));
+    let template = Template::load().map_err(|error| no_root(&error))?;
+    let extension = template
+        .extension()
+        .map_err(|error| refused("load", &error))?;
+    for kind in [RootKind::Ext16, RootKind::Dispatcher] {
+        let built = root::build(&root::one_slot(kind)).map_err(|error| no_root(&error))?;
+        let slot = root::slot_type(kind, 0).ok_or("the root has no slot")?;
+        let _link = bpf::freplace(extension.as_fd(), built.root.as_fd(), slot)
+            .map_err(|error| refused("attach", &error))?;
+        let verdict = test_run(&built)?;
+        if verdict != SAID {
+            return Err(format!(
+                "an extension in a slot of {kind} does not run: verdict {verdict} instead of {SAID}"
+            ));
+        }
     }
-    error.to_string()
+    Ok(template)
+}
+
+fn test_run(built: &root::Built) -> Result<u32, String> {
+    bpf::test_run(built.root.as_fd(), &PACKET).map_err(|error| refused("a test run", &error))
+}
+
+/// What failed, with the errno's name where there is one: it is what people search for.
+fn refused(what: &str, error: &(dyn Error + 'static)) -> String {
+    let system = error
+        .downcast_ref::<io::Error>()
+        .or_else(|| error.source()?.downcast_ref());
+    let why = match system.and_then(io::Error::raw_os_error) {
+        Some(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
+        None => translate::chain(error),
+    };
+    format!("refused by the kernel at {what} ({why})")
+}
+
+fn no_root(error: &ObjectError) -> String {
+    let reason = translate::chain(error);
+    format!("the root program is refused at load: {reason}")
 }

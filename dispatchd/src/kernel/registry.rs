@@ -10,8 +10,8 @@ use dispatcher_abi::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
 };
 use planner::{
-    Chain, ChainKey, CodeId, ConnectionId, Generation, Interface, Member, MemberId, MemberState,
-    Owner, Registry,
+    Abilities, Chain, ChainKey, CodeId, ConnectionId, Form, Generation, Interface, Member,
+    MemberId, MemberState, Obstacle, Owner, Registry, Source, TailCall,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ use crate::bpf::{self, MapExtras, Shape};
 
 /// "XDPD".
 const MAGIC: u32 = 0x5844_5044;
-/// The version that this daemon writes.
-const VERSION: u32 = 1;
+/// The version that this daemon writes. 1 had nothing of what members can be loaded as.
+const VERSION: u32 = 2;
 /// Magic, version, length.
 const HEADER_BYTES: usize = 12;
 /// The largest registry: 128 members with the longest names take a tenth of it.
@@ -53,7 +53,11 @@ struct MemberRecord {
     chain_call: VerdictMask,
     allowed: VerdictMask,
     on_miss: OnMiss,
+    requested_engine: EngineChoice,
+    obstacle: Option<ObstacleRecord>,
+    can_frags: bool,
     engine: Engine,
+    frags: bool,
     tail_depth: u32,
     lifetime: Lifetime,
     linger_ms: u32,
@@ -62,7 +66,16 @@ struct MemberRecord {
     client: String,
     share_group: Option<String>,
     sha256: [u8; 32],
+    tail_calls: Vec<(String, u32, String)>,
+    trusted: bool,
     token: [u8; 16],
+}
+
+#[derive(Serialize, Deserialize)]
+enum ObstacleRecord {
+    NoTypes,
+    Prototype,
+    Refused,
 }
 
 fn codec() -> impl bincode::config::Config {
@@ -177,7 +190,7 @@ impl From<&Member> for MemberRecord {
             id: member.id.0,
             code: member.code.0,
             name: member.name.clone(),
-            program: member.program.clone(),
+            program: member.source.program.clone(),
             program_id: member.program_id,
             priority: member.priority,
             requested_priority: member.requested_priority,
@@ -185,7 +198,11 @@ impl From<&Member> for MemberRecord {
             chain_call: member.chain_call,
             allowed: member.allowed,
             on_miss: member.on_miss,
-            engine: member.engine,
+            requested_engine: member.requested_engine,
+            obstacle: member.abilities.obstacle.map(ObstacleRecord::from),
+            can_frags: member.abilities.frags,
+            engine: member.form.engine,
+            frags: member.form.frags,
             tail_depth: member.tail_depth,
             lifetime: member.lifetime,
             linger_ms: member.linger_ms,
@@ -193,7 +210,14 @@ impl From<&Member> for MemberRecord {
             pid: member.owner.pid,
             client: member.owner.client.clone(),
             share_group: member.share_group.clone(),
-            sha256: member.sha256,
+            sha256: member.source.sha256,
+            tail_calls: member
+                .source
+                .tail_calls
+                .iter()
+                .map(|call| (call.map.clone(), call.index, call.program.clone()))
+                .collect(),
+            trusted: member.source.trusted,
             token: member.token,
         }
     }
@@ -205,7 +229,20 @@ impl From<MemberRecord> for Member {
             id: MemberId(record.id),
             code: CodeId(record.code),
             name: record.name,
-            program: record.program,
+            source: Source {
+                sha256: record.sha256,
+                program: record.program,
+                tail_calls: record
+                    .tail_calls
+                    .into_iter()
+                    .map(|(map, index, program)| TailCall {
+                        map,
+                        index,
+                        program,
+                    })
+                    .collect(),
+                trusted: record.trusted,
+            },
             program_id: record.program_id,
             priority: record.priority,
             requested_priority: record.requested_priority,
@@ -213,7 +250,15 @@ impl From<MemberRecord> for Member {
             chain_call: record.chain_call,
             allowed: record.allowed,
             on_miss: record.on_miss,
-            engine: record.engine,
+            requested_engine: record.requested_engine,
+            abilities: Abilities {
+                obstacle: record.obstacle.map(Obstacle::from),
+                frags: record.can_frags,
+            },
+            form: Form {
+                engine: record.engine,
+                frags: record.frags,
+            },
             tail_depth: record.tail_depth,
             lifetime: record.lifetime,
             linger_ms: record.linger_ms,
@@ -225,8 +270,27 @@ impl From<MemberRecord> for Member {
             },
             state: MemberState::Running,
             share_group: record.share_group,
-            sha256: record.sha256,
             token: record.token,
+        }
+    }
+}
+
+impl From<Obstacle> for ObstacleRecord {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::NoTypes => Self::NoTypes,
+            Obstacle::Prototype => Self::Prototype,
+            Obstacle::Refused => Self::Refused,
+        }
+    }
+}
+
+impl From<ObstacleRecord> for Obstacle {
+    fn from(record: ObstacleRecord) -> Self {
+        match record {
+            ObstacleRecord::NoTypes => Self::NoTypes,
+            ObstacleRecord::Prototype => Self::Prototype,
+            ObstacleRecord::Refused => Self::Refused,
         }
     }
 }
@@ -254,7 +318,16 @@ mod tests {
                 id: MemberId(3),
                 code: CodeId(2),
                 name: "stats".to_owned(),
-                program: "xdp_stats".to_owned(),
+                source: Source {
+                    sha256: [5; 32],
+                    program: "xdp_stats".to_owned(),
+                    tail_calls: vec![TailCall {
+                        map: "jumps".to_owned(),
+                        index: 3,
+                        program: "xdp_more".to_owned(),
+                    }],
+                    trusted: true,
+                },
                 program_id: 41,
                 priority: 10,
                 requested_priority: 12,
@@ -262,7 +335,15 @@ mod tests {
                 chain_call: VerdictMask::PASS,
                 allowed: VerdictMask::ALL,
                 on_miss: OnMiss::Continue,
-                engine: Engine::Tailcall,
+                requested_engine: EngineChoice::Auto,
+                abilities: Abilities {
+                    obstacle: Some(Obstacle::Prototype),
+                    frags: true,
+                },
+                form: Form {
+                    engine: Engine::Tailcall,
+                    frags: false,
+                },
                 tail_depth: 1,
                 lifetime: Lifetime::Attached,
                 linger_ms: 500,
@@ -274,7 +355,6 @@ mod tests {
                 },
                 state: MemberState::Running,
                 share_group: Some("g".to_owned()),
-                sha256: [5; 32],
                 token: [6; 16],
             }],
         }
@@ -294,7 +374,7 @@ mod tests {
             .iter()
             .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(
-            hex, "010e1b7f844a13d2ad6bb38e31506f3025af122fb04bbd95cce6afc38675cdf8",
+            hex, "f0b3ea2f93c59e44604e135ff03a64b6c1ef0da4aaf276fba306971a53b85b3b",
             "the registry's bytes changed: running chains would not be read back; raise VERSION"
         );
     }
@@ -305,7 +385,7 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(decode(&bytes[..len]), Registry::Missing, "{len} bytes");
         }
-        bytes[4] = 2;
-        assert_eq!(decode(&bytes), Registry::Newer { version: 2 });
+        bytes[4] = 3;
+        assert_eq!(decode(&bytes), Registry::Newer { version: 3 });
     }
 }

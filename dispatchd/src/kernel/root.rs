@@ -1,62 +1,134 @@
-//! Builds a generation: a root program with its own program array and counters.
+//! Builds a generation: a root program with its own counters, and its own program array if its
+//! members run by tail call.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
 
 use dispatcher_abi::{
-    CONFIG_SYMBOL, COUNTERS_MAP, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM, RootConfig, SLOTS,
-    SlotConfig,
+    CONFIG_SYMBOL, COUNTERS_MAP, EXT_ROOT_PROGRAM, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM,
+    RootConfig, SLOTS, SlotConfig, VerdictMask,
 };
-use planner::Root;
+use planner::{Root, RootKind, RootSlot};
 
-use crate::object::{GlobalValue, LoadRequest, Object, ObjectError, load};
+use crate::object::{
+    Existing, GlobalValue, LoadAs, LoadRequest, Loaded, Object, ObjectError, SlotFunction, load,
+};
 
-/// The root's object, as `cargo xtask ebpf` built it.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_OBJECT"));
+/// A root's object, as `cargo xtask ebpf` built it.
+struct RootObject {
+    object: Object,
+    program: &'static str,
+    /// The types of its slots' functions, slot 0 first.
+    slots: Vec<u32>,
+}
 
-/// Looked at once: every generation is loaded from it.
-static INSPECTED: LazyLock<Object> =
-    LazyLock::new(|| Object::inspect(OBJECT.to_vec()).expect("the root object is our own"));
+/// Looked at once: every generation is loaded from one of them.
+static DISPATCHER: LazyLock<RootObject> = LazyLock::new(|| {
+    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
+    RootObject::inspect(bytes, RootKind::Dispatcher)
+});
+static EXT_16: LazyLock<RootObject> = LazyLock::new(|| {
+    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_16_OBJECT"));
+    RootObject::inspect(bytes, RootKind::Ext16)
+});
+static EXT_64: LazyLock<RootObject> = LazyLock::new(|| {
+    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_64_OBJECT"));
+    RootObject::inspect(bytes, RootKind::Ext64)
+});
+static EXT_128: LazyLock<RootObject> = LazyLock::new(|| {
+    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_128_OBJECT"));
+    RootObject::inspect(bytes, RootKind::Ext128)
+});
+
+impl RootObject {
+    fn inspect(bytes: &[u8], kind: RootKind) -> Self {
+        let object = Object::inspect(bytes.to_vec()).expect("a root object is our own");
+        let slots = (0..kind.slots())
+            .map(|slot| object.function_type(&format!("slot_{slot}")))
+            .collect::<Option<Vec<_>>>();
+        Self {
+            object,
+            program: match kind {
+                RootKind::Dispatcher => ROOT_PROGRAM,
+                RootKind::Ext16 | RootKind::Ext64 | RootKind::Ext128 => EXT_ROOT_PROGRAM,
+            },
+            slots: slots.expect("a root object has its slots"),
+        }
+    }
+
+    fn of(kind: RootKind) -> &'static Self {
+        match kind {
+            RootKind::Dispatcher => &DISPATCHER,
+            RootKind::Ext16 => &EXT_16,
+            RootKind::Ext64 => &EXT_64,
+            RootKind::Ext128 => &EXT_128,
+        }
+    }
+
+    fn load(&self, config: Vec<u8>, target: LoadAs<'_>) -> Result<Loaded, ObjectError> {
+        load(
+            &self.object,
+            &LoadRequest {
+                program: Some(self.program),
+                map_sizes: &[],
+                globals: &[(CONFIG_SYMBOL.to_owned(), GlobalValue::Bytes(config))],
+                tail_calls: &[],
+                trusted: true,
+                existing: Existing::Shared(&[]),
+                target,
+            },
+        )
+    }
+}
 
 /// A root that is loaded and not attached.
 #[derive(Debug)]
 pub(super) struct Built {
     pub root: OwnedFd,
-    pub jump: OwnedFd,
+    /// The tail-called members; none in a root that can't tail-call.
+    pub jump: Option<OwnedFd>,
     pub counters: OwnedFd,
 }
 
 /// Loads a root, by the same way that members are loaded.
 pub(super) fn build(root: &Root) -> Result<Built, ObjectError> {
-    let config = GlobalValue::Bytes(config(root).bytes().collect());
-    let loaded = load(
-        &INSPECTED,
-        &LoadRequest {
-            program: Some(ROOT_PROGRAM),
-            map_sizes: &[],
-            globals: &[(CONFIG_SYMBOL.to_owned(), config)],
-            tail_calls: &[],
-            trusted: true,
-            existing: &[],
-        },
-    )?;
+    let target = LoadAs {
+        extends: None,
+        frags: root.frags,
+    };
+    let loaded = RootObject::of(root.kind).load(config(root), target)?;
     let mut maps: BTreeMap<String, OwnedFd> = loaded
         .maps
         .into_iter()
         .map(|map| (map.name, map.fd))
         .collect();
-    let mut map = |name| maps.remove(name).expect("the root object is our own");
     Ok(Built {
         root: loaded.program,
-        jump: map(JUMP_MAP),
-        counters: map(COUNTERS_MAP),
+        jump: maps.remove(JUMP_MAP),
+        counters: maps
+            .remove(COUNTERS_MAP)
+            .expect("the root object is our own"),
     })
 }
 
-/// What the root is told, in its own layout.
-fn config(root: &Root) -> RootConfig<SLOTS> {
-    let mut config = RootConfig::EMPTY;
+/// The type of a slot's function, by which an extension names it.
+pub(super) fn slot_type(kind: RootKind, slot: u16) -> Option<u32> {
+    RootObject::of(kind).slots.get(usize::from(slot)).copied()
+}
+
+/// What a root is told, in its own layout.
+fn config(root: &Root) -> Vec<u8> {
+    match root.kind {
+        RootKind::Dispatcher => sized_config::<SLOTS>(root),
+        RootKind::Ext16 => sized_config::<16>(root),
+        RootKind::Ext64 => sized_config::<64>(root),
+        RootKind::Ext128 => sized_config::<128>(root),
+    }
+}
+
+fn sized_config<const N: usize>(root: &Root) -> Vec<u8> {
+    let mut config = RootConfig::<N>::EMPTY;
     config.counters = u8::from(root.counters);
     config.final_verdict = match root.final_verdict {
         FinalVerdict::Pass => 0,
@@ -76,5 +148,56 @@ fn config(root: &Root) -> RootConfig<SLOTS> {
     }
     let occupied = &config.slots[..root.slots.len()];
     config.all_plain = u8::from(occupied.iter().all(|slot| *slot == SlotConfig::PLAIN));
-    config
+    config.bytes().collect()
+}
+
+/// A root with one slot that never runs: extensions are loaded against its slot, and attached to
+/// the slots of other roots, which have the same prototype.
+#[derive(Debug)]
+pub struct Template {
+    root: OwnedFd,
+    slot: u32,
+}
+
+impl Template {
+    pub(super) fn load() -> Result<Self, ObjectError> {
+        let kind = RootKind::Ext16;
+        Ok(Self {
+            root: build(&one_slot(kind))?.root,
+            slot: RootObject::of(kind).slots[0],
+        })
+    }
+
+    /// The function that an extension is loaded to take the place of.
+    pub fn function(&self) -> SlotFunction<'_> {
+        SlotFunction {
+            root: self.root.as_fd(),
+            type_id: self.slot,
+        }
+    }
+
+    /// An extension that says PASS: a root without slots.
+    pub(super) fn extension(&self) -> Result<OwnedFd, ObjectError> {
+        let target = LoadAs {
+            extends: Some(self.function()),
+            frags: false,
+        };
+        let empty = RootConfig::<16>::EMPTY.bytes().collect();
+        Ok(EXT_16.load(empty, target)?.program)
+    }
+}
+
+/// A root of this kind with one occupied slot.
+pub(super) fn one_slot(kind: RootKind) -> Root {
+    Root {
+        kind,
+        frags: false,
+        slots: vec![RootSlot {
+            chain_call: VerdictMask::PASS,
+            allowed: VerdictMask::ALL,
+            on_miss: OnMiss::Abort,
+        }],
+        final_verdict: FinalVerdict::Pass,
+        counters: false,
+    }
 }

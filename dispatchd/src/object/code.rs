@@ -94,7 +94,7 @@ impl Code {
     /// Links the program with its maps, checks what it calls, and loads it.
     pub(super) fn load(
         mut self,
-        target: Target,
+        target: Target<'_>,
         maps: &Definitions,
         made: &Made,
         types: Option<&OwnedFd>,

@@ -10,8 +10,8 @@ use super::elf::{Elf, Role};
 use super::error::{MapFault, Names, ObjectError, Unsupported};
 use super::globals::Patch;
 use super::sys::kernel_name;
-use super::{ExistingMap, LoadRequest};
-use crate::bpf::{self, MapExtras, MapTypes, Shape};
+use super::{Existing, ExistingMap, LoadRequest};
+use crate::bpf::{self, MapExtras, MapInfo, MapTypes, Shape};
 
 /// Map definitions by their names.
 pub(super) type Definitions = BTreeMap<String, Map>;
@@ -71,6 +71,9 @@ pub(super) fn adjust(
 ) -> Result<(), ObjectError> {
     // An empty section of variables is no map.
     maps.retain(|_, map| !holds_variables(map) || map.value_size() > 0);
+    if let Existing::Own(existing) = request.existing {
+        resize(maps, existing)?;
+    }
     for (name, entries) in request.map_sizes {
         let map = find(maps, name)?;
         if holds_variables(map) {
@@ -105,29 +108,67 @@ pub(super) fn adjust(
     Ok(())
 }
 
-/// Has the kernel make the maps, but for those that are there already and have the right shape.
+/// Gives the maps the sizes that they were once made with.
+fn resize(maps: &mut Definitions, existing: &[ExistingMap<'_>]) -> Result<(), ObjectError> {
+    for candidate in existing {
+        if let Some(map) = maps
+            .get_mut(candidate.name)
+            .filter(|map| !holds_variables(map))
+        {
+            map.set_max_entries(info(candidate)?.shape.max_entries);
+        }
+    }
+    Ok(())
+}
+
+/// Has the kernel make the maps, but for those that are there already and may be used.
 pub(super) fn make(
     maps: &Definitions,
     btf: Option<BorrowedFd<'_>>,
-    existing: &[ExistingMap<'_>],
+    existing: Existing<'_>,
     patches: &[Patch],
 ) -> Result<Made, ObjectError> {
     let mut made = Made::new();
     for (name, map) in maps {
-        let is_patched = patches
-            .iter()
-            .any(|patch| patch.section == map.section_index());
-        let candidate = existing.iter().find(|candidate| candidate.name == name);
-        let fd = match candidate.filter(|_| is_shareable(map) && !is_patched) {
-            Some(candidate) if has_shape(candidate.fd, &shape_of(map))? => {
-                let fd = candidate.fd.try_clone_to_owned();
+        let fd = match find_existing(name, map, existing, patches)? {
+            Some(found) => {
+                let fd = found.fd.try_clone_to_owned();
                 fd.map_err(|source| kernel("F_DUPFD_CLOEXEC", name, source))?
             }
-            _ => make_one(name, map, btf)?,
+            None => make_one(name, map, btf)?,
         };
         made.insert(name.clone(), fd);
     }
     Ok(made)
+}
+
+/// The map that is used instead of a new one.
+fn find_existing<'a>(
+    name: &str,
+    map: &Map,
+    existing: Existing<'a>,
+    patches: &[Patch],
+) -> Result<Option<&'a ExistingMap<'a>>, ObjectError> {
+    let (Existing::Shared(candidates) | Existing::Own(candidates)) = existing;
+    let found = candidates.iter().find(|candidate| candidate.name == name);
+    let Some(found) = found.filter(|_| !is_program_array(map)) else {
+        return Ok(None);
+    };
+    let fits = match existing {
+        Existing::Own(_) => true,
+        Existing::Shared(_) => {
+            let section = map.section_index();
+            let is_patched = patches.iter().any(|patch| patch.section == section);
+            let is_constant = map.section_kind() == EbpfSectionKind::Rodata;
+            !is_patched && !is_constant && info(found)?.shape == shape_of(map)
+        }
+    };
+    Ok(fits.then_some(found))
+}
+
+fn info(existing: &ExistingMap<'_>) -> Result<MapInfo, ObjectError> {
+    bpf::map_info(existing.fd)
+        .map_err(|source| kernel("BPF_OBJ_GET_INFO_BY_FD", existing.name, source))
 }
 
 fn make_one(name: &str, map: &Map, btf: Option<BorrowedFd<'_>>) -> Result<OwnedFd, ObjectError> {
@@ -218,18 +259,6 @@ fn complete(map: &mut Map) {
         }
         _ => {}
     }
-}
-
-/// Whether another member's map, or that of older code, can stand in for it. Constants and
-/// programs belong to the code that was loaded with them.
-fn is_shareable(map: &Map) -> bool {
-    map.section_kind() != EbpfSectionKind::Rodata && !is_program_array(map)
-}
-
-fn has_shape(fd: BorrowedFd<'_>, shape: &Shape) -> Result<bool, ObjectError> {
-    let found = bpf::map_info(fd)
-        .map_err(|source| kernel("BPF_OBJ_GET_INFO_BY_FD", "an existing map", source))?;
-    Ok(found.shape == *shape)
 }
 
 pub(super) fn is_program_array(map: &Map) -> bool {

@@ -6,10 +6,9 @@
 
 use dispatcher_abi::{Priority, Verdict, VerdictMask};
 
-use super::btf::{body, range, string_at, u32_at};
+use super::types::{Kind, Types};
 
 const SECTION: &str = ".xdp_run_config";
-const TYPE_BYTES: usize = 12;
 
 /// What the object wants; `None` is for what it doesn't say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,20 +23,18 @@ pub(super) fn read(btf: &[u8], program: &str) -> RunConfig {
 }
 
 fn find(btf: &[u8], program: &str) -> Option<RunConfig> {
-    let types = types(btf)?;
-    let config = types
-        .iter()
-        .find(|it| it.kind == Kind::Datasec && string_at(btf, it.name) == Some(SECTION))?;
+    let types = Types::read(btf)?;
+    let (_, config) = types.find(Kind::Datasec, SECTION)?;
     let variable = config.parts().find_map(|[id, ..]| {
-        let variable = types.get(index(id)?)?;
-        let name = string_at(btf, variable.name)?;
+        let variable = types.get(id)?;
+        let name = types.name(variable)?;
         (name.strip_prefix('_') == Some(program)).then_some(variable)
     })?;
-    let members = types.get(index(variable.target)?)?;
+    let members = types.get(variable.target)?;
     let mut wishes = RunConfig::default();
     for [name, pointer, _] in members.parts().filter(|_| members.kind == Kind::Struct) {
         let number = number(&types, pointer)?;
-        match string_at(btf, name)? {
+        match types.string(name)? {
             "priority" => wishes.priority = Some(number),
             action => {
                 let Some(verdict) = verdict(action) else {
@@ -55,9 +52,9 @@ fn find(btf: &[u8], program: &str) -> Option<RunConfig> {
 }
 
 /// The number that a member's type holds: the elements of the array it points to.
-fn number(types: &[Type<'_>], pointer: u32) -> Option<u32> {
-    let pointer = types.get(index(pointer)?)?;
-    let array = types.get(index(pointer.target)?)?;
+fn number(types: &Types<'_>, pointer: u32) -> Option<u32> {
+    let pointer = types.get(pointer)?;
+    let array = types.get(pointer.target)?;
     let is_number = pointer.kind == Kind::Pointer && array.kind == Kind::Array;
     let [_, _, elements] = array.parts().next().filter(|_| is_number)?;
     Some(elements)
@@ -72,66 +69,4 @@ fn verdict(action: &str) -> Option<Verdict> {
         "XDP_REDIRECT" => Verdict::Redirect,
         _ => return None,
     })
-}
-
-/// The kinds that are looked at (`BTF_KIND_*`, `include/uapi/linux/btf.h`).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Pointer,
-    Array,
-    Struct,
-    Datasec,
-    Other,
-}
-
-struct Type<'a> {
-    kind: Kind,
-    name: u32,
-    /// The type that it is about, or its size.
-    target: u32,
-    /// What follows the type itself.
-    rest: &'a [u8],
-}
-
-impl Type<'_> {
-    /// What follows, as records of three words.
-    fn parts(&self) -> impl Iterator<Item = [u32; 3]> + '_ {
-        self.rest
-            .chunks_exact(12)
-            .filter_map(|record| Some([u32_at(record, 0)?, u32_at(record, 4)?, u32_at(record, 8)?]))
-    }
-}
-
-/// Ids are counted from 1.
-fn index(id: u32) -> Option<usize> {
-    usize::try_from(id.checked_sub(1)?).ok()
-}
-
-/// Every type, in the order of the ids.
-fn types(btf: &[u8]) -> Option<Vec<Type<'_>>> {
-    let mut rest = range(body(btf)?, btf, 8)?;
-    let mut types = Vec::new();
-    while !rest.is_empty() {
-        let info = u32_at(rest, 4)?;
-        let count = usize::try_from(info & 0xffff).ok()?;
-        let (kind, bytes) = match info >> 24 & 0x1f {
-            1 | 14 | 17 => (Kind::Other, 4),
-            2 => (Kind::Pointer, 0),
-            3 => (Kind::Array, 12),
-            4 => (Kind::Struct, 12 * count),
-            5 | 19 => (Kind::Other, 12 * count),
-            6 | 13 => (Kind::Other, 8 * count),
-            7..=12 | 16 | 18 => (Kind::Other, 0),
-            15 => (Kind::Datasec, 12 * count),
-            _ => return None,
-        };
-        types.push(Type {
-            kind,
-            name: u32_at(rest, 0)?,
-            target: u32_at(rest, 8)?,
-            rest: rest.get(TYPE_BYTES..TYPE_BYTES + bytes)?,
-        });
-        rest = &rest[TYPE_BYTES + bytes..];
-    }
-    Some(types)
 }

@@ -8,20 +8,53 @@ use std::ptr;
 use aya_obj::generated::bpf_insn;
 use libbpf_sys as sys;
 
+use super::{LoadAs, SlotFunction};
 use crate::bpf;
+
+/// `BPF_F_XDP_HAS_FRAGS`.
+const HAS_FRAGS: u32 = 1 << 5;
+/// No attach type, as extensions have none.
+const NO_ATTACH_TYPE: sys::bpf_attach_type = 0;
 
 /// What a program is loaded as.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
-    pub(super) program_type: sys::bpf_prog_type,
-    pub(super) attach_type: sys::bpf_attach_type,
-    pub(super) flags: u32,
+pub(super) struct Target<'a> {
+    program_type: sys::bpf_prog_type,
+    attach_type: sys::bpf_attach_type,
+    flags: u32,
+    extends: Option<SlotFunction<'a>>,
+}
+
+impl<'a> Target<'a> {
+    /// For a program itself.
+    pub(super) fn of(target: LoadAs<'a>) -> Self {
+        let (program_type, attach_type) = match target.extends {
+            Some(_) => (sys::BPF_PROG_TYPE_EXT, NO_ATTACH_TYPE),
+            None => (sys::BPF_PROG_TYPE_XDP, sys::BPF_XDP),
+        };
+        Self {
+            program_type,
+            attach_type,
+            flags: if target.frags { HAS_FRAGS } else { 0 },
+            extends: target.extends,
+        }
+    }
+
+    /// For what a program loaded as `caller` tail-calls: a program array takes only what agrees
+    /// with its user in attach type and frags.
+    pub(super) fn called_by(caller: LoadAs<'a>) -> Self {
+        Self {
+            program_type: sys::BPF_PROG_TYPE_XDP,
+            extends: None,
+            ..Self::of(caller)
+        }
+    }
 }
 
 /// A program that only has to be loaded.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
-    pub(super) target: Target,
+    pub(super) target: Target<'a>,
     pub(super) name: &'a CStr,
     pub(super) license: &'a CStr,
     pub(super) instructions: &'a [bpf_insn],
@@ -65,6 +98,10 @@ pub(super) fn load_program(text: &Text<'_>, log: &mut [u8]) -> Result<OwnedFd, L
         prog_flags: text.target.flags,
         ..Default::default()
     };
+    if let Some(function) = text.target.extends {
+        options.attach_prog_fd = function.root.as_raw_fd().cast_unsigned();
+        options.attach_btf_id = function.type_id;
+    }
     if let Some(types) = &text.types {
         options.prog_btf_fd = types.btf.as_raw_fd().cast_unsigned();
         set_infos(&mut options, types);

@@ -1,19 +1,25 @@
-//! Changes: resolve, admit, load, hand to the engine.
+//! Changes: resolve, admit, look at the objects, load them, hand the change to the engine.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use planner::Rights;
+use dispatcher_abi::{Engine, EngineChoice};
+use planner::{Abilities, Obstacle, Outline, Refusal, Reload, Rights};
 use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
 
 use super::site::Site;
 use super::{Session, stopping};
-use crate::engine::{ChangeRequest, Event};
-use crate::kernel::MemberMap;
-use crate::loader::{Order, Ready};
+use crate::engine::{ChangeError, ChangeRequest, Event, Outcome};
+use crate::kernel::{MemberMap, Staged};
+use crate::loader::{LoadError, Order, Ready, Reuse};
+use crate::object::Object;
 use crate::published::Published;
 use crate::translate;
+
+/// How often a change is prepared anew because another one was faster.
+const TRIES: usize = 4;
 
 impl Session<'_> {
     pub(super) fn change(&self, change: Change, site: Site) -> Result<ReplyBody, Refused> {
@@ -21,68 +27,48 @@ impl Session<'_> {
             interface,
             namespace,
         } = site;
-        let name = interface.name.clone();
-        let sources: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
-        let planned = planner::Change {
-            interface,
-            expected_generation: change.expected_generation.map(planner::Generation),
-            mode: change.mode,
-            operations: change
-                .operations
-                .into_iter()
-                .map(|operation| translate::operation(operation, token))
-                .collect(),
+        let dry_run = change.dry_run;
+        let mut loads: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
+        let asked = Asked {
+            interface: interface.name.clone(),
+            change: planner::Change {
+                interface,
+                expected_generation: change.expected_generation.map(planner::Generation),
+                mode: change.mode,
+                operations: change
+                    .operations
+                    .into_iter()
+                    .map(|operation| translate::operation(operation, token))
+                    .collect(),
+            },
+            namespace,
+            dry_run,
         };
         let published = self.hub.board.read();
-        planner::admit(&published.state, &self.client, &planned)
+        planner::admit(&published.state, &self.client, &asked.change)
             .map_err(|refusal| translate::refusal(&refusal))?;
-        let mut loaded: Vec<Ready> = Vec::new();
-        for load in &sources {
-            let replaced = load.replaces.as_ref().and_then(|name| {
-                let chain = published.state.chains.get(&planned.interface.key)?;
-                let (_, member) = chain.member(name)?;
-                self.may_use(member).then_some(member)
-            });
-            let existing = match replaced {
-                Some(member) => maps_of(&published, member),
-                None => self.shared_maps(&published, load, &sources, &loaded),
-            };
-            let mut ready = self.load(&name, load, existing)?;
-            ready.facts.replaces = replaced.map(|member| (member.id, member.code));
-            loaded.push(ready);
+        for load in &mut loads {
+            load.seen = Some(self.inspect(&asked.interface, load)?);
         }
-        let (facts, staged): (Vec<_>, BTreeMap<_, _>) = loaded
-            .into_iter()
-            .map(|ready| (ready.facts.clone(), (ready.facts.load, ready.staged)))
-            .unzip();
-        let (reply, answer) = sync_channel(1);
-        let request = ChangeRequest {
-            client: self.client.clone(),
-            change: planned,
-            facts: facts.clone(),
-            staged,
-            namespace,
-            dry_run: change.dry_run,
-            reply,
-        };
-        self.tell(Event::Change(Box::new(request)))?;
-        let outcome = answer
-            .recv()
-            .map_err(|_| stopping())?
-            .map_err(|error| translate::change_error(&name, &error))?;
-        Ok(ReplyBody::Changed(translate::outcome(
-            outcome,
-            &facts,
-            change.dry_run,
-        )))
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let published = self.hub.board.read();
+            let ready = self.prepare(&asked, &published, &mut loads)?;
+            let (outcome, facts) = self.submit(&asked, ready, &loads)?;
+            match outcome {
+                Err(ChangeError::Refused(Refusal::ChangedMeanwhile { .. })) if tries > 0 => {}
+                Ok(outcome) => {
+                    let changed = translate::outcome(outcome, &facts, dry_run);
+                    return Ok(ReplyBody::Changed(changed));
+                }
+                Err(error) => return Err(translate::change_error(&asked.interface, &error)),
+            }
+        }
     }
 
-    fn load(
-        &self,
-        interface: &str,
-        load: &LoadOf,
-        existing: Vec<MemberMap>,
-    ) -> Result<Ready, Refused> {
+    /// Looks at the object of a load.
+    fn inspect(&self, interface: &str, load: &LoadOf) -> Result<Seen, Refused> {
         let source = &load.source;
         let bytes = self.objects.get(&source.object).ok_or_else(|| {
             translate::refused(
@@ -90,19 +76,188 @@ impl Session<'_> {
                 format!("interface {interface}: the object was not staged on this connection"),
             )
         })?;
+        let (object, outline) = self
+            .hub
+            .loader
+            .inspect(self.client.uid, Arc::clone(bytes), source.program.clone())
+            .map_err(|error| translate::load_error(interface, error))?;
+        let abilities = Abilities {
+            frags: source.frags || outline.abilities.frags,
+            ..outline.abilities
+        };
+        Ok(Seen {
+            object,
+            outline: Outline {
+                abilities,
+                ..outline
+            },
+        })
+    }
+
+    /// Loads what the change needs, as it needs it.
+    fn prepare(
+        &self,
+        asked: &Asked,
+        published: &Published,
+        loads: &mut [LoadOf],
+    ) -> Result<Prepared, Refused> {
+        // A change is never refused because of an upgrade that it doesn't need.
+        let mut upgrade = true;
+        'again: loop {
+            let outlines: Vec<_> = loads
+                .iter()
+                .map(|load| load.seen().outline.clone())
+                .collect();
+            let needs = planner::needs(
+                &published.state,
+                &self.client,
+                &asked.change,
+                &outlines,
+                upgrade,
+            )
+            .map_err(|refusal| translate::refusal(&refusal))?;
+            let mut prepared = Prepared::default();
+            for reload in &needs.reloads {
+                match self.reload(&asked.interface, published, reload) {
+                    Ok(ready) => prepared.reloaded.push(ready),
+                    Err(refused) if upgrade => {
+                        tracing::debug!(reason = %refused.message, "not upgraded");
+                        upgrade = false;
+                        continue 'again;
+                    }
+                    Err(refused) => return Err(refused),
+                }
+            }
+            for index in 0..loads.len() {
+                let form = needs.forms[index];
+                match self.load(asked, published, loads, index, form, &prepared.fresh) {
+                    Ok(ready) => prepared.fresh.push(ready),
+                    Err(_) if form.engine == Engine::Freplace && loads[index].may_tail_call() => {
+                        loads[index].seen_mut().outline.abilities.obstacle =
+                            Some(Obstacle::Refused);
+                        continue 'again;
+                    }
+                    Err(error) => return Err(translate::load_error(&asked.interface, error)),
+                }
+            }
+            return Ok(prepared);
+        }
+    }
+
+    fn load(
+        &self,
+        asked: &Asked,
+        published: &Published,
+        loads: &[LoadOf],
+        index: usize,
+        form: planner::Form,
+        fresh: &[Ready],
+    ) -> Result<Ready, LoadError> {
+        let load = &loads[index];
+        let replaced = load.replaces.as_ref().and_then(|name| {
+            let chain = published.state.chains.get(&asked.change.interface.key)?;
+            let (_, member) = chain.member(name)?;
+            self.may_use(member).then_some(member)
+        });
+        let existing = match replaced {
+            Some(member) => maps_of(published, member),
+            None => self.shared_maps(published, load, loads, fresh),
+        };
+        let (source, seen) = (&load.source, load.seen());
         let order = Order {
-            bytes: Arc::clone(bytes),
-            program: source.program.clone(),
+            object: Arc::clone(&seen.object),
+            outline: seen.outline.clone(),
+            form,
             map_sizes: source.map_sizes.clone(),
             globals: translate::globals(&source.globals),
             tail_calls: translate::tail_calls(&source.tail_calls),
             trusted: self.client.rights == Rights::All,
-            existing,
+            existing: Reuse::Shared(existing),
         };
-        self.hub
-            .loader
-            .load(self.client.uid, order)
-            .map_err(|error| translate::load_error(interface, error))
+        let mut ready = self.hub.loader.load(self.client.uid, order)?;
+        ready.facts.replaces = replaced.map(|member| (member.id, member.code));
+        Ok(ready)
+    }
+
+    /// Loads a member's code again, from the object that was kept of it, with the maps it has.
+    fn reload(
+        &self,
+        interface: &str,
+        published: &Published,
+        reload: &Reload,
+    ) -> Result<Ready, Refused> {
+        let again = |refused: Refused| Refused {
+            message: format!(
+                "{}; member {} has to be loaded again for this change",
+                refused.message, reload.name
+            ),
+            ..refused
+        };
+        let bytes = self
+            .hub
+            .objects
+            .get(&reload.source.sha256)
+            .map_err(|error| {
+                again(translate::refused(
+                    RefusalCode::Daemon,
+                    format!(
+                        "interface {interface}: the object of {} is not kept: {error}",
+                        reload.name
+                    ),
+                ))
+            })?;
+        let uid = self.client.uid;
+        let loader = &self.hub.loader;
+        let maps = published.maps.get(&reload.member);
+        loader
+            .inspect(uid, Arc::new(bytes), Some(reload.outline.program.clone()))
+            .and_then(|(object, _)| {
+                let order = Order {
+                    object,
+                    outline: reload.outline.clone(),
+                    form: reload.form,
+                    map_sizes: Vec::new(),
+                    globals: Vec::new(),
+                    tail_calls: reload.source.tail_calls.clone(),
+                    trusted: reload.source.trusted,
+                    existing: Reuse::Own(maps.map(|maps| maps.to_vec()).unwrap_or_default()),
+                };
+                loader.load(uid, order)
+            })
+            .map(|mut ready| {
+                ready.facts.replaces = Some((reload.member, reload.code));
+                ready
+            })
+            .map_err(|error| again(translate::load_error(interface, error)))
+    }
+
+    /// Hands a change to the engine, and waits for what becomes of it.
+    fn submit(
+        &self,
+        asked: &Asked,
+        prepared: Prepared,
+        loads: &[LoadOf],
+    ) -> Result<(Result<Outcome, ChangeError>, Vec<planner::Facts>), Refused> {
+        let (facts, mut staged) = parted(prepared.fresh);
+        let (reloaded, staged_again) = parted(prepared.reloaded);
+        staged.extend(staged_again);
+        let (reply, answer) = sync_channel(1);
+        let request = ChangeRequest {
+            client: self.client.clone(),
+            change: asked.change.clone(),
+            facts: facts.clone(),
+            reloaded,
+            staged,
+            objects: loads
+                .iter()
+                .map(|load| Arc::clone(&load.seen().object))
+                .collect(),
+            namespace: Arc::clone(&asked.namespace),
+            dry_run: asked.dry_run,
+            reply,
+        };
+        self.tell(Event::Change(Box::new(request)))?;
+        Ok((answer.recv().map_err(|_| stopping())?, facts))
     }
 
     /// The maps of a load's share group, in this change or running.
@@ -110,13 +265,13 @@ impl Session<'_> {
         &self,
         published: &Published,
         load: &LoadOf,
-        sources: &[LoadOf],
+        loads: &[LoadOf],
         loaded: &[Ready],
     ) -> Vec<MemberMap> {
         let Some(group) = &load.share_group else {
             return Vec::new();
         };
-        let here = sources
+        let here = loads
             .iter()
             .zip(loaded)
             .filter(|(other, _)| other.share_group.as_ref() == Some(group))
@@ -148,11 +303,57 @@ fn maps_of(published: &Published, member: &planner::Member) -> Vec<MemberMap> {
         .unwrap_or_default()
 }
 
+/// A change that a client asks for.
+struct Asked {
+    interface: String,
+    change: planner::Change,
+    namespace: Arc<OwnedFd>,
+    dry_run: bool,
+}
+
+/// What was loaded for a change.
+#[derive(Default)]
+struct Prepared {
+    /// For its operations, in their order.
+    fresh: Vec<Ready>,
+    /// Members' code that was loaded again.
+    reloaded: Vec<Ready>,
+}
+
+/// What the planner learns, and what the engine gets.
+fn parted(ready: Vec<Ready>) -> (Vec<planner::Facts>, BTreeMap<planner::LoadId, Staged>) {
+    let staged = |ready: Ready| (ready.facts.clone(), (ready.facts.load, ready.staged));
+    ready.into_iter().map(staged).unzip()
+}
+
 /// A load that an operation asks for.
 struct LoadOf {
     source: Source,
     share_group: Option<String>,
     replaces: Option<String>,
+    engine: EngineChoice,
+    seen: Option<Seen>,
+}
+
+/// What is known of a load's object once it was looked at.
+struct Seen {
+    object: Arc<Object>,
+    outline: Outline,
+}
+
+impl LoadOf {
+    fn seen(&self) -> &Seen {
+        self.seen.as_ref().expect("objects are looked at first")
+    }
+
+    fn seen_mut(&mut self) -> &mut Seen {
+        self.seen.as_mut().expect("objects are looked at first")
+    }
+
+    /// Whether a tail-call slot would do where freplace is refused for this program.
+    fn may_tail_call(&self) -> bool {
+        self.engine == EngineChoice::Auto && self.seen().outline.abilities.obstacle.is_none()
+    }
 }
 
 fn load_of(operation: &Operation) -> Option<LoadOf> {
@@ -161,11 +362,15 @@ fn load_of(operation: &Operation) -> Option<LoadOf> {
             source: registration.source.clone(),
             share_group: registration.share_group.clone(),
             replaces: None,
+            engine: registration.engine,
+            seen: None,
         }),
         Operation::Replace { name, source } => Some(LoadOf {
             source: source.clone(),
             share_group: None,
             replaces: Some(name.clone()),
+            engine: EngineChoice::Auto,
+            seen: None,
         }),
         Operation::Unregister { .. }
         | Operation::UnregisterAll

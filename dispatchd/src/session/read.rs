@@ -21,7 +21,11 @@ impl Session<'_> {
             .filter(|(key, _)| only.is_none_or(|only| only.interface.key == **key))
             .map(|(key, chain)| {
                 let counts = read_counts(&published, *key, &chain.interface.name)?;
-                Ok(translate::chain_view(chain, &counts))
+                Ok(translate::chain_view(
+                    chain,
+                    published.state.engines,
+                    &counts,
+                ))
             })
             .collect::<Result<Vec<_>, Refused>>()?;
         Ok(ReplyBody::Chains(chains))
@@ -36,6 +40,7 @@ impl Session<'_> {
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
         Ok(ReplyBody::Member(Box::new(translate::member_detail(
             member,
+            published.state.engines,
             slot.0,
             counts.get(&member.id).copied().unwrap_or_default(),
             &maps,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on stops there")]
 
+use std::env;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -23,6 +24,10 @@ pub(crate) fn compiled(name: &str) -> Object {
 }
 
 pub(crate) fn compiled_bytes(name: &str) -> Vec<u8> {
+    // Where there is no compiler, a folder has the objects.
+    if let Some(folder) = env::var_os("TEST_OBJECTS") {
+        return fs::read(Path::new(&folder).join(name).with_extension("o")).unwrap();
+    }
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/objects")
         .join(name)
@@ -32,10 +37,7 @@ pub(crate) fn compiled_bytes(name: &str) -> Vec<u8> {
     let object = directory.path().join("object.o");
     let output = Command::new("clang")
         .args(["-O2", "-g", "-target", "bpf", "-c"])
-        .arg(format!(
-            "-I/usr/include/{}-linux-gnu",
-            std::env::consts::ARCH
-        ))
+        .arg(format!("-I/usr/include/{}-linux-gnu", env::consts::ARCH))
         .arg(&source)
         .arg("-o")
         .arg(&object)
@@ -48,7 +50,7 @@ pub(crate) fn compiled_bytes(name: &str) -> Vec<u8> {
 
 /// The objects of Debian's packages xdp-tools and libxdp1.
 pub(crate) fn packaged() -> Vec<(String, Object)> {
-    let directory = format!("/usr/lib/{}-linux-gnu/bpf", std::env::consts::ARCH);
+    let directory = format!("/usr/lib/{}-linux-gnu/bpf", env::consts::ARCH);
     let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
         .expect("Debian package xdp-tools is installed")
         .map(|entry| entry.unwrap().path())

@@ -10,13 +10,13 @@ use proptest::prelude::*;
 use super::aim::{aim, aimed};
 use super::{Request, client, facts, fill, interface};
 use crate::{
-    ChainKey, Change, Client, Configuration, ConnectionId, Facts, Generation, Interface, Operation,
-    Position, Registration, Settings,
+    Abilities, ChainKey, Change, Client, Configuration, ConnectionId, Facts, Generation, Interface,
+    Obstacle, Operation, Position, Registration, Settings, Source,
 };
 
 /// What happens to a daemon: a chain that is filled to some degree, then all kinds of things.
 pub fn requests(length: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Request>> {
-    let filled = prop_oneof![6 => 1..6_usize, 1 => Just(0), 2 => 6..=33_usize];
+    let filled = prop_oneof![6 => 1..6_usize, 1 => Just(0), 2 => 6..=33_usize, 1 => 60..=129_usize];
     (filled, vec(request(), length)).prop_map(|(filled, rest)| {
         let mut requests: Vec<_> = (filled > 0).then(|| fill(filled)).into_iter().collect();
         requests.extend(rest);
@@ -144,17 +144,29 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         prop::bool::weighted(0.1),
         option::weighted(0.2, priority()),
         option::weighted(0.2, mask()),
+        abilities(),
     )
         .prop_map(
-            |(program, digest, has_program_array, priority, chain_call)| Facts {
-                program,
-                sha256: [digest; 32],
+            |(program, digest, has_program_array, priority, chain_call, abilities)| Facts {
+                source: Source {
+                    sha256: [digest; 32],
+                    program,
+                    ..Source::default()
+                },
+                abilities,
                 has_program_array,
                 priority,
                 chain_call,
                 ..facts()
             },
         )
+}
+
+/// One program in ten can't be an extension, one in five takes no packets of several buffers.
+fn abilities() -> impl Strategy<Value = Abilities> {
+    let obstacle = option::weighted(0.1, Just(Obstacle::Prototype));
+    (obstacle, prop::bool::weighted(0.8))
+        .prop_map(|(obstacle, frags)| Abilities { obstacle, frags })
 }
 
 /// Few, so that there are equals; the ends of the range too.

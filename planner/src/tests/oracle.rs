@@ -24,7 +24,7 @@ impl Oracle {
             match operation {
                 Operation::Register(asked) => {
                     let facts = facts.next().unwrap();
-                    let name = asked.name.as_ref().unwrap_or(&facts.program);
+                    let name = asked.name.as_ref().unwrap_or(&facts.source.program);
                     let priority = asked.priority.or(facts.priority);
                     self.0
                         .push((name.clone(), priority.unwrap_or(PRIORITY_DEFAULT)));

@@ -3,10 +3,10 @@
 use dispatcher_abi::{FinalVerdict, Lifetime, ModeChoice, VerdictMask};
 use proptest::prelude::*;
 
-use crate::testing::{ENGINES, change, facts, fill, registration, requests, root};
+use crate::testing::{ENGINES, change, decided, facts, fill, registration, requests, root};
 use crate::{
     Change, Cleanup, CodeId, Commit, Configuration, Facts, Generation, LoadId, MemberId, Operation,
-    Plan, Position, Prepare, Registration, Settings, Slot, State, decide,
+    Plan, Position, Prepare, Registration, Settings, Slot, Source, State,
 };
 
 #[test]
@@ -16,8 +16,9 @@ fn the_first_member_attaches_a_chain() {
         plan.describe(),
         [
             "aside: pin code 1 of stats",
-            "aside: build generation 1: slots 1, final verdict pass, counters on",
-            "aside: put stats into slot 0 by tailcall",
+            "aside: build generation 1 from dispatcher_ext_16: slots 1, final verdict pass, counters \
+             on, frags on",
+            "aside: put stats into slot 0 by freplace",
             "aside: write down the members of generation 1",
             "commit: attach generation 1 to eth0 in native mode",
         ],
@@ -40,10 +41,11 @@ fn a_set_of_operations_is_one_swap() {
         [
             "aside: pin code 1 of stats",
             "aside: pin code 2 of m1",
-            "aside: build generation 2: slots 3, final verdict pass, counters on",
-            "aside: put stats into slot 0 by tailcall",
-            "aside: put m1 into slot 1 by tailcall",
-            "aside: put m2 into slot 2 by tailcall",
+            "aside: build generation 2 from dispatcher_ext_16: slots 3, final verdict pass, counters \
+             on, frags on",
+            "aside: put stats into slot 0 by freplace",
+            "aside: put m1 into slot 1 by freplace",
+            "aside: put m2 into slot 2 by freplace",
             "aside: write down the members of generation 2",
             "commit: swap generation 1 of eth0 for 2",
             "cleanup: wait for packets that are still inside",
@@ -162,12 +164,15 @@ fn replaced_code_keeps_its_member_and_slot() {
     let before = &state.chains.values().next().unwrap().members[1];
     let new = Facts {
         load: LoadId(7),
-        program: "better".into(),
         program_id: 77,
+        source: Source {
+            program: "better".into(),
+            ..Source::default()
+        },
         has_program_array: true,
         ..facts()
     };
-    let plan = decide(&state, &root(), &change(vec![replace("m1")]), &[new]).unwrap();
+    let plan = decided(&state, &root(), &change(vec![replace("m1")]), &[new]).unwrap();
     assert_eq!(
         plan.prepare[0],
         Prepare::PinCode {
@@ -181,14 +186,17 @@ fn replaced_code_keeps_its_member_and_slot() {
         (after.id, &*after.name, after.tie),
         (before.id, "m1", before.tie)
     );
-    assert_eq!((&*after.program, after.program_id), ("better", 77));
+    assert_eq!((&*after.source.program, after.program_id), ("better", 77));
     assert_eq!((after.code, after.tail_depth), (CodeId(2), 1));
 }
 
 #[test]
 fn what_a_registration_leaves_open_comes_from_the_object_then_from_the_defaults() {
     let wishes = Facts {
-        program: "wish".into(),
+        source: Source {
+            program: "wish".into(),
+            ..Source::default()
+        },
         priority: Some(7),
         chain_call: Some(VerdictMask::NONE),
         has_program_array: true,
@@ -215,7 +223,7 @@ fn what_a_registration_leaves_open_comes_from_the_object_then_from_the_defaults(
         (asked, wishes, ("asked", 9, VerdictMask::PASS, 0)),
     ] {
         let change = change(vec![Operation::Register(registration)]);
-        let plan = decide(&State::new(ENGINES), &root(), &change, &[facts]).unwrap();
+        let plan = decided(&State::new(ENGINES), &root(), &change, &[facts]).unwrap();
         let member = &plan.next.unwrap().members[0];
         let (name, priority, chain_call, tail_depth) = expected;
         assert_eq!(member.name, name);
@@ -262,7 +270,7 @@ proptest! {
             }
         }
         let former = state.clone();
-        if let Ok(plan) = decide(&state, &root(), &change(vec![register("new")]), &[facts()]) {
+        if let Ok(plan) = decided(&state, &root(), &change(vec![register("new")]), &[facts()]) {
             state.commit(&plan);
             state.commit(&planned(&state, vec![unregister("new")]));
         }
@@ -285,7 +293,7 @@ fn filled(members: usize) -> State {
 
 fn planned(state: &State, operations: Vec<Operation>) -> Plan {
     let change: Change = change(operations);
-    decide(state, &root(), &change, &vec![facts(); change.loads()]).unwrap()
+    decided(state, &root(), &change, &vec![facts(); change.loads()]).unwrap()
 }
 
 fn register(name: &str) -> Operation {

@@ -3,11 +3,13 @@
 use dispatcher_abi::Lifetime;
 use proptest::prelude::*;
 
-use crate::testing::{ENGINES, change, client, facts, fill, interface, registration, requests};
+use crate::testing::{
+    ENGINES, change, client, decided, facts, fill, interface, registration, requests,
+};
 use crate::{
     Chain, Cleanup, CodeId, ConnectionId, Generation, Held, MemberId, MemberState, Observed,
     ObservedChain, ObservedGeneration, Operation, Recovery, Registration, Registry, Slot, State,
-    decide, expire, reconcile,
+    expire, reconcile,
 };
 
 proptest! {
@@ -165,7 +167,7 @@ fn attached_members_are_orphans_until_they_are_claimed_or_their_time_is_over() {
         token: [7; 16],
         ..registration()
     });
-    let plan = decide(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
+    let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
     state.commit(&plan);
 
     let Recovery {

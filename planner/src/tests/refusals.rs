@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use dispatcher_abi::{EngineChoice, Lifetime, ModeChoice, SLOTS, VerdictMask};
 
-use crate::testing::{ENGINES, change, client, facts, fill, interface, registration, root};
+use crate::testing::{
+    ENGINES, change, client, decided, facts, fill, interface, registration, root,
+};
 use crate::{
-    Change, Client, CodeId, Configuration, Engines, Facts, Generation, MemberId, Operation,
-    Position, Refusal, Registration, Settings, State, admit, decide,
+    Abilities, Change, Client, CodeId, Configuration, Engines, Facts, Generation, MemberId,
+    Obstacle, Operation, Position, Refusal, Registration, Settings, Source, State, admit,
 };
 
 /// A request that is refused, and the text of the refusal.
@@ -25,7 +27,7 @@ fn every_refusal_names_what_it_is_about_and_comes_before_anything_is_loaded() {
     let mut produced = BTreeSet::new();
     for case in all_cases() {
         let loaded = vec![case.facts; case.change.loads()];
-        let refusal = decide(&case.state, &case.client, &case.change, &loaded).unwrap_err();
+        let refusal = decided(&case.state, &case.client, &case.change, &loaded).unwrap_err();
         assert_eq!(refusal.to_string(), case.text);
         if loaded.iter().all(|loaded| *loaded == facts()) {
             assert_eq!(
@@ -67,17 +69,17 @@ fn one_bad_operation_refuses_all() {
         operations.insert(place, named("m0"));
         let change = change(operations.clone());
         let loaded = vec![facts(); change.loads()];
-        assert!(decide(&filled(1), &root(), &change, &loaded).is_err());
+        assert!(decided(&filled(1), &root(), &change, &loaded).is_err());
         operations.remove(place);
     }
 }
 
 #[test]
 fn the_slots_are_counted_after_the_whole_change() {
-    let full = filled(SLOTS);
+    let full = filled_with(TAILCALL_ONLY, SLOTS);
     let go = Operation::Unregister { name: "m7".into() };
     for operations in [vec![go.clone(), named("new")], vec![named("new"), go]] {
-        assert!(decide(&full, &root(), &change(operations), &[facts()]).is_ok());
+        assert!(decided(&full, &root(), &change(operations), &[facts()]).is_ok());
     }
 }
 
@@ -217,32 +219,58 @@ fn cases_of_limits() -> Vec<Case> {
             ..registration()
         })
     };
-    let full = "interface eth0 already runs 32 members, the most that a tail-call chain has (the kernel \
-         allows 33 tail calls a packet)";
+    let full = "interface eth0 already runs 32 members, the most that a chain has that runs a member by \
+         tail call, as it runs m0 (the kernel allows 33 tail calls a packet)";
+    let by_tail_call = Registration {
+        name: Some("new".into()),
+        engine: EngineChoice::Tailcall,
+        ..registration()
+    };
     vec![
         Case {
+            state: filled(128),
+            ..case(
+                vec![named("new")],
+                "interface eth0 already runs 128 members, the most that a chain has",
+            )
+        },
+        Case {
             state: filled(SLOTS),
+            ..case(
+                vec![Operation::Register(by_tail_call)],
+                "interface eth0 already runs 32 members, the most that a chain has that runs a \
+                 member by tail call, as it runs new (the kernel allows 33 tail calls a packet)",
+            )
+        },
+        Case {
+            state: filled_with(TAILCALL_ONLY, SLOTS),
             ..case(vec![named("new")], full)
         },
         Case {
-            state: filled(SLOTS - 1),
+            state: filled_with(TAILCALL_ONLY, SLOTS - 1),
             ..case(
                 vec![Operation::Register(registration()), named("new")],
                 full,
             )
         },
-        case(
-            vec![deep("a", 20), deep("b", 10)],
-            "the members of interface eth0 would make 34 tail calls a packet, and the kernel allows \
-             33: each takes one for its slot, and more: a (20), b (10)",
-        ),
-        case(
-            vec![deep("a", u32::MAX), deep("b", u32::MAX)],
-            "the members of interface eth0 would make 8589934594 tail calls a packet, and the \
-             kernel allows 33: each takes one for its slot, and more: a (4294967295), b (4294967295)",
-        ),
         Case {
-            state: filled(SLOTS),
+            state: filled_with(TAILCALL_ONLY, 2),
+            ..case(
+                vec![deep("a", 20), deep("b", 10)],
+                "the members of interface eth0 would make 34 tail calls a packet, and the kernel allows \
+             33: each takes one for its slot, and more: a (20), b (10)",
+            )
+        },
+        Case {
+            state: filled_with(TAILCALL_ONLY, 2),
+            ..case(
+                vec![deep("a", u32::MAX), deep("b", u32::MAX)],
+                "the members of interface eth0 would make 8589934594 tail calls a packet, and the \
+             kernel allows 33: each takes one for its slot, and more: a (4294967295), b (4294967295)",
+            )
+        },
+        Case {
+            state: filled_with(TAILCALL_ONLY, SLOTS),
             facts: Facts {
                 has_program_array: true,
                 ..facts()
@@ -291,7 +319,10 @@ fn cases_of_members() -> Vec<Case> {
         case(vec![named("\u{1b}[2J")], bad_name),
         Case {
             facts: Facts {
-                program: "\u{1b}[2J".into(),
+                source: Source {
+                    program: "\u{1b}[2J".into(),
+                    ..Source::default()
+                },
                 ..facts()
             },
             ..case(vec![Operation::Register(registration())], bad_name)
@@ -344,6 +375,7 @@ fn cases_of_members() -> Vec<Case> {
 
 fn cases_of_engines() -> Vec<Case> {
     let register = Operation::Register(Registration {
+        name: Some("new".into()),
         engine: EngineChoice::Freplace,
         ..registration()
     });
@@ -358,28 +390,36 @@ fn cases_of_engines() -> Vec<Case> {
         },
         ..case(vec![operation], text)
     };
-    let tailcall_only = Engines {
-        freplace: false,
-        tailcall: true,
-    };
     let none = Engines {
         freplace: false,
         tailcall: false,
     };
-    let refuses = "interface eth0 can't run members by freplace: this kernel refuses it \
-                   (`dispatchctl status` says why)";
-    let version =
-        "interface eth0 can't run members by freplace: this version fills slots by tail call only";
+    let refuses = "interface eth0 can't run members by freplace: `dispatchctl status` says why";
     vec![
-        on(tailcall_only, register.clone(), refuses),
-        on(tailcall_only, configure.clone(), refuses),
-        on(ENGINES, register, version),
-        on(ENGINES, configure, version),
+        on(
+            TAILCALL_ONLY,
+            register.clone(),
+            "interface eth0 can't run new by freplace: `dispatchctl status` says why",
+        ),
+        on(TAILCALL_ONLY, configure, refuses),
+        Case {
+            facts: Facts {
+                abilities: Abilities {
+                    obstacle: Some(Obstacle::Prototype),
+                    frags: true,
+                },
+                ..facts()
+            },
+            ..case(
+                vec![register],
+                "interface eth0 can't run new by freplace: its prototype is not \
+                 `int f(struct xdp_md *)`",
+            )
+        },
         on(
             none,
             named("new"),
-            "interface eth0 can't run members by tailcall: this kernel refuses it \
-             (`dispatchctl status` says why)",
+            "interface eth0 can't run new by tailcall: `dispatchctl status` says why",
         ),
     ]
 }
@@ -392,7 +432,7 @@ fn refused_claims() -> Vec<Refusal> {
         ..registration()
     });
     let owner = client(1000, 3);
-    let plan = decide(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
+    let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
     state.commit(&plan);
     let (key, name) = (plan.chain, "xdp_program");
     let mut claim = |client: &Client, key, name: &str, token, text: &str| {
@@ -444,7 +484,17 @@ fn case(operations: Vec<Operation>, text: &'static str) -> Case {
 }
 
 fn filled(members: usize) -> State {
-    let mut state = State::new(ENGINES);
+    filled_with(ENGINES, members)
+}
+
+/// A kernel that refuses extension programs.
+const TAILCALL_ONLY: Engines = Engines {
+    freplace: false,
+    tailcall: true,
+};
+
+fn filled_with(engines: Engines, members: usize) -> State {
+    let mut state = State::new(engines);
     let plan = fill(members).play(&mut state).unwrap().unwrap();
     state.commit(&plan);
     state

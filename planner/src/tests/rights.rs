@@ -2,10 +2,9 @@
 
 use dispatcher_abi::{ModeChoice, Priority};
 
-use crate::testing::{ENGINES, change, client, facts, registration};
+use crate::testing::{ENGINES, change, client, decided, facts, registration};
 use crate::{
     Client, Configuration, Operation, Position, Refusal, Registration, Settings, State, admit,
-    decide,
 };
 
 /// uid 1000 has registered `mine`, uid 1001 `theirs`.
@@ -13,7 +12,7 @@ fn shared() -> State {
     let mut state = State::new(ENGINES);
     for (uid, name) in [(1000, "mine"), (1001, "theirs")] {
         let change = change(vec![register(name, 50)]);
-        let plan = decide(&state, &client(uid, 1), &change, &[facts()]).unwrap();
+        let plan = decided(&state, &client(uid, 1), &change, &[facts()]).unwrap();
         state.commit(&plan);
     }
     state
@@ -63,11 +62,11 @@ fn only_root_does_what_concerns_every_member() {
 fn everything_is_removed_by_whom_everything_belongs_to() {
     let mut state = shared();
     let change = change(vec![Operation::UnregisterAll]);
-    assert!(decide(&state, &client(1000, 1), &change, &[]).is_err());
+    assert!(decided(&state, &client(1000, 1), &change, &[]).is_err());
     for chain in state.chains.values_mut() {
         chain.members.retain(|member| member.owner.uid == 1000);
     }
-    let plan = decide(&state, &client(1000, 9), &change, &[]).unwrap();
+    let plan = decided(&state, &client(1000, 9), &change, &[]).unwrap();
     assert_eq!(plan.next, None);
 }
 
@@ -101,7 +100,7 @@ fn who_was_granted_nothing_may_do_nothing() {
 fn answer(client: &Client, operation: &Operation) -> Result<(), Refusal> {
     let state = shared();
     let change = change(vec![operation.clone()]);
-    let decided = decide(&state, client, &change, &vec![facts(); change.loads()]).map(drop);
+    let decided = decided(&state, client, &change, &vec![facts(); change.loads()]).map(drop);
     assert_eq!(admit(&state, client, &change), decided);
     decided
 }

@@ -259,6 +259,7 @@ fn source() -> Source {
             index: 3,
             program: "parse".into(),
         }],
+        frags: true,
     }
 }
 
@@ -311,6 +312,7 @@ fn replies() -> [ReplyBody; 8] {
             generation: 5,
             final_verdict: FinalVerdict::Pass,
             counters: true,
+            frags: false,
             members: vec![member()],
         }]),
         ReplyBody::Member(Box::new(MemberDetail {
@@ -353,6 +355,7 @@ fn member() -> Member {
         chain_call: VerdictMask::PASS,
         allowed: VerdictMask::ALL,
         engine: Engine::Freplace,
+        engine_reason: Some("why".into()),
         state: MemberState::Lingering,
         owner: Owner {
             uid: 1000,

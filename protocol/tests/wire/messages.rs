@@ -128,14 +128,18 @@ fn source() -> impl Strategy<Value = Source> {
         vec((text(), any::<u32>()), 0..3),
         vec((text(), global()), 0..3),
         vec(tail_call(), 0..3),
+        any::<bool>(),
     )
-        .prop_map(|(object, program, map_sizes, globals, tail_calls)| Source {
-            object,
-            program,
-            map_sizes,
-            globals,
-            tail_calls,
-        })
+        .prop_map(
+            |(object, program, map_sizes, globals, tail_calls, frags)| Source {
+                object,
+                program,
+                map_sizes,
+                globals,
+                tail_calls,
+                frags,
+            },
+        )
 }
 
 fn global() -> impl Strategy<Value = GlobalValue> {
@@ -253,14 +257,14 @@ fn chain() -> impl Strategy<Value = Chain> {
     let rest = (
         any::<u64>(),
         select(FinalVerdict::ALL),
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
         vec(member(), 0..3),
     );
     (interface, hook, rest).prop_map(
         |(
             (interface, ifindex, netns),
             (mode, hook),
-            (generation, final_verdict, counters, members),
+            (generation, final_verdict, (counters, frags), members),
         )| Chain {
             interface,
             ifindex,
@@ -270,6 +274,7 @@ fn chain() -> impl Strategy<Value = Chain> {
             generation,
             final_verdict,
             counters,
+            frags,
             members,
         },
     )
@@ -292,7 +297,7 @@ fn member() -> impl Strategy<Value = Member> {
         any::<u32>(),
         mask(),
         mask(),
-        select(Engine::ALL),
+        (select(Engine::ALL), option::of(text())),
     );
     let rest = (
         select(vec![
@@ -309,7 +314,7 @@ fn member() -> impl Strategy<Value = Member> {
     (names, order, rest).prop_map(
         |(
             (slot, id, name, program, program_id),
-            (priority, requested_priority, chain_call, allowed, engine),
+            (priority, requested_priority, chain_call, allowed, (engine, engine_reason)),
             (state, (uid, pid, client), lifetime, sha256, counts),
         )| Member {
             slot,
@@ -322,6 +327,7 @@ fn member() -> impl Strategy<Value = Member> {
             chain_call,
             allowed,
             engine,
+            engine_reason,
             state,
             owner: Owner { uid, pid, client },
             lifetime,

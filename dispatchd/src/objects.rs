@@ -1,0 +1,145 @@
+//! The objects of members, kept by content, so that a member's code can be loaded again: the kernel
+//! keeps programs, and not what they were made from.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use planner::{Digest, State};
+use sha2::{Digest as _, Sha256};
+
+/// A directory of objects, each `<sha256>.o`: what lies on a tmpfs goes with a reboot, as the
+/// programs do.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    dir: PathBuf,
+}
+
+impl Objects {
+    /// Opens the directory, and makes it if need be; only its owner may look into it.
+    pub fn open(dir: PathBuf) -> io::Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// Keeps an object.
+    pub fn put(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(digest);
+        if path.exists() {
+            return Ok(());
+        }
+        // Beside it and then renamed: an object is there whole or not at all.
+        let partial = path.with_extension("part");
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(&partial)?;
+        file.write_all(bytes)?;
+        fs::rename(&partial, &path)
+    }
+
+    /// A kept object.
+    pub fn get(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(self.path(digest))?;
+        if *digest == *Sha256::digest(&bytes) {
+            Ok(bytes)
+        } else {
+            Err(io::Error::other("the kept object was changed"))
+        }
+    }
+
+    /// Drops what no member runs any more.
+    pub fn drop_unused(&self, state: &State) -> io::Result<()> {
+        let members = state.chains.values().flat_map(|chain| &chain.members);
+        let used: BTreeSet<PathBuf> = members
+            .map(|member| self.path(&member.source.sha256))
+            .collect();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if !used.contains(&path) && is_ours(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        let mut name = String::with_capacity(2 * digest.len() + 2);
+        for byte in digest {
+            // Writing to a string can't fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        self.dir.join(name + ".o")
+    }
+}
+
+/// Whether a file is of this module's making.
+fn is_ours(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let is_digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit());
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    stem.is_some_and(is_digest) && matches!(extension, Some("o" | "part"))
+}
+
+#[cfg(test)]
+mod tests {
+    use planner::testing::{ENGINES, fill};
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Objects) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let objects = Objects::open(dir.path().join("objects")).expect("a new directory");
+        (dir, objects)
+    }
+
+    #[test]
+    fn an_object_is_there_until_nobody_runs_it() {
+        let (_dir, objects) = store();
+        let mut state = State::new(ENGINES);
+        let plan = fill(1).play(&mut state).expect("allowed").expect("a plan");
+        state.commit(&plan);
+        let used: Digest = Sha256::digest(b"used").into();
+        let chain = state.chains.values_mut().next().expect("one");
+        chain.members[0].source.sha256 = used;
+        let other: Digest = Sha256::digest(b"other").into();
+        for _ in 0..2 {
+            objects.put(&used, b"used").expect("room");
+            objects.put(&other, b"other").expect("room");
+        }
+        objects.drop_unused(&state).expect("readable");
+        assert_eq!(objects.get(&used).expect("kept"), b"used");
+        assert_eq!(
+            objects.get(&other).expect_err("dropped").kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+
+    #[test]
+    fn what_was_changed_is_not_loaded() {
+        let (_dir, objects) = store();
+        let digest: Digest = Sha256::digest(b"object").into();
+        objects.put(&digest, b"another").expect("room");
+        assert!(objects.get(&digest).is_err());
+    }
+
+    #[test]
+    fn what_somebody_else_put_there_stays() {
+        let (_dir, objects) = store();
+        let stranger = objects.dir.join("README.o");
+        fs::write(&stranger, "x").expect("writable");
+        objects.drop_unused(&State::new(ENGINES)).expect("readable");
+        assert!(stranger.exists());
+    }
+}
