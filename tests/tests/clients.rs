@@ -145,6 +145,7 @@ fn requests_out_of_turn_are_refused() {
         map_sizes: Vec::new(),
         globals: Vec::new(),
         tail_calls: Vec::new(),
+        frags: false,
     };
     let replace = Operation::Replace {
         name: "kept".to_owned(),
@@ -741,6 +742,7 @@ fn register(name: &str, object: [u8; 32], priority: u32, attached: bool) -> Oper
             map_sizes: Vec::new(),
             globals: Vec::new(),
             tail_calls: Vec::new(),
+            frags: false,
         },
         priority: Some(priority),
         chain_call: None,
