@@ -16,15 +16,15 @@ use crate::{Verdict, VerdictMask};
 pub struct RootConfig<const SLOTS: usize> {
     /// Occupied slots: slots `0..slot_count` run, in this order. At most `SLOTS`.
     pub slot_count: u32,
-    /// Not read.
-    pub all_plain: u8,
+    /// The first stop, in [`Self::bytes`]; zero elsewhere.
+    pub first_stop: u8,
     /// 1 if verdicts are counted for each slot.
     pub counters: u8,
     /// What the chain returns when every slot chained on: 0 PASS, 1 the last verdict that was not
     /// "no opinion" (PASS if none).
     pub final_verdict: u8,
-    /// The first stop, in [`Self::bytes`]; zero elsewhere.
-    pub first_stop: u8,
+    /// Zero.
+    pub reserved: u8,
     /// One for each slot; those from `slot_count` on are zero.
     pub slots: [SlotConfig; SLOTS],
 }
@@ -41,7 +41,7 @@ pub struct SlotConfig {
     /// ABORTED.
     pub on_miss_continue: u8,
     /// The first stop behind this slot, in [`RootConfig::bytes`]; zero elsewhere.
-    pub reserved: u8,
+    pub next_stop: u8,
 }
 
 impl SlotConfig {
@@ -50,7 +50,7 @@ impl SlotConfig {
         chain_call: VerdictMask::PASS.bits(),
         allowed: VerdictMask::ALL.bits(),
         on_miss_continue: 0,
-        reserved: 0,
+        next_stop: 0,
     };
 
     /// Whether PASS is allowed and runs the next slot.
@@ -64,15 +64,15 @@ impl<const SLOTS: usize> RootConfig<SLOTS> {
     /// A root with no occupied slot: every packet passes.
     pub const EMPTY: Self = Self {
         slot_count: 0,
-        all_plain: 0,
+        first_stop: 0,
         counters: 0,
         final_verdict: 0,
-        first_stop: 0,
+        reserved: 0,
         slots: [SlotConfig {
             chain_call: 0,
             allowed: 0,
             on_miss_continue: 0,
-            reserved: 0,
+            next_stop: 0,
         }; SLOTS],
     };
 
@@ -81,17 +81,17 @@ impl<const SLOTS: usize> RootConfig<SLOTS> {
     pub fn bytes(&self) -> impl Iterator<Item = u8> + use<SLOTS> {
         let config = self.with_stops();
         let head = [
-            config.all_plain,
+            config.first_stop,
             config.counters,
             config.final_verdict,
-            config.first_stop,
+            config.reserved,
         ];
         let slots = config.slots.into_iter().flat_map(|slot| {
             [
                 slot.chain_call,
                 slot.allowed,
                 slot.on_miss_continue,
-                slot.reserved,
+                slot.next_stop,
             ]
         });
         config
@@ -106,7 +106,7 @@ impl<const SLOTS: usize> RootConfig<SLOTS> {
         let occupied = self.slots.iter_mut().zip(0..self.slot_count);
         self.first_stop = self.slot_count.to_le_bytes()[0];
         for (slot, index) in occupied.rev() {
-            slot.reserved = self.first_stop;
+            slot.next_stop = self.first_stop;
             if self.final_verdict != 0 || !slot.chains_on_pass() {
                 self.first_stop = index.to_le_bytes()[0];
             }
@@ -117,10 +117,9 @@ impl<const SLOTS: usize> RootConfig<SLOTS> {
 
 const _: () = assert!(size_of::<SlotConfig>() == 4);
 const _: () = assert!(size_of::<RootConfig<{ crate::SLOTS }>>() == 8 + 4 * crate::SLOTS);
-const _: () = assert!(offset_of!(RootConfig<32>, all_plain) == 4);
+const _: () = assert!(offset_of!(RootConfig<32>, first_stop) == 4);
 const _: () = assert!(offset_of!(RootConfig<32>, counters) == 5);
 const _: () = assert!(offset_of!(RootConfig<32>, final_verdict) == 6);
-const _: () = assert!(offset_of!(RootConfig<32>, first_stop) == 7);
 const _: () = assert!(offset_of!(RootConfig<32>, slots) == 8);
 
 #[cfg(test)]
@@ -155,7 +154,10 @@ mod tests {
         ];
         config.slot_count = 5;
         config.slots[..5].copy_from_slice(&slots);
-        let stops = |config: RootConfig<8>| config.bytes().skip(7).step_by(4);
+        let stops = |config: RootConfig<8>| {
+            let next_stops = config.bytes().skip(8 + 3).step_by(4);
+            config.bytes().skip(4).take(1).chain(next_stops)
+        };
         assert!(stops(config).eq([1, 1, 3, 3, 5, 5, 0, 0, 0]));
         config.final_verdict = 1;
         assert!(stops(config).eq([0, 1, 2, 3, 4, 5, 0, 0, 0]));

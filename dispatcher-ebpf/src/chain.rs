@@ -63,7 +63,7 @@ fn walk(ctx: &XdpContext, tally: Tally) -> u32 {
                         if config!(slot_count) == $index {
                             break 'chain;
                         }
-                        stop = u32::from(config!(slots[$index].reserved));
+                        stop = u32::from(config!(slots[$index].next_stop));
                         value = slots::$slot(ctx.ctx);
                     } else {
                         value = slots::$slot(ctx.ctx);

@@ -452,7 +452,7 @@ impl Random {
             chain_call: self.byte() | self.byte(),
             allowed: self.byte() | self.byte(),
             on_miss_continue: self.byte() & 1,
-            reserved: 0,
+            next_stop: 0,
         }
     }
 

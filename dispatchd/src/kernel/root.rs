@@ -143,11 +143,9 @@ fn sized_config<const N: usize>(root: &Root) -> Vec<u8> {
                 OnMiss::Abort => 0,
                 OnMiss::Continue => 1,
             },
-            reserved: 0,
+            next_stop: 0,
         };
     }
-    let occupied = &config.slots[..root.slots.len()];
-    config.all_plain = u8::from(occupied.iter().all(|slot| *slot == SlotConfig::PLAIN));
     config.bytes().collect()
 }
 
