@@ -4,10 +4,10 @@
 #include <bpf/bpf_helpers.h>
 
 #define LIST 16
-#define LIST_MAX 46 // of a packet of 64 bytes
-
 const volatile __u8 number = 0;
 const volatile __u32 verdict = XDP_PASS;
+// How long the list may become: as long as fits into a packet of 64 bytes.
+const volatile __u8 list_max = 46;
 
 // For the tests to write, and to find as they wrote it.
 struct {
@@ -28,7 +28,7 @@ int append(struct xdp_md *ctx)
 	if (data + LIST + 1 > end)
 		return XDP_ABORTED;
 	__u8 length = data[LIST];
-	if (length > LIST_MAX)
+	if (length > list_max)
 		return XDP_ABORTED;
 	__u8 *place = data + LIST + 1 + length;
 	if (place + 1 > end)

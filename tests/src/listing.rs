@@ -26,6 +26,8 @@ pub struct Chain {
     pub generation: u64,
     /// What it returns when every slot chained on.
     pub final_verdict: String,
+    /// Whether it takes packets of several buffers.
+    pub frags: bool,
     /// In run order.
     pub members: Vec<Member>,
 }
@@ -62,6 +64,8 @@ pub struct Member {
     pub allowed: Vec<String>,
     /// How it is called.
     pub engine: String,
+    /// Why by tail call where the kernel has freplace.
+    pub engine_reason: Option<String>,
     /// What it is doing.
     pub state: String,
     /// Who registered it.
