@@ -19,6 +19,7 @@ pub(crate) fn check(chain: &Chain, forms: &[Form]) -> Result<(), Refusal> {
     if chain.members.len() > slots {
         return Err(Refusal::ChainFull {
             interface: interface(),
+            members: chain.members.len(),
             slots,
             tail_called: by_tail_call().next().map(|member| member.name.clone()),
         });

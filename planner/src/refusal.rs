@@ -126,10 +126,12 @@ pub enum Refusal {
         name: String,
     },
     /// Every slot is occupied.
-    #[error("interface {interface} already runs {slots} members, the most that {}", Full(.tail_called.as_deref()))]
+    #[error("interface {interface} has no slot for {members} members: a chain has at most {slots}{}", Full(.tail_called.as_deref()))]
     ChainFull {
         /// Whose chain.
         interface: String,
+        /// How many it would have.
+        members: usize,
         /// How many it could have.
         slots: usize,
         /// A member that runs by tail call, which is why it can't have more.
@@ -236,16 +238,16 @@ impl fmt::Display for RootAct {
     }
 }
 
-/// The end of a [`Refusal::ChainFull`]'s message: of what that is the most.
+/// The end of a [`Refusal::ChainFull`]'s message: why it isn't more.
 struct Full<'a>(Option<&'a str>);
 
 impl fmt::Display for Full<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            None => f.write_str("a chain has"),
+            None => Ok(()),
             Some(member) => write!(
                 f,
-                "a chain has that runs a member by tail call, as it runs {member} (the kernel allows \
+                " if it runs a member by tail call, as it would {member} (the kernel allows \
                  {TAIL_CALLS_MAX} tail calls a packet)"
             ),
         }

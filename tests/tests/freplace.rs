@@ -81,7 +81,7 @@ mod needs_freplace {
             assert_eq!(packets_meet(&rig), (1..=last).collect::<Vec<_>>());
         }
         rig.try_load(&object("verdict"), "more", &[])
-            .refused(&["xd0", "128 members, the most that a chain has"]);
+            .refused(&["xd0", "129 members: a chain has at most 128"]);
         rig.ctl("reorder", &["m128", "--first"]).done();
         let order: Vec<u8> = [128].into_iter().chain(1..=127).collect();
         assert_eq!(packets_meet(&rig), order);
@@ -89,7 +89,8 @@ mod needs_freplace {
         let tail = ["--engine", "tailcall"];
         rig.try_load(&object("verdict"), "tail", &tail).refused(&[
             "xd0",
-            "128 members",
+            "129 members",
+            "at most 32",
             "by tail call",
         ]);
         let names: Vec<String> = (33..=128).map(|number| format!("m{number}")).collect();
@@ -97,7 +98,8 @@ mod needs_freplace {
         rig.ctl("unload", &names).done();
         rig.try_load(&object("verdict"), "tail", &tail).refused(&[
             "xd0",
-            "32 members",
+            "33 members",
+            "at most 32",
             "tail",
             "33 tail calls",
         ]);

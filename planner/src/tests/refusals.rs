@@ -219,8 +219,8 @@ fn cases_of_limits() -> Vec<Case> {
             ..registration()
         })
     };
-    let full = "interface eth0 already runs 32 members, the most that a chain has that runs a member by \
-         tail call, as it runs m0 (the kernel allows 33 tail calls a packet)";
+    let full = "interface eth0 has no slot for 33 members: a chain has at most 32 if it runs a member by \
+         tail call, as it would m0 (the kernel allows 33 tail calls a packet)";
     let by_tail_call = Registration {
         name: Some("new".into()),
         engine: EngineChoice::Tailcall,
@@ -231,15 +231,15 @@ fn cases_of_limits() -> Vec<Case> {
             state: filled(128),
             ..case(
                 vec![named("new")],
-                "interface eth0 already runs 128 members, the most that a chain has",
+                "interface eth0 has no slot for 129 members: a chain has at most 128",
             )
         },
         Case {
             state: filled(SLOTS),
             ..case(
                 vec![Operation::Register(by_tail_call)],
-                "interface eth0 already runs 32 members, the most that a chain has that runs a \
-                 member by tail call, as it runs new (the kernel allows 33 tail calls a packet)",
+                "interface eth0 has no slot for 33 members: a chain has at most 32 if it runs a \
+                 member by tail call, as it would new (the kernel allows 33 tail calls a packet)",
             )
         },
         Case {
