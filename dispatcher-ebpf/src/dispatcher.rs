@@ -1,7 +1,7 @@
 //! `dispatcher`: the root whose slots can tail-call their members, or be replaced by them.
 #![no_std]
 #![no_main]
-#![feature(linkage)]
+#![feature(asm_experimental_arch, linkage)]
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use dispatcher_abi::SLOTS;

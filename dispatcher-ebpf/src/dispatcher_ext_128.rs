@@ -1,7 +1,7 @@
 //! `dispatcher_ext` with 128 slots: the root whose members replace its slots' functions.
 #![no_std]
 #![no_main]
-#![feature(linkage)]
+#![feature(asm_experimental_arch, linkage)]
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 

@@ -9,24 +9,26 @@
 //! - a global function with a BTF prototype `(struct xdp_md *) -> u32`: the verifier checks a
 //!   global function by itself and assumes nothing of its value, and only such a function can be
 //!   replaced;
-//! - unknown to the compiler: what it returns when nothing ran is read volatile, or the calls'
+//! - unknown to the compiler: what it returns when nothing ran comes from assembly, or the calls'
 //!   results would be folded to that constant;
 //! - one that changes packet data, or might: kernels from 6.13 refuse a member that does in the
 //!   place of a function that doesn't.
 
-use core::ptr;
+use core::arch::asm;
 
 use aya_ebpf::bindings::xdp_md;
 use dispatcher_abi::MISSED;
 
 use crate::{SLOTS, run_member};
 
-/// [`MISSED`], which the compiler must not know.
+/// [`MISSED`], which the compiler must not know. Not read from memory: a stack frame would be made
+/// and cleared for every packet.
 #[inline(always)]
 fn missed() -> u32 {
-    let missed = MISSED;
-    // SAFETY: a local variable, initialized above.
-    unsafe { ptr::read_volatile(&missed) }
+    let missed: u64;
+    // SAFETY: a move of a constant into a register.
+    unsafe { asm!("{} = {}", out(reg) missed, const MISSED, options(pure, nomem, nostack)) };
+    missed as u32
 }
 
 macro_rules! define {
