@@ -295,7 +295,7 @@ pub(crate) struct ConfigArgs {
     /// Whether packets are counted
     #[arg(long, value_parser = values::on_or_off())]
     pub(crate) counters: Option<bool>,
-    /// How members are called from now on
+    /// How members are called: those that are there are loaded again, with their maps
     #[arg(long, value_parser = values::words(EngineChoice::ALL, EngineChoice::name))]
     pub(crate) engine: Option<EngineChoice>,
     /// Where the hook is. The interface is without a program for a moment

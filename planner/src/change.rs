@@ -146,7 +146,8 @@ pub struct Configuration {
     pub final_verdict: Option<FinalVerdict>,
     /// Whether verdicts are counted.
     pub counters: Option<bool>,
-    /// Which engine members get from now on.
+    /// Which engine members get, those that are there (they are loaded again, with their maps) and
+    /// those to come, unless they ask for another themselves.
     pub engine: Option<EngineChoice>,
     /// Where the hook is.
     pub mode: Option<ModeChoice>,
