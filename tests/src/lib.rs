@@ -35,7 +35,7 @@ pub use frame::{Tap, frame, ipv4_udp};
 pub use listing::{Chain, Chains, Lifetime, Member, NetNsView, Owner, Packets};
 pub use live_frames::{LiveFrames, Signal, Stream};
 pub use netns::NetNs;
-pub use objects::{object, package_object, packages, scratch};
+pub use objects::{compile_objects, object, package_object, packages, scratch};
 pub use output::Output;
 pub use pin::{PinnedMap, PinnedProgram};
 pub use rig::{Port, Rig};

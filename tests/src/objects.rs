@@ -1,6 +1,7 @@
 //! Programs for tests: `tests/objects/*.c`, compiled once, and those of Debian packages.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,14 +10,31 @@ use std::{env, process};
 
 use crate::Output;
 
-/// The compiled object of `tests/objects/<name>.c`.
+/// The compiled object of `tests/objects/<name>.c`: the one in the folder that the variable
+/// `TEST_OBJECTS` names, where there is no compiler; otherwise one that is compiled now.
 pub fn object(name: &str) -> PathBuf {
     static COMPILED: LazyLock<Mutex<BTreeMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    if let Some(folder) = env::var_os("TEST_OBJECTS") {
+        let object = Path::new(&folder).join(name).with_extension("o");
+        assert!(object.exists(), "there is no {}", object.display());
+        return object;
+    }
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     compiled
         .entry(name.to_owned())
-        .or_insert_with(|| compile(name))
+        .or_insert_with(|| compile(name, &scratch().join("objects")))
         .clone()
+}
+
+/// Compiles every object into a folder, for `TEST_OBJECTS`.
+pub fn compile_objects(folder: &Path) {
+    for entry in fs::read_dir(sources()).expect("the sources can be read") {
+        let source = entry.expect("the sources can be read").path();
+        if source.extension().is_some_and(|extension| extension == "c") {
+            let name = source.file_stem().and_then(OsStr::to_str);
+            compile(name.expect("it has an ordinary name"), folder);
+        }
+    }
 }
 
 /// An object that Debian's packages `xdp-tools` and `libxdp1` bring; installs them if they are
@@ -70,19 +88,22 @@ fn target() -> PathBuf {
         .to_owned()
 }
 
-/// Compiles one object, unless what was compiled before is newer than all the sources. Another
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("objects")
+}
+
+/// Compiles one object into a folder, unless what was compiled before is newer than all the sources. Another
 /// process may do the same: each writes a file of its own and renames it.
-fn compile(name: &str) -> PathBuf {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("objects");
+fn compile(name: &str, folder: &Path) -> PathBuf {
+    let sources = sources();
     let source = sources.join(name).with_extension("c");
     assert!(source.exists(), "there is no {}", source.display());
-    let directory = scratch().join("objects");
-    fs::create_dir_all(&directory).expect("the target directory can be written");
-    let object = directory.join(name).with_extension("o");
+    fs::create_dir_all(folder).expect("the target directory can be written");
+    let object = folder.join(name).with_extension("o");
     if is_newer(&object, &sources) {
         return object;
     }
-    let fresh = directory.join(format!("{name}.{}", process::id()));
+    let fresh = folder.join(format!("{name}.{}", process::id()));
     let output = Command::new("clang")
         .args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-c"])
         .arg("-I")

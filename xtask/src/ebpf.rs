@@ -137,7 +137,7 @@ fn check(root: &Path, build: &Build<'_>) -> Result<()> {
             println!("{object}: not compared, it was built with {recorded}");
         }
         println!("so the kernel's tests run with the rebuilt objects:");
-        test::on_the_kernel(&[(OBJECTS_VARIABLE, rebuilt.path())])?;
+        test::on_the_kernel(&[(OBJECTS_VARIABLE, rebuilt.path())], "")?;
         println!("the rebuilt objects pass the kernel's tests");
     }
     Ok(())

@@ -25,8 +25,8 @@ struct Arguments {
 enum Task {
     /// Show two applications sharing an interface, on real packets (needs root)
     Demo,
-    /// Run every test: without privilege first, then on the real kernel (needs root)
-    Test,
+    /// Run every test: without privilege, on the host's kernel (needs root), and under others in QEMU
+    Test(test::Arguments),
     /// Run a command under another kernel, in QEMU
     Vm(vm::Arguments),
     /// Build the eBPF objects from source
@@ -40,7 +40,7 @@ enum Task {
 fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Arguments::parse().task {
         Task::Demo => demo::run().map_err(Into::into),
-        Task::Test => test::run().map_err(Into::into),
+        Task::Test(arguments) => test::run(&arguments).map_err(Into::into),
         Task::Vm(arguments) => return vm::run(&arguments),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
         Task::Packages => {

@@ -1,23 +1,54 @@
-//! Runs every test: those without privilege first, then those on the real kernel.
+//! Runs every test: those without privilege first, then those that need a kernel, on the host's and
+//! on others.
 
 use std::path::Path;
 
+use vm::Series;
+
 use crate::command::{self, Failure};
 use crate::packages;
+use crate::vm::{Choice, suite};
 
-/// Builds everything and runs every test; fails if any test can't run.
-pub(crate) fn run() -> Result<(), Failure> {
-    packages::ensure(&[packages::BUILD, packages::TEST])?;
+/// `cargo xtask test`. With neither `--host` nor `--vm`, every test runs everywhere.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only tests that need a kernel, on the host's
+    #[arg(long)]
+    host: bool,
 
-    heading("Tests that need no privilege");
-    command::run(command::cargo().args(["test", "--workspace", "--all-features"]))?;
+    /// Run only tests that need a kernel, under this one in QEMU: 6.1, 6.12, or an image; may be
+    /// repeated
+    #[arg(long, value_name = "KERNEL")]
+    vm: Vec<Choice>,
 
-    heading("Tests on the real kernel");
-    on_the_kernel(&[])
+    /// Run only tests with this in their name
+    #[arg(default_value = "")]
+    filter: String,
 }
 
-/// Runs the tests that need root and a BPF kernel, with these variables set.
-pub(crate) fn on_the_kernel(variables: &[(&str, &Path)]) -> Result<(), Failure> {
+/// Builds and runs tests; fails if any of them can't run.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let everywhere = !arguments.host && arguments.vm.is_empty();
+    let filter = arguments.filter.as_str();
+    packages::ensure(&[packages::BUILD, packages::TEST, packages::VM])?;
+    if everywhere {
+        heading("Tests that need no privilege");
+        let tests = ["test", "--workspace", "--all-features", filter];
+        command::run(command::cargo().args(tests))?;
+    }
+    if everywhere || arguments.host {
+        heading("Tests on the host's kernel");
+        on_the_kernel(&[], filter)?;
+    }
+    if everywhere {
+        return suite::run(&Series::ALL.map(Choice::Debian), filter);
+    }
+    suite::run(&arguments.vm, filter)
+}
+
+/// Runs the tests that need root and a BPF kernel and have `filter` in their name, with these
+/// variables set.
+pub(crate) fn on_the_kernel(variables: &[(&str, &Path)], filter: &str) -> Result<(), Failure> {
     packages::ensure(&[packages::BUILD, packages::TEST])?;
     if !packages::is_root() {
         return Err(Failure::new(
@@ -39,6 +70,7 @@ pub(crate) fn on_the_kernel(variables: &[(&str, &Path)]) -> Result<(), Failure> 
         "--",
         "--ignored",
         "--test-threads=1",
+        filter,
     ]))
 }
 

@@ -1,6 +1,7 @@
 //! Runs a command under another kernel, in QEMU.
 
 mod artifacts;
+pub(crate) mod suite;
 
 use std::fmt;
 use std::path::PathBuf;

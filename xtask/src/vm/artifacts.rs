@@ -39,8 +39,22 @@ impl Artifacts {
         };
         Ok(Self {
             programs: programs.into_iter().map(|built| built.file).collect(),
-            tests: tests.into_iter().filter(Test::needs_a_kernel).collect(),
+            tests: tests.into_iter().filter(|test| test.has("")).collect(),
         })
+    }
+
+    /// Without the binaries that have no test with this in its name.
+    pub(crate) fn with_tests_named(mut self, filter: &str) -> Self {
+        self.tests.retain(|test| test.has(filter));
+        self
+    }
+
+    /// One of the programs.
+    pub(crate) fn program(&self, name: &str) -> Result<&Path, Failure> {
+        let mut programs = self.programs.iter().map(PathBuf::as_path);
+        programs
+            .find(|program| program.ends_with(name))
+            .ok_or_else(|| Failure::new(format!("the workspace has no program {name}")))
     }
 
     /// A machine that has all of them in its PATH.
@@ -58,12 +72,13 @@ impl Artifacts {
 }
 
 impl Test {
-    fn needs_a_kernel(&self) -> bool {
+    /// Whether it has a test that needs a kernel, with this in its name.
+    fn has(&self, filter: &str) -> bool {
         let list = command::output(Command::new(&self.file).args([
             "--list",
             "--ignored",
-            "--format",
-            "terse",
+            "--format=terse",
+            filter,
         ]));
         list.is_ok_and(|list| !list.trim().is_empty())
     }
@@ -85,15 +100,24 @@ fn build(arguments: &[&str]) -> Result<Vec<Test>, Failure> {
         return Err(Failure::new(format!("{line} failed: {}", output.status)));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    Ok(messages.lines().filter_map(built).collect())
+    let tests = arguments[0] == "test";
+    let built = messages.lines().filter_map(|line| built(line, tests));
+    Ok(built.collect())
 }
 
-/// The program that one of cargo's messages tells of.
-fn built(message: &str) -> Option<Test> {
+/// The program that one of cargo's messages tells of. To build tests is to build the programs that
+/// they name, too; those are none.
+fn built(message: &str, test: bool) -> Option<Test> {
     let message: Value = serde_json::from_str(message).ok()?;
+    if message["profile"]["test"].as_bool()? != test {
+        return None;
+    }
     let manifest = Path::new(message["manifest_path"].as_str()?);
     let package = manifest.parent()?.file_name()?.to_str()?;
-    let target = message["target"]["name"].as_str()?;
+    let target = match message["target"]["kind"][0].as_str()? {
+        "lib" => "lib",
+        _ => message["target"]["name"].as_str()?,
+    };
     Some(Test {
         name: format!("{package}-{target}"),
         file: message["executable"].as_str()?.into(),
