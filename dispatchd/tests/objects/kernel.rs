@@ -146,3 +146,12 @@ fn exists(result: i32) -> bool {
     }
     result >= 0
 }
+
+/// The running kernel's version: major, minor.
+pub(crate) fn release() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
