@@ -3,12 +3,14 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use firewall_abi::{Action, Outcome};
+use firewall_abi::Action;
 use libdispatch::escape;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shell::Failure;
 
-use crate::member::Difference;
+use crate::listing::{Decided, Listing, packets};
+use crate::rules::word;
+use crate::table::Difference;
 
 /// One line's worth.
 #[derive(Debug)]
@@ -38,10 +40,22 @@ pub(crate) enum Event<'a> {
         faults: usize,
         in_force: usize,
     },
+    /// Rules came or went by a command.
+    Edited {
+        interface: &'a str,
+        difference: Difference,
+        in_force: usize,
+        default: Action,
+    },
+    /// A rule decided so many packets.
+    Hit {
+        interface: &'a str,
+        decided: Decided,
+    },
     /// The program is unregistered.
     Removed {
         interface: &'a str,
-        packets: &'a [(Outcome, u64)],
+        listing: &'a Listing,
     },
 }
 
@@ -84,13 +98,20 @@ impl Event<'_> {
                 default,
             } => {
                 let file = file.display();
-                let Difference { added, removed, .. } = difference;
-                let line = format!("{file}: {added} added, {removed} removed, {in_force} in force");
-                if difference.default_changed {
-                    format!("{line}, default now {}", word(*default))
-                } else {
-                    line
-                }
+                format!("{file}: {}", changes(*difference, *in_force, *default))
+            }
+            Self::Edited {
+                interface,
+                difference,
+                in_force,
+                default,
+            } => {
+                let changes = changes(*difference, *in_force, *default);
+                format!("firewall on {interface}: {changes}")
+            }
+            Self::Hit { interface, decided } => {
+                let Decided { rule, hits } = decided;
+                format!("firewall on {interface}: `{rule}` decided {hits}")
             }
             Self::Rejected {
                 file,
@@ -100,8 +121,9 @@ impl Event<'_> {
                 let (file, faults) = (file.display(), count(*faults, "error"));
                 format!("{file}: {faults}, nothing changed, {in_force} in force")
             }
-            Self::Removed { interface, packets } => {
-                let packets: Vec<String> = packets
+            Self::Removed { interface, listing } => {
+                let packets: Vec<String> = listing
+                    .packets
                     .iter()
                     .map(|(outcome, packets)| format!("{packets} {}", outcome.name()))
                     .collect();
@@ -155,25 +177,41 @@ impl Event<'_> {
                 "errors": faults,
                 "in_force": in_force,
             }),
-            Self::Removed { interface, packets } => {
-                let packets: Map<String, Value> = packets
-                    .iter()
-                    .map(|(outcome, packets)| (outcome.name().to_owned(), json!(packets)))
-                    .collect();
-                json!({
-                    "event": "removed",
-                    "interface": interface,
-                    "packets": packets,
-                })
-            }
+            Self::Edited {
+                interface,
+                difference,
+                in_force,
+                default,
+            } => json!({
+                "event": "edited",
+                "interface": interface,
+                "added": difference.added,
+                "removed": difference.removed,
+                "in_force": in_force,
+                "default": word(*default),
+            }),
+            Self::Hit { interface, decided } => json!({
+                "event": "hit",
+                "interface": interface,
+                "rule": decided.rule.to_string(),
+                "hits": decided.hits,
+            }),
+            Self::Removed { interface, listing } => json!({
+                "event": "removed",
+                "interface": interface,
+                "packets": packets(&listing.packets),
+            }),
         }
     }
 }
 
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Allow | Action::Undecided => "allow",
-        Action::Deny => "deny",
+fn changes(difference: Difference, in_force: usize, default: Action) -> String {
+    let Difference { added, removed, .. } = difference;
+    let line = format!("{added} added, {removed} removed, {in_force} in force");
+    if difference.default_changed {
+        format!("{line}, default now {}", word(default))
+    } else {
+        line
     }
 }
 

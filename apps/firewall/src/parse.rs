@@ -1,18 +1,15 @@
 //! The rules file's grammar: see docs/firewall.md.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
 
-use firewall_abi::Action;
+use firewall_abi::{Action, Service};
 
-use crate::rules::{Policy, Prefix, Service, Subject};
+use crate::rules::{PROTOCOLS, Policy, Prefix, Subject, TCP, UDP};
 
-/// Protocols that have names. Every other has a number.
-const PROTOCOLS: [(&str, u8); 4] = [("icmp", 1), ("tcp", TCP), ("udp", UDP), ("icmpv6", 58)];
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+/// IPv6 headers that others follow: rules are about what is behind them.
+const EXTENSIONS: [u8; 4] = [0, 43, 44, 60];
 
 /// What may follow an action.
 const SUBJECT: &str = "a prefix, `any` or a protocol";
@@ -21,12 +18,13 @@ const PROTOCOL: &str = "`tcp`, `udp`, `icmp`, `icmpv6` or `protocol`";
 
 /// Something in the file that is no rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// From 1, in characters.
-    pub(crate) column: usize,
-    pub(crate) message: String,
+    pub column: usize,
+    /// What is wrong there.
+    pub message: String,
 }
 
 impl fmt::Display for Fault {
@@ -40,47 +38,111 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What one line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statement {
+    Rule(Subject, Action),
+    Default(Action),
+}
+
 /// What the file says, or everything that is wrong with it.
-pub(crate) fn parse(text: &str) -> Result<Policy, Vec<Fault>> {
+pub fn parse(text: &str) -> Result<Policy, Vec<Fault>> {
     let mut file = File::default();
+    let statements = lines(text, statement, |word, line| file.add(word, line));
+    statements.map(|()| file.policy())
+}
+
+/// The statements of a text, each of which may say the opposite of another.
+pub(crate) fn statements(text: &str) -> Result<Vec<Statement>, Vec<Fault>> {
+    let mut statements = Vec::new();
+    lines(text, statement, |_, statement| {
+        statements.push(statement);
+        Ok(())
+    })?;
+    Ok(statements)
+}
+
+/// A rule that is named, with its action or without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    pub(crate) subject: Subject,
+    pub(crate) action: Option<Action>,
+    /// From 1.
+    pub(crate) line: usize,
+}
+
+/// The rules that a text names.
+pub(crate) fn names(text: &str) -> Result<Vec<Named>, Vec<Fault>> {
+    let mut names = Vec::new();
+    lines(text, named, |_, named| {
+        names.push(named);
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Reads each line that has words, and collects what is wrong with them.
+fn lines<T>(
+    text: &str,
+    read: impl Fn(&Word<'_>, &mut Words<'_>) -> Result<T, Fault>,
+    mut take: impl FnMut(&Word<'_>, T) -> Result<(), Fault>,
+) -> Result<(), Vec<Fault>> {
     let mut faults = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let mut words = Words::of(index + 1, line);
-        if let Err(fault) = file.statement(&mut words) {
-            faults.push(fault);
+        if let Some(first) = words.next() {
+            let taken = read(&first, &mut words).and_then(|read| take(&first, read));
+            faults.extend(taken.err());
         }
     }
     if faults.is_empty() {
-        Ok(file.policy())
+        Ok(())
     } else {
         Err(faults)
     }
 }
 
-/// What was read so far.
+/// `default ACTION`, or `ACTION SUBJECT`.
+fn statement(first: &Word<'_>, words: &mut Words<'_>) -> Result<Statement, Fault> {
+    if first.text == "default" {
+        let action = words.next().and_then(|word| action(word.text));
+        let action = action.ok_or_else(|| words.expected("`allow` or `deny`"))?;
+        words.end()?;
+        return Ok(Statement::Default(action));
+    }
+    let action =
+        action(first.text).ok_or_else(|| words.expected("`allow`, `deny` or `default`"))?;
+    let word = words.next().ok_or_else(|| words.expected(SUBJECT))?;
+    Ok(Statement::Rule(subject(&word, words)?, action))
+}
+
+/// `[ACTION] SUBJECT`.
+fn named(first: &Word<'_>, words: &mut Words<'_>) -> Result<Named, Fault> {
+    let action = action(first.text);
+    let word = match action {
+        Some(_) => words.next().ok_or_else(|| words.expected(SUBJECT))?,
+        None => *first,
+    };
+    Ok(Named {
+        subject: subject(&word, words)?,
+        action,
+        line: first.line,
+    })
+}
+
+/// What was read so far, and in which lines.
 #[derive(Default)]
 struct File {
-    rules: BTreeMap<Subject, Action>,
+    rules: BTreeMap<Subject, (Action, usize)>,
     default: Option<(Action, usize)>,
-    /// What is decided already, and in which line: a rule for any source meets one for 0.0.0.0/0.
-    decided: BTreeMap<(Prefix, Service), (Action, usize)>,
 }
 
 impl File {
-    fn statement(&mut self, words: &mut Words<'_>) -> Result<(), Fault> {
-        let Some(first) = words.next() else {
-            return Ok(());
-        };
-        if first.text == "default" {
-            let action = words.next().and_then(|word| action(word.text));
-            let action = action.ok_or_else(|| words.expected("`allow` or `deny`"))?;
-            words.end()?;
-            return self.set_default(&first, action);
+    fn add(&mut self, word: &Word<'_>, statement: Statement) -> Result<(), Fault> {
+        match statement {
+            Statement::Rule(subject, action) => self.add_rule(word, subject, action),
+            Statement::Default(action) => self.set_default(word, action),
         }
-        let action =
-            action(first.text).ok_or_else(|| words.expected("`allow`, `deny` or `default`"))?;
-        let subject = subject(words)?;
-        self.add(&first, subject, action)
     }
 
     fn set_default(&mut self, word: &Word<'_>, action: Action) -> Result<(), Fault> {
@@ -91,27 +153,33 @@ impl File {
         Ok(())
     }
 
-    /// The same rule twice is no harm.
-    fn add(&mut self, word: &Word<'_>, subject: Subject, action: Action) -> Result<(), Fault> {
-        for prefix in subject.prefixes() {
-            match self.decided.entry((prefix, subject.service)) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert((action, word.line));
-                }
-                Entry::Occupied(occupied) if occupied.get().0 == action => {}
-                Entry::Occupied(occupied) => {
-                    let line = occupied.get().1;
+    /// The same rule twice is no harm. A rule for any source is one for 0.0.0.0/0 as well.
+    fn add_rule(&mut self, word: &Word<'_>, subject: Subject, action: Action) -> Result<(), Fault> {
+        let mut covered = false;
+        for other in subject.likes().chain([subject]) {
+            match self.rules.get(&other) {
+                Some((said, line)) if *said != action => {
                     return Err(word.fault(format!("line {line} says the opposite")));
                 }
+                Some(_) if subject.source.is_none() && other != subject => {
+                    self.rules.remove(&other);
+                }
+                Some(_) => covered = true,
+                None => {}
             }
         }
-        self.rules.insert(subject, action);
+        if !covered {
+            self.rules.insert(subject, (action, word.line));
+        }
         Ok(())
     }
 
     fn policy(self) -> Policy {
+        let rules = self.rules.into_iter();
         Policy {
-            rules: self.rules,
+            rules: rules
+                .map(|(subject, (action, _))| (subject, action))
+                .collect(),
             default: self.default.map_or(Action::Allow, |(action, _)| action),
         }
     }
@@ -126,14 +194,13 @@ fn action(word: &str) -> Option<Action> {
 }
 
 /// `[any | PREFIX] [PROTOCOL [port NUMBER]]`, and at least one of the two.
-fn subject(words: &mut Words<'_>) -> Result<Subject, Fault> {
-    let first = words.next().ok_or_else(|| words.expected(SUBJECT))?;
+fn subject(first: &Word<'_>, words: &mut Words<'_>) -> Result<Subject, Fault> {
     let source = if first.text == "any" {
         None
     } else if first.text.starts_with(|it: char| it.is_ascii_digit()) || first.text.contains(':') {
-        Some(prefix(&first)?)
+        Some(prefix(first)?)
     } else {
-        let service = service(words, &first, SUBJECT)?;
+        let service = service(words, first, SUBJECT)?;
         return Ok(Subject {
             source: None,
             service,
@@ -185,6 +252,10 @@ fn service(words: &mut Words<'_>, first: &Word<'_>, expected: &str) -> Result<Se
             .ok_or_else(|| words.expected("a protocol number from 0 to 255"))?,
         None => return Err(words.expected(expected)),
     };
+    if EXTENSIONS.contains(&protocol) {
+        let problem = "is an IPv6 extension header: rules are about what follows those";
+        return Err(words.last.fault(format!("protocol {protocol} {problem}")));
+    }
     let Some(word) = words.next() else {
         return Ok(Service::Protocol(protocol));
     };

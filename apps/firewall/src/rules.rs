@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use firewall_abi::Action;
+use firewall_abi::{Action, Family, Key, Service};
 
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Family {
-    Ipv4,
-    Ipv6,
-}
+/// Protocols that have names. Every other has a number.
+pub(crate) const PROTOCOLS: [(&str, u8); 4] =
+    [("icmp", 1), ("tcp", TCP), ("udp", UDP), ("icmpv6", 58)];
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
 /// Addresses that begin with the same bits. Prefixes sort by what they begin with, so that those
 /// within a prefix follow it.
@@ -23,14 +22,6 @@ pub(crate) struct Prefix {
     length: u8,
 }
 
-/// What of a source's packets a rule is about. The later, the narrower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Service {
-    Everything,
-    Protocol(u8),
-    Port { protocol: u8, port: u16 },
-}
-
 /// What a rule is about. There is one rule for each, so it names the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Subject {
@@ -39,23 +30,11 @@ pub(crate) struct Subject {
     pub(crate) service: Service,
 }
 
-/// What the program goes by: a rule for any source is one for each family here.
-pub(crate) type Entries = BTreeMap<(Prefix, Service), Action>;
-
-/// A whole rules file.
+/// A whole rules file. No two rules are about the same packets and equally narrow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub struct Policy {
     pub(crate) rules: BTreeMap<Subject, Action>,
     pub(crate) default: Action,
-}
-
-impl Family {
-    pub(crate) const fn address_bits(self) -> u8 {
-        match self {
-            Self::Ipv4 => 32,
-            Self::Ipv6 => 128,
-        }
-    }
 }
 
 impl Prefix {
@@ -96,15 +75,35 @@ impl Prefix {
         self.length
     }
 
-    /// The address's bytes; an IPv4 address is in the first four.
-    pub(crate) const fn bytes(self) -> [u8; 16] {
-        self.bits.to_be_bytes()
+    /// The first and the last 64 bits, those of an IPv4 address first.
+    #[expect(clippy::cast_possible_truncation, reason = "it is cut in two")]
+    pub(crate) const fn halves(self) -> (u64, u64) {
+        ((self.bits >> 64) as u64, self.bits as u64)
     }
 
-    /// An IPv4 address's bytes.
-    pub(crate) const fn ipv4_bytes(self) -> [u8; 4] {
-        let [a, b, c, d, ..] = self.bytes();
-        [a, b, c, d]
+    /// An IPv4 address as a number.
+    pub(crate) const fn ipv4_bits(self) -> u32 {
+        let [a, b, c, d, ..] = self.bits.to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// What the program's table knows a service from here by.
+    pub(crate) const fn key(self, service: Service) -> Key {
+        let (high, low) = self.halves();
+        Key::new(self.family, high, low, self.length, service)
+    }
+
+    /// Its first address.
+    pub(crate) fn address(self) -> IpAddr {
+        match self.family {
+            Family::Ipv4 => Ipv4Addr::from_bits(self.ipv4_bits()).into(),
+            Family::Ipv6 => Ipv6Addr::from_bits(self.bits).into(),
+        }
+    }
+
+    /// Whether it is one address.
+    pub(crate) const fn is_address(self) -> bool {
+        self.length == self.family.address_bits()
     }
 
     /// Whether all of the other's addresses are in this one.
@@ -119,15 +118,6 @@ impl Prefix {
     pub(crate) fn begins_at(self, address: IpAddr) -> bool {
         self.bits == Self::around(address, u8::MAX).bits
     }
-
-    /// The last prefix that this one contains.
-    pub(crate) fn last(self) -> Self {
-        Self {
-            bits: self.bits | !mask(self.length),
-            length: self.family.address_bits(),
-            ..self
-        }
-    }
 }
 
 /// The bits that belong to a prefix of this length.
@@ -137,31 +127,38 @@ fn mask(length: u8) -> u128 {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address: IpAddr = match self.family {
-            Family::Ipv4 => Ipv4Addr::from(self.ipv4_bytes()).into(),
-            Family::Ipv6 => Ipv6Addr::from_bits(self.bits).into(),
-        };
-        write!(f, "{address}/{}", self.length)
-    }
-}
-
-impl Service {
-    /// Rules of one prefix and equal narrowness are never about the same packet.
-    pub(crate) const fn narrowness(self) -> u8 {
-        match self {
-            Self::Everything => 0,
-            Self::Protocol(_) => 1,
-            Self::Port { .. } => 2,
-        }
+        write!(f, "{}/{}", self.address(), self.length)
     }
 }
 
 impl Subject {
-    /// The prefixes that the program knows it by.
+    /// The prefixes that the program knows it by: a rule for any source has one for each family.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = Prefix> + use<> {
         let either = self.source.map_or(Prefix::ANY, |prefix| [prefix; 2]);
-        let count = if self.source.is_some() { 1 } else { 2 };
-        either.into_iter().take(count)
+        either.into_iter().take(self.entries())
+    }
+
+    /// How many these are.
+    pub(crate) fn entries(&self) -> usize {
+        if self.source.is_some() { 1 } else { 2 }
+    }
+
+    /// Those of other rules that are about some of the same packets and equally narrow.
+    pub(crate) fn likes(&self) -> impl Iterator<Item = Self> + use<> {
+        let service = self.service;
+        let sources = match self.source {
+            None => Prefix::ANY.map(Some),
+            Some(prefix) if prefix.length == 0 => [None; 2],
+            Some(_) => [self.source; 2],
+        };
+        let own = self.source;
+        let sources = sources.into_iter().filter(move |it| *it != own);
+        sources.map(move |source| Self { source, service })
+    }
+
+    /// Whether it is about a protocol or a port.
+    pub(crate) fn names_service(&self) -> bool {
+        self.service != Service::Everything
     }
 }
 
@@ -176,24 +173,71 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// What the program goes by.
-    pub(crate) fn entries(&self) -> Entries {
-        let mut entries = Entries::new();
-        for (subject, action) in &self.rules {
-            for prefix in subject.prefixes() {
-                entries.insert((prefix, subject.service), *action);
+    /// Puts a rule, in place of the one for the same packets. One for any source takes the place of
+    /// those for `0.0.0.0/0` and `::/0` as well. Fails if one of those says the opposite.
+    pub(crate) fn put(&mut self, subject: Subject, action: Action) -> Result<(), Rule> {
+        let mut covered = false;
+        for other in subject.likes() {
+            match self.rules.get(&other) {
+                Some(said) if *said != action => return Err(Rule(other, *said)),
+                Some(_) if subject.source.is_none() => {
+                    self.rules.remove(&other);
+                }
+                Some(_) => covered = true,
+                None => {}
             }
         }
-        entries
+        if !covered {
+            self.rules.insert(subject, action);
+        }
+        Ok(())
     }
 
-    /// How many rules this policy has that the other has not. A rule whose action differs is
-    /// another rule.
-    pub(crate) fn rules_not_in(&self, other: &Self) -> usize {
-        self.rules
-            .iter()
-            .filter(|(subject, action)| other.rules.get(subject) != Some(action))
-            .count()
+    /// How many entries the program's table has for it.
+    pub fn entries(&self) -> usize {
+        self.rules.keys().map(Subject::entries).sum()
+    }
+}
+
+/// A rule as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule(pub(crate) Subject, pub(crate) Action);
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(subject, action) = self;
+        write!(f, "{} {subject}", word(*action))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            None => f.write_str("any")?,
+            Some(prefix) if prefix.is_address() => write!(f, "{}", prefix.address())?,
+            Some(prefix) => write!(f, "{prefix}")?,
+        }
+        let (protocol, port) = match self.service {
+            Service::Everything => return Ok(()),
+            Service::Protocol(protocol) => (protocol, None),
+            Service::Port { protocol, port } => (protocol, Some(port)),
+        };
+        match PROTOCOLS.iter().find(|(_, number)| *number == protocol) {
+            Some((name, _)) => write!(f, " {name}")?,
+            None => write!(f, " protocol {protocol}")?,
+        }
+        match port {
+            Some(port) => write!(f, " port {port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An action as it is written.
+pub(crate) const fn word(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
     }
 }
 
@@ -215,7 +259,7 @@ mod tests {
         assert!(!wide.contains(prefix("a00::", 16)), "another family");
         assert!(Prefix::ANY[1].contains(prefix("2001:db8::1", 128)));
         assert!(!Prefix::ANY[0].contains(prefix("2001:db8::1", 128)));
-        assert!(wide < narrow && narrow < wide.last());
+        assert!(wide < narrow);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Every byte is reached through one function, which compares with the packet's end first.
 //! Everything is inlined: the verifier forgets what it knows of packet pointers at some calls.
 //!
-//! Limits: two VLAN tags; no IPv6 extension headers (the first one is taken for the protocol).
+//! Bounds: two VLAN tags, and [`EXTENSIONS_MAX`] IPv6 extension headers. What lies behind more is
+//! not read, and is told apart from what isn't there.
 #![no_std]
 #![warn(missing_docs, unreachable_pub)]
 
@@ -15,6 +16,19 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// `IPPROTO_ICMPV6`.
 pub const ICMPV6: u8 = 58;
+
+/// IPv6 extension headers that are read over. A packet has one of each kind, and destination
+/// options twice, if it is sent as RFC 8200 recommends; there are seven kinds.
+pub const EXTENSIONS_MAX: usize = 8;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+const HOST_IDENTITY: u8 = 139;
+const SHIM6: u8 = 140;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
@@ -43,7 +57,9 @@ pub enum Network {
     Ipv4(Option<Ip<4>>),
     /// IPv6; `None` likewise.
     Ipv6(Option<Ip<16>>),
-    /// Any other protocol, more than two VLAN tags, or no whole Ethernet header.
+    /// More than two VLAN tags: it may be anything.
+    Deeper,
+    /// Any other protocol, or no whole Ethernet header or tag.
     Other,
 }
 
@@ -51,12 +67,55 @@ pub enum Network {
 pub struct Ip<const ADDRESS_BYTES: usize> {
     /// The source address, in network byte order.
     pub source: [u8; ADDRESS_BYTES],
-    /// The protocol of the payload.
+    /// The protocol of the payload; behind IPv6 extension headers, the last one's. If that could
+    /// not be read, the number of the header that could not.
     pub protocol: u8,
-    /// False for a fragment other than the first: its payload begins in the middle.
-    pub has_ports: bool,
     /// Offset of the payload in the packet.
     pub payload: usize,
+    /// What is at that offset.
+    pub begins: Payload,
+}
+
+/// What is where a payload should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The protocol's header.
+    Whole,
+    /// The middle of it: this is a fragment other than the first.
+    Middle,
+    /// Unknown: extension headers are cut short or too many.
+    Unread,
+}
+
+/// A destination port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// This one.
+    Is(u16),
+    /// There is none: another protocol than TCP or UDP, or a fragment other than the first.
+    None,
+    /// There should be one, or might, and it can't be read.
+    Unread,
+}
+
+impl Ip<4> {
+    /// The source address as a number.
+    #[inline(always)]
+    pub const fn source_bits(&self) -> u32 {
+        u32::from_be_bytes(self.source)
+    }
+}
+
+impl Ip<16> {
+    /// The source address as two numbers.
+    #[inline(always)]
+    pub const fn source_bits(&self) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.source;
+        [
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        ]
+    }
 }
 
 impl Packet {
@@ -114,6 +173,7 @@ impl Packet {
             ETHERTYPE_ARP => Network::Arp,
             ETHERTYPE_IPV4 => Network::Ipv4(self.ipv4(offset)),
             ETHERTYPE_IPV6 => Network::Ipv6(self.ipv6(offset)),
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
             _ => Network::Other,
         }
     }
@@ -125,12 +185,20 @@ impl Packet {
         if header[0] >> 4 != 4 || header_bytes < IPV4_BYTES_MIN {
             return None;
         }
+        let payload = offset + header_bytes;
+        if self.start + payload > self.end {
+            return None;
+        }
         let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
         Some(Ip {
             source: [header[12], header[13], header[14], header[15]],
             protocol: header[9],
-            has_ports: fragment_offset == 0,
-            payload: offset + header_bytes,
+            payload,
+            begins: if fragment_offset == 0 {
+                Payload::Whole
+            } else {
+                Payload::Middle
+            },
         })
     }
 
@@ -146,24 +214,78 @@ impl Packet {
             source[byte] = header[8 + byte];
             byte += 1;
         }
-        Some(Ip {
+        let mut ip = Ip {
             source,
             protocol: header[6],
-            has_ports: true,
             payload: offset + IPV6_BYTES,
-        })
+            begins: Payload::Whole,
+        };
+        self.skip_extensions(&mut ip);
+        Some(ip)
     }
 
-    /// The destination port of TCP or UDP; `None` for other protocols, for a fragment other than
-    /// the first, and if the packet ends before.
+    /// Goes on to what follows the extension headers, as far as that can be read.
     #[inline(always)]
-    pub fn destination_port<const N: usize>(&self, ip: &Ip<N>) -> Option<u16> {
-        if !ip.has_ports || ip.protocol != TCP && ip.protocol != UDP {
-            return None;
+    fn skip_extensions(&self, ip: &mut Ip<16>) {
+        for _ in 0..EXTENSIONS_MAX {
+            if !is_extension(ip.protocol) {
+                return;
+            }
+            // Every extension header has at least 8 bytes.
+            let Some(header) = self.bytes::<8>(ip.payload) else {
+                break;
+            };
+            let length = usize::from(header[1]);
+            let bytes = match ip.protocol {
+                FRAGMENT => 8,
+                AUTHENTICATION => (length + 2) * 4,
+                _ => (length + 1) * 8,
+            };
+            if ip.protocol == FRAGMENT && u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 {
+                ip.protocol = header[0];
+                ip.begins = Payload::Middle;
+                return;
+            }
+            ip.protocol = header[0];
+            ip.payload += bytes;
         }
-        let ports = self.bytes::<4>(ip.payload)?;
-        Some(u16::from_be_bytes([ports[2], ports[3]]))
+        if is_extension(ip.protocol) {
+            ip.begins = Payload::Unread;
+        }
     }
+
+    /// The destination port of TCP or UDP.
+    #[inline(always)]
+    pub fn destination_port<const N: usize>(&self, ip: &Ip<N>) -> Port {
+        match ip.begins {
+            Payload::Unread => return Port::Unread,
+            Payload::Middle => return Port::None,
+            Payload::Whole => {}
+        }
+        if ip.protocol != TCP && ip.protocol != UDP {
+            return Port::None;
+        }
+        match self.bytes::<4>(ip.payload) {
+            Some(ports) => Port::Is(u16::from_be_bytes([ports[2], ports[3]])),
+            None => Port::Unread,
+        }
+    }
+}
+
+/// Whether an IPv6 header of this number has another header behind it.
+#[inline(always)]
+const fn is_extension(header: u8) -> bool {
+    matches!(
+        header,
+        HOP_BY_HOP
+            | ROUTING
+            | FRAGMENT
+            | AUTHENTICATION
+            | DESTINATION_OPTIONS
+            | MOBILITY
+            | HOST_IDENTITY
+            | SHIM6
+    )
 }
 
 #[cfg(test)]
@@ -200,17 +322,58 @@ mod tests {
         header
     }
 
+    /// TCP to port 22 from 2020:..., behind these extension headers: each is its number and its
+    /// bytes but for the first, which is the next one's number.
+    fn ipv6(extensions: &[(u8, Vec<u8>)], payload: &[u8]) -> Vec<u8> {
+        let numbers = extensions.iter().map(|(number, _)| *number);
+        let mut numbers = numbers.chain([TCP]);
+        let mut header = vec![0; 40];
+        header[0] = 0x60;
+        header[6] = numbers.next().unwrap();
+        header[8..24].copy_from_slice(&[0x20; 16]);
+        for (_, bytes) in extensions {
+            header.push(numbers.next().unwrap());
+            header.extend(bytes);
+        }
+        header.extend(payload);
+        header
+    }
+
+    /// An extension header's bytes behind the first.
+    fn options(words: u8) -> Vec<u8> {
+        let mut bytes = vec![words];
+        bytes.resize(8 * (usize::from(words) + 1) - 1, 0);
+        bytes
+    }
+
+    fn fragment(offset: u16) -> Vec<u8> {
+        let [high, low] = (offset << 3 | 1).to_be_bytes();
+        vec![0, high, low, 0, 0, 0, 1]
+    }
+
+    fn port_of(frame: &[u8]) -> (u8, Port) {
+        match packet(frame).network() {
+            Network::Ipv4(Some(ip)) => (ip.protocol, packet(frame).destination_port(&ip)),
+            Network::Ipv6(Some(ip)) => {
+                assert_eq!(ip.source, [0x20; 16]);
+                (ip.protocol, packet(frame).destination_port(&ip))
+            }
+            _ => panic!("an IP packet"),
+        }
+    }
+
+    const PORTS: [u8; 4] = [0, 1, 0, 22];
+
     #[test]
     fn ports_are_found_behind_tags_and_options() {
         for tags in 0..=2 {
             for option_words in 0..=10 {
                 let frame = frame(tags, 0x0800, &ipv4(option_words, 0x4000));
-                let packet = packet(&frame);
-                let Network::Ipv4(Some(ip)) = packet.network() else {
+                let Network::Ipv4(Some(ip)) = packet(&frame).network() else {
                     panic!("{tags} tags, {option_words} words of options");
                 };
-                assert_eq!(ip.source, [192, 0, 2, 1]);
-                assert_eq!(packet.destination_port(&ip), Some(53));
+                assert_eq!(ip.source_bits(), 0xc000_0201);
+                assert_eq!(port_of(&frame), (UDP, Port::Is(53)));
             }
         }
     }
@@ -218,17 +381,17 @@ mod tests {
     #[test]
     fn a_third_tag_is_not_read() {
         let frame = frame(3, 0x0800, &ipv4(0, 0));
-        assert!(matches!(packet(&frame).network(), Network::Other));
+        assert!(matches!(packet(&frame).network(), Network::Deeper));
     }
 
     #[test]
     fn later_fragments_have_no_ports() {
-        let frame = frame(0, 0x0800, &ipv4(0, 1));
-        let packet = packet(&frame);
-        let Network::Ipv4(Some(ip)) = packet.network() else {
-            panic!("a fragment has an IPv4 header");
-        };
-        assert_eq!(packet.destination_port(&ip), None);
+        for offset in [1, 185, 0x1fff] {
+            let v4 = frame(0, 0x0800, &ipv4(0, offset));
+            assert_eq!(port_of(&v4), (UDP, Port::None));
+            let v6 = ipv6(&[(0, options(0)), (44, fragment(offset))], &PORTS);
+            assert_eq!(port_of(&frame(0, 0x86dd, &v6)), (TCP, Port::None));
+        }
     }
 
     #[test]
@@ -238,29 +401,83 @@ mod tests {
             let cut = &whole[..length];
             match packet(cut).network() {
                 Network::Other => assert!(length < 22),
-                Network::Ipv4(None) => assert!((22..42).contains(&length)),
+                Network::Ipv4(None) => assert!((22..54).contains(&length)),
                 Network::Ipv4(Some(ip)) => {
                     let port = packet(cut).destination_port(&ip);
-                    assert_eq!(port, (length >= 58).then_some(53), "{length} bytes");
+                    let expected = if length >= 58 {
+                        Port::Is(53)
+                    } else {
+                        Port::Unread
+                    };
+                    assert_eq!(port, expected, "{length} bytes");
                 }
-                Network::Arp | Network::Ipv6(_) => panic!("{length} bytes"),
+                Network::Arp | Network::Ipv6(_) | Network::Deeper => panic!("{length} bytes"),
             }
         }
     }
 
     #[test]
-    fn ipv6_is_read() {
-        let mut header = vec![0; 40];
-        header[0] = 0x60;
-        header[6] = TCP;
-        header[8..24].copy_from_slice(&[0x20; 16]);
-        header.extend([0, 1, 0, 22]);
-        let frame = frame(0, 0x86dd, &header);
-        let packet = packet(&frame);
-        let Network::Ipv6(Some(ip)) = packet.network() else {
-            panic!("this is IPv6");
+    fn ports_are_found_behind_every_extension_header() {
+        let authentication = |words: u8| {
+            let mut bytes = vec![words];
+            bytes.resize(4 * (usize::from(words) + 2) - 1, 0);
+            bytes
         };
-        assert_eq!((ip.source, ip.protocol), ([0x20; 16], TCP));
-        assert_eq!(packet.destination_port(&ip), Some(22));
+        let kinds: Vec<(u8, Vec<u8>)> = vec![
+            (0, options(0)),
+            (60, options(3)),
+            (43, options(255)),
+            (44, fragment(0)),
+            (51, authentication(4)),
+            (135, options(1)),
+            (139, options(2)),
+            (140, options(0)),
+        ];
+        for kind in &kinds {
+            let v6 = ipv6(std::slice::from_ref(kind), &PORTS);
+            assert_eq!(
+                port_of(&frame(2, 0x86dd, &v6)),
+                (TCP, Port::Is(22)),
+                "{}",
+                kind.0
+            );
+        }
+        let all = frame(2, 0x86dd, &ipv6(&kinds, &PORTS));
+        assert_eq!(kinds.len(), EXTENSIONS_MAX);
+        assert_eq!(port_of(&all), (TCP, Port::Is(22)));
+        for length in 22 + 40..all.len() {
+            let (_, port) = port_of(&all[..length]);
+            assert_eq!(port, Port::Unread, "{length} bytes");
+        }
+        let mut more = kinds;
+        more.push((60, options(0)));
+        let (_, port) = port_of(&frame(0, 0x86dd, &ipv6(&more, &PORTS)));
+        assert_eq!(port, Port::Unread);
+    }
+
+    #[test]
+    fn what_ends_the_headers_is_the_protocol() {
+        for protocol in [50, 59, 41, 253, ICMPV6] {
+            let mut v6 = ipv6(&[(60, options(0))], &PORTS);
+            v6[40] = protocol;
+            assert_eq!(port_of(&frame(0, 0x86dd, &v6)), (protocol, Port::None));
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_read_beyond_the_end() {
+        // The bytes behind would make another packet of each of these.
+        let whole = frame(
+            0,
+            0x86dd,
+            &ipv6(&[(0, options(1)), (60, options(2))], &PORTS),
+        );
+        for length in 0..whole.len() {
+            let mut apart = whole[..length].to_vec();
+            apart.shrink_to_fit();
+            if let Network::Ipv6(Some(ip)) = packet(&apart).network() {
+                assert_eq!(packet(&apart).destination_port(&ip), Port::Unread);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use libdispatch::{RefusalCode, escape};
@@ -44,6 +45,15 @@ pub enum Failure {
         faults: Vec<String>,
     },
 
+    /// The application's own socket can't be used.
+    #[error("{}", path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+
     /// Standard output can't be written to.
     #[error("standard output")]
     Output(#[from] io::Error),
@@ -80,6 +90,15 @@ impl Failure {
             faults.len()
         } else {
             1
+        }
+    }
+
+    /// One line for each thing that is wrong, without the verifier's log.
+    pub fn lines(&self) -> Vec<String> {
+        if let Self::Input { faults } = self {
+            faults.clone()
+        } else {
+            vec![self.message()]
         }
     }
 

@@ -6,7 +6,7 @@ mod failure;
 mod signals;
 
 pub use failure::{Failure, means_unregistered};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, Woken};
 
 /// The end of every application's `--help`.
 pub const EXIT_CODES: &str = "\

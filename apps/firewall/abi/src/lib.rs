@@ -15,91 +15,59 @@
 //! everything. If none matches, the default decides. The order in a file has no meaning.
 //!
 //! # Maps
-//! A prefix is a [`Source`] in [`SOURCES4_MAP`] or [`SOURCES6_MAP`]. It holds the action for
-//! everything itself; actions for services are in [`SERVICES_MAP`] under the prefix's id. "Any
-//! source" is the prefix of length 0 of each trie, with its own id. A prefix that says nothing of a
-//! packet leaves it to the next shorter one: the program asks the trie again, for prefixes shorter
-//! than the one it found.
+//! All rules are in one hash table, [`BUCKETS_MAP`]: a rule is one [`Entry`], a word that holds what
+//! it is about, its id and its action, so that it comes, changes and goes with one store. For IPv4
+//! rules for everything the word says all; for others it holds a part of the hash of their [`Key`],
+//! which is in [`KEYS_MAP`] under the id. A rule for any source is two entries, one for each family.
 //!
-//! Each map is changed one rule at a time while packets flow. To add a service: first the service,
-//! then the source with [`Source::has_services`]; to remove, the other way round.
+//! A packet asks for one prefix length after the other, longest first, but only for lengths that
+//! there are: [`LENGTHS4_MAP`] and [`LENGTHS6_MAP`] say which, by the address's first bits.
+//!
+//! Buckets and lengths are there twice, in two halves. One of them is in force, which
+//! [`Config::active`] says: a single rule is changed in that one, many are written to the other one
+//! and come into force together. Both sides read and write the maps as memory.
+//!
+//! [`HITS_MAP`] counts the packets that each rule decided, by id.
 //!
 //! # What is judged
 //! IPv4 and IPv6, behind up to two VLAN tags; ARP and everything else pass. Ports are those of TCP
-//! and UDP; a fragment other than the first has none, so that only rules without a port match it.
-//! IPv6 extension headers are not followed: the first one's number is the protocol. A header that
-//! is cut short gets the default.
+//! and UDP. A packet that can't be read as far as the rules need is denied.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
+
+mod entry;
+mod judge;
+mod key;
+mod layout;
+mod word;
+
+pub use entry::{Action, DEFAULT_ID, Entry, IDS_FIRST, IDS_MAX, UNREADABLE_ID};
+pub use judge::{Asked, Question, Tables, ask4, ask6, find, judge_unreadable, judge4, judge6};
+pub use key::{Family, Key, Place, Service};
+pub use layout::{
+    Bucket, Config, ENTRIES_PER_BUCKET, HITS_PER_ELEMENT, Half, Header, HitsElement,
+    LENGTHS4_LINES, LENGTHS6_SLOTS, Lengths4, Lengths6, REACH, Room, StoredKey, bit4, bit6,
+    lengths4_slot, lengths6_slot, near4,
+};
+pub use word::Word;
 
 /// The program's function in its object, and its name in the kernel.
 pub const PROGRAM: &str = "firewall";
-/// The trie of IPv4 prefixes: `u32` length and four bytes of address, to [`Source`].
-pub const SOURCES4_MAP: &str = "SOURCES4";
-/// The trie of IPv6 prefixes: `u32` length and 16 bytes of address, to [`Source`].
-pub const SOURCES6_MAP: &str = "SOURCES6";
-/// The hash from [`Service`] to its [`Action`], a `u32`.
-pub const SERVICES_MAP: &str = "SERVICES";
-/// The array whose only element is the default's [`Action`], a `u32`.
-pub const DEFAULT_MAP: &str = "DEFAULT";
+/// The array whose only element is the [`Config`].
+pub const CONFIG_MAP: &str = "CONFIG";
+/// The array of [`Bucket`]s, two halves one after the other.
+pub const BUCKETS_MAP: &str = "BUCKETS";
+/// The array of [`StoredKey`]s, by id.
+pub const KEYS_MAP: &str = "KEYS";
+/// The array of [`Lengths4`], two halves one after the other.
+pub const LENGTHS4_MAP: &str = "LENGTHS4";
+/// The array of [`Lengths6`], two halves one after the other.
+pub const LENGTHS6_MAP: &str = "LENGTHS6";
+/// The per-CPU array of packet counts, [`HITS_PER_ELEMENT`] in an element, by id.
+pub const HITS_MAP: &str = "HITS";
 /// The per-CPU array of packet counts, `u64`, indexed by [`Outcome`].
 pub const OUTCOMES_MAP: &str = "OUTCOMES";
-
-/// Prefixes of one family that fit, unless the map is loaded with another size. An entry takes
-/// memory only when it is there.
-pub const SOURCES_MAX: usize = 256 * 1024;
-/// Services that fit, unless the map is loaded with another size.
-pub const SERVICES_MAX: usize = 64 * 1024;
-
-/// What becomes of a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u32)]
-pub enum Action {
-    /// No rule: a shorter prefix or the default decides. As the default itself, it allows.
-    #[default]
-    Undecided = 0,
-    /// XDP_PASS.
-    Allow = 1,
-    /// XDP_DROP.
-    Deny = 2,
-}
-
-impl Action {
-    /// The action's number in the maps.
-    pub const fn value(self) -> u32 {
-        self as u32
-    }
-}
-
-/// What the rules say of one prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Source {
-    /// Names the prefix in a [`Service`]. Unique among both tries: the two prefixes of length 0
-    /// have one each.
-    pub id: u32,
-    /// The prefix's own length.
-    pub prefix_length: u32,
-    /// The [`Action`] for everything from here.
-    pub action: u32,
-    /// 1 if there are services for this prefix; 0 saves looking for them.
-    pub has_services: u32,
-}
-
-/// A service of one prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(C)]
-pub struct Service {
-    /// The [`Source::id`].
-    pub source: u32,
-    /// The destination port, in host byte order; 0 if `any_port`.
-    pub port: u16,
-    /// The IP protocol's number.
-    pub protocol: u8,
-    /// 1 for every port, and for protocols that have none.
-    pub any_port: u8,
-}
 
 /// What packets are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +77,7 @@ pub enum Outcome {
     Allowed = 0,
     /// Denied by a rule or the default.
     Denied = 1,
-    /// Cut short, and given to the default. Not counted as allowed or denied.
+    /// Could not be read as far as the rules need. Not counted as allowed or denied.
     Malformed = 2,
     /// Neither IPv4 nor IPv6: passed.
     NotIp = 3,
@@ -129,6 +97,3 @@ impl Outcome {
         }
     }
 }
-
-const _: () = assert!(size_of::<Source>() == 16);
-const _: () = assert!(size_of::<Service>() == 8);

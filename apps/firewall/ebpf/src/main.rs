@@ -4,60 +4,55 @@
 #![no_std]
 #![no_main]
 
-mod rules;
+mod tables;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    btf_maps::PerCpuArray,
-    macros::{btf_map, xdp},
+    macros::xdp,
     programs::XdpContext,
 };
-use firewall_abi::{Action, Outcome};
-use headers::{Network, Packet};
-
-#[btf_map]
-static OUTCOMES: PerCpuArray<u64, { Outcome::ALL.len() }> = PerCpuArray::new();
+use firewall_abi::{Action, Asked, Entry, Outcome, UNREADABLE_ID};
+use headers::{Ip, Network, Packet, Port};
 
 /// Judges the packet.
 #[xdp]
 pub fn firewall(ctx: XdpContext) -> u32 {
     // SAFETY: this program's own packet.
     let packet = unsafe { Packet::new(ctx.data(), ctx.data_end()) };
-    let action = match packet.network() {
-        Network::Ipv4(Some(ip)) => rules::judge_ipv4(&packet, &ip),
-        Network::Ipv6(Some(ip)) => rules::judge_ipv6(&packet, &ip),
-        Network::Ipv4(None) | Network::Ipv6(None) => {
-            count(Outcome::Malformed);
-            return verdict(rules::default_action());
+    let word = match packet.network() {
+        Network::Ipv4(Some(ip)) => tables::judge4(ip.source_bits(), asked(&packet, &ip)),
+        Network::Ipv6(Some(ip)) => {
+            let [high, low] = ip.source_bits();
+            tables::judge6(high, low, asked(&packet, &ip))
         }
+        Network::Ipv4(None) | Network::Ipv6(None) | Network::Deeper => tables::judge_unreadable(),
         Network::Arp | Network::Other => {
-            count(Outcome::NotIp);
+            tables::count(Outcome::NotIp);
             return XDP_PASS;
         }
     };
-    count(if action == Action::Deny.value() {
-        Outcome::Denied
+    let entry = Entry::of(word);
+    tables::count_hit(entry.id());
+    let (outcome, verdict) = match entry.action() {
+        Action::Allow => (Outcome::Allowed, XDP_PASS),
+        Action::Deny => (Outcome::Denied, XDP_DROP),
+    };
+    tables::count(if entry.id() == UNREADABLE_ID {
+        Outcome::Malformed
     } else {
-        Outcome::Allowed
+        outcome
     });
-    verdict(action)
+    verdict
 }
 
 #[inline(always)]
-fn verdict(action: u32) -> u32 {
-    if action == Action::Deny.value() {
-        XDP_DROP
-    } else {
-        XDP_PASS
-    }
-}
-
-#[inline(always)]
-fn count(outcome: Outcome) {
-    if let Some(packets) = OUTCOMES.get_ptr_mut(outcome as u32) {
-        // SAFETY: an element of the map, which only this CPU writes.
-        unsafe { *packets += 1 };
-    }
+fn asked<const N: usize>(packet: &Packet, ip: &Ip<N>) -> u32 {
+    let asked = match packet.destination_port(ip) {
+        Port::Is(port) => Asked::port(ip.protocol, port),
+        Port::None => Asked::protocol(ip.protocol),
+        Port::Unread => Asked::UNREADABLE,
+    };
+    asked.word()
 }
 
 #[panic_handler]

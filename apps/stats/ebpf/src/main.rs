@@ -44,7 +44,7 @@ fn protocol(packet: Packet) -> Protocol {
             Some(UDP) => Protocol::Ipv6Udp,
             _ => Protocol::Ipv6Other,
         },
-        Network::Other => Protocol::Other,
+        Network::Deeper | Network::Other => Protocol::Other,
     }
 }
 

@@ -1,0 +1,244 @@
+//! The application `firewall`, as a user runs it.
+
+mod app;
+
+use std::fs;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use nix::sys::signal::Signal;
+use tests::{DEADLINE, Packets, Rig, Tap, frame, wait_until};
+
+use app::{Fate, Firewall, Rules, TCP, UDP, assert_ended, fate, ipv4, ipv6, ipv6_elsewhere};
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_prefix_is_blocked_and_unblocked_while_the_firewall_runs() {
+    let rig = Rig::new();
+    let rules = Rules::new("# nothing yet\n");
+    let firewall = Firewall::start(&rig, &rules);
+    assert_eq!(firewall.started, "firewall on xd0: slot 0, 0 rules");
+    let tap = Tap::on(&rig.pair.far);
+    let blocked = ipv4([192, 0, 2, 7], UDP, 53, 64);
+    let other = ipv4([192, 0, 3, 7], UDP, 53, 64);
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Pass);
+
+    let id = rig.chain().member("firewall").program_id;
+    firewall.change(
+        &rules,
+        "deny 192.0.2.0/24\n",
+        "1 added, 0 removed, 1 in force",
+    );
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Drop);
+    assert_eq!(fate(&rig, &tap, &other), Fate::Pass);
+    firewall.change(
+        &rules,
+        "deny 192.0.2.0/24\nallow 192.0.2.7\n",
+        "1 added, 0 removed, 2 in force",
+    );
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Pass);
+    firewall.change(&rules, "", "0 added, 2 removed, 0 in force");
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Pass);
+    assert_eq!(rig.chain().member("firewall").program_id, id);
+
+    let (status, said) = firewall.end();
+    assert_ended(status);
+    let last = said.last().expect("it says what became of packets");
+    assert_eq!(
+        last,
+        "firewall on xd0: removed, 4 allowed, 1 denied, 0 malformed, 0 not-ip"
+    );
+    assert!(rig.try_chain().is_none(), "nothing is left");
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn the_documented_precedence_decides() {
+    let rig = Rig::new();
+    let rules = Rules::new(
+        "default deny\n\
+         allow 10.0.0.0/8\n\
+         deny  10.0.0.0/8 udp\n\
+         allow 10.0.0.0/8 udp port 53\n\
+         deny  10.1.0.0/16\n\
+         allow 10.1.0.0/16 tcp port 22\n\
+         allow tcp port 443\n\
+         allow 2001:db8::/64\n\
+         deny  2001:db8::2 udp\n\
+         deny  0.0.0.0/0 icmp\n\
+         allow any icmpv6\n",
+    );
+    let firewall = Firewall::start(&rig, &rules);
+    assert_eq!(firewall.started, "firewall on xd0: slot 0, 10 rules");
+    let tap = Tap::on(&rig.pair.far);
+    let expected = [
+        (ipv4([10, 2, 0, 1], TCP, 1, 64), Fate::Pass),
+        (ipv4([10, 2, 0, 1], UDP, 1, 64), Fate::Drop),
+        (ipv4([10, 2, 0, 1], UDP, 53, 64), Fate::Pass),
+        (ipv4([10, 2, 0, 1], 1, 0, 64), Fate::Pass), // the longer prefix wins
+        (ipv4([10, 1, 0, 1], TCP, 443, 64), Fate::Drop),
+        (ipv4([10, 1, 0, 1], UDP, 53, 64), Fate::Drop),
+        (ipv4([10, 1, 0, 1], TCP, 22, 64), Fate::Pass),
+        (ipv4([11, 0, 0, 1], TCP, 443, 64), Fate::Pass),
+        (ipv4([11, 0, 0, 1], TCP, 444, 64), Fate::Drop),
+        (ipv4([11, 0, 0, 1], UDP, 443, 64), Fate::Drop),
+        (ipv4([11, 0, 0, 1], 1, 0, 64), Fate::Drop),
+        (ipv6(1, UDP, 9, 80), Fate::Pass),
+        (ipv6(2, UDP, 9, 80), Fate::Drop),
+        (ipv6(2, TCP, 9, 80), Fate::Pass),
+        (ipv6_elsewhere(TCP, 443), Fate::Pass),
+        (ipv6_elsewhere(TCP, 80), Fate::Drop),
+        (ipv6_elsewhere(58, 0), Fate::Pass),
+        (frame(64), Fate::Pass), // neither IPv4 nor IPv6
+    ];
+    for (index, (frame, expected)) in expected.iter().enumerate() {
+        assert_eq!(fate(&rig, &tap, frame), *expected, "packet {index}");
+    }
+    firewall.change(
+        &rules,
+        "default allow\n",
+        "0 added, 10 removed, 0 in force, default now allow",
+    );
+    for (index, (frame, _)) in expected.iter().enumerate() {
+        assert_eq!(fate(&rig, &tap, frame), Fate::Pass, "packet {index}");
+    }
+    assert_ended(firewall.end().0);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn no_packet_meets_a_moment_without_rules() {
+    // The same packets, allowed by one rule or another: none may meet the default.
+    let ways = [
+        "default deny\nallow 10.0.0.0/8\n",
+        "default deny\nallow 10.1.2.3\ndeny 10.0.0.0/8\n",
+        "deny any\nallow 10.1.2.3 udp port 53\ndeny 10.1.2.3\ndeny 10.1.2.3 udp\n",
+        "default deny\nallow 10.1.2.0/24 udp\ndeny 10.1.2.0/24\nallow 10.0.0.0/8 tcp\n",
+    ];
+    let rig = Rig::new();
+    let rules = Rules::new(ways[0]);
+    let firewall = Firewall::start(&rig, &rules);
+    let tap = Tap::on(&rig.pair.far);
+    let packet = ipv4([10, 1, 2, 3], UDP, 53, 64);
+    let (stop, stopped) = channel::<()>();
+    let sent = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sent = 0_u64;
+            let stopped = stopped;
+            while stopped.try_recv().is_err() {
+                tap.send(&packet);
+                sent += 1;
+            }
+            sent
+        });
+        for round in 0..6 {
+            for (index, way) in ways.iter().enumerate().skip(usize::from(round == 0)) {
+                rules.write(way);
+                firewall.app.signal(Signal::SIGHUP);
+                let line = firewall.app.line();
+                assert!(line.contains(" in force"), "way {index}: {line}");
+            }
+        }
+        stop.send(())
+            .expect("the sender goes on until it is stopped");
+        sender.join().expect("packets can be sent")
+    });
+    assert!(sent > 1000, "packets flowed: {sent}");
+    let mut packets = Packets::default();
+    wait_until("every packet is judged", DEADLINE, || {
+        packets = rig.chain().member("firewall").packets;
+        packets.total() == sent
+    });
+    assert_eq!((packets.pass, packets.drop), (sent, 0));
+    assert_ended(firewall.end().0);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_file_with_errors_changes_nothing() {
+    let rig = Rig::new();
+    let rules = Rules::new("deny 192.0.2.0/24\n");
+    let firewall = Firewall::start(&rig, &rules);
+    let tap = Tap::on(&rig.pair.far);
+    let blocked = ipv4([192, 0, 2, 7], UDP, 53, 64);
+    let path = rules.path.display();
+
+    firewall.change(
+        &rules,
+        "allow 192.0.2.7\ndeny 10.0.0.1/8\ndeny tcp port x\n",
+        "2 errors, nothing changed, 1 in force",
+    );
+    let errors = firewall.app.errors();
+    let expected = format!("{path}:3:15: expected a port number from 0 to 65535, found `x`");
+    assert!(errors.contains(&expected), "{errors}");
+    assert!(errors.contains(&format!("{path}:2:6: ")), "{errors}");
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Drop);
+
+    fs::remove_file(&rules.path).expect("the file is there");
+    let line = firewall.app.line();
+    assert_eq!(
+        line,
+        format!("{path}: 1 error, nothing changed, 1 in force")
+    );
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Drop);
+
+    firewall.change(&rules, "", "0 added, 1 removed, 0 in force");
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Pass);
+    assert_ended(firewall.end().0);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn many_rules_are_loaded_and_changed() {
+    // More than the tries hold if nobody says otherwise.
+    const ADDRESSES: u32 = 263_000;
+    let rig = Rig::new();
+    let lines: Vec<String> = (0..ADDRESSES)
+        .map(|number| {
+            let [_, a, b, c] = number.to_be_bytes();
+            format!("deny 10.{a}.{b}.{c}\n")
+        })
+        .collect();
+    let mut text = lines.concat();
+    let rules = Rules::new(&text);
+    let firewall = Firewall::start(&rig, &rules);
+    let tap = Tap::on(&rig.pair.far);
+    assert_eq!(
+        firewall.started,
+        format!("firewall on xd0: slot 0, {ADDRESSES} rules")
+    );
+    let listed = ipv4([10, 1, 2, 3], UDP, 9, 64);
+    let other = ipv4([10, 9, 2, 3], UDP, 9, 64);
+    assert_eq!(fate(&rig, &tap, &listed), Fate::Drop);
+    assert_eq!(fate(&rig, &tap, &other), Fate::Pass);
+    text += "deny 10.9.2.3\n";
+    let in_force = format!("1 added, 0 removed, {} in force", ADDRESSES + 1);
+    firewall.change(&rules, &text, &in_force);
+    assert_eq!(fate(&rig, &tap, &other), Fate::Drop);
+    assert_ended(firewall.end().0);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn the_firewall_filters_on_while_the_daemon_is_exchanged() {
+    let mut rig = Rig::new();
+    let rules = Rules::new("deny 192.0.2.0/24\n");
+    let firewall = Firewall::start(&rig, &rules);
+    let tap = Tap::on(&rig.pair.far);
+    let blocked = ipv4([192, 0, 2, 7], UDP, 53, 64);
+    rig.daemon.kill();
+    firewall.change(
+        &rules,
+        "deny 192.0.2.0/24\ndeny 192.0.3.0/24\n",
+        "1 added, 0 removed, 2 in force",
+    );
+    rig.daemon.restart();
+    wait_until("the member is claimed again", DEADLINE, || {
+        rig.chain().member("firewall").state == "running"
+    });
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Drop);
+    firewall.change(&rules, "", "0 added, 2 removed, 0 in force");
+    assert_eq!(fate(&rig, &tap, &blocked), Fate::Pass);
+    assert_ended(firewall.end().0);
+    assert!(rig.try_chain().is_none(), "nothing is left");
+}
