@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask --help`.
 
+mod bench;
 mod btf;
 mod command;
 mod demo;
@@ -29,6 +30,8 @@ enum Task {
     Test(test::Arguments),
     /// Run a command under another kernel, in QEMU
     Vm(vm::Arguments),
+    /// Measure the project beside its peers (needs root)
+    Bench(bench::Arguments),
     /// Build the eBPF objects from source
     Ebpf(ebpf::Arguments),
     /// Install the Debian packages that building and testing need
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run().map_err(Into::into),
         Task::Test(arguments) => test::run(&arguments).map_err(Into::into),
         Task::Vm(arguments) => return vm::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
         Task::Packages => {
             packages::ensure(&[packages::BUILD, packages::TEST, packages::VM]).map_err(Into::into)

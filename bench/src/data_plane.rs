@@ -1,0 +1,5 @@
+//! What a packet costs.
+
+mod cost;
+pub(crate) mod instructions;
+pub(crate) mod packets;
