@@ -1,6 +1,8 @@
 //! The firewall's program alone, on the real kernel, packet by packet: what it decides against what
 //! docs/firewall.md says. Rules get into its maps as the application puts them there.
 
+mod packet;
+
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -11,26 +13,16 @@ use aya::{Ebpf, EbpfLoader};
 use firewall::{Descriptors, Memory, Table};
 use firewall_abi::{Outcome, Room};
 use libbpf_sys as bpf;
+use packet::{
+    ARP, AUTHENTICATION, FRAGMENT, HOP_BY_HOP, ICMP, IPV4, IPV6, MOBILITY, OPTIONS, ROUTING, Sent,
+    TCP, UDP, frame,
+};
 use proptest::prelude::*;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FIREWALL_OBJECT"));
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;
-
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
@@ -277,117 +269,6 @@ fn contains((prefix, length): (IpAddr, u8), address: IpAddr) -> bool {
     };
     let differing = bits(prefix) ^ bits(address);
     prefix.is_ipv4() == address.is_ipv4() && differing.leading_zeros() >= u32::from(length)
-}
-
-/// A packet, described.
-#[derive(Clone, Debug)]
-struct Sent {
-    tags: usize,
-    source: IpAddr,
-    /// IPv4 alone.
-    option_words: u8,
-    /// IPv6 alone: number, and how long beyond what the kind has at least.
-    extensions: Vec<(u8, u8)>,
-    /// In units of 8 bytes. In IPv6 there is a fragment header for it, the last one.
-    fragment_offset: u16,
-    protocol: u8,
-    port: u16,
-    /// Whether the bytes end in the middle of the ports.
-    cut: bool,
-}
-
-impl Sent {
-    fn new(source: &str, protocol: u8, port: u16) -> Self {
-        Self {
-            tags: 0,
-            source: source.parse().expect("an address"),
-            option_words: 0,
-            extensions: Vec::new(),
-            fragment_offset: 0,
-            protocol,
-            port,
-            cut: false,
-        }
-    }
-
-    fn is_later_fragment(&self) -> bool {
-        self.fragment_offset != 0
-    }
-
-    fn has_ports(&self) -> bool {
-        self.protocol == TCP || self.protocol == UDP
-    }
-
-    /// Whether protocol or port can't be read.
-    fn is_unreadable(&self) -> bool {
-        let fragment = usize::from(self.is_later_fragment());
-        let too_many = self.source.is_ipv6() && self.extensions.len() + fragment > 8;
-        too_many || self.cut && self.has_ports() && !self.is_later_fragment()
-    }
-
-    fn frame(&self) -> Vec<u8> {
-        let mut transport = [0; 20];
-        transport[2..4].copy_from_slice(&self.port.to_be_bytes());
-        let transport = &transport[..if self.cut { 3 } else { 20 }];
-        match self.source {
-            IpAddr::V4(source) => {
-                let mut packet = vec![0; 20 + 4 * usize::from(self.option_words)];
-                packet[0] = 0x45 + self.option_words;
-                packet[6..8].copy_from_slice(&self.fragment_offset.to_be_bytes());
-                packet[9] = self.protocol;
-                packet[12..16].copy_from_slice(&source.octets());
-                packet.extend(transport);
-                frame(self.tags, IPV4, &packet)
-            }
-            IpAddr::V6(source) => {
-                let mut packet = vec![0; 40];
-                packet[0] = 0x60;
-                packet[8..24].copy_from_slice(&source.octets());
-                let mut next = 6;
-                for (number, more) in &self.extensions {
-                    packet[next] = *number;
-                    next = packet.len();
-                    packet.extend(extension(*number, *more));
-                }
-                if self.is_later_fragment() {
-                    packet[next] = FRAGMENT;
-                    next = packet.len();
-                    let [high, low] = (self.fragment_offset << 3).to_be_bytes();
-                    packet.extend([0, 0, high, low, 0, 0, 0, 9]);
-                }
-                packet[next] = self.protocol;
-                packet.extend(transport);
-                frame(self.tags, IPV6, &packet)
-            }
-        }
-    }
-}
-
-/// An extension header. Its first byte is the next one's number.
-fn extension(number: u8, more: u8) -> Vec<u8> {
-    let (length, bytes) = match number {
-        FRAGMENT => (0, 8),
-        AUTHENTICATION => (more + 1, 4 * (usize::from(more) + 3)),
-        _ => (more, 8 * (usize::from(more) + 1)),
-    };
-    let mut header = vec![0; bytes];
-    header[1] = length;
-    if number == FRAGMENT {
-        header[3] = 1; // the first of several
-    }
-    header
-}
-
-fn frame(tags: usize, ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; 12];
-    for tag in 0..tags {
-        let kind: u16 = if tag == 0 && tags > 1 { 0x88a8 } else { 0x8100 };
-        frame.extend(kind.to_be_bytes());
-        frame.extend([0, 7]);
-    }
-    frame.extend(ethertype.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 /// Few different bits, so that prefixes often contain one another.

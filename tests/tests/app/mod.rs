@@ -1,6 +1,7 @@
 //! Applications as a user runs them, and packets for them.
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
@@ -212,6 +213,26 @@ pub(crate) fn run(rig: &Rig, name: &str, arguments: &[&str]) -> Output {
     output.expect("an application can be started").into()
 }
 
+/// The same, with this on its standard input.
+pub(crate) fn run_with(rig: &Rig, name: &str, arguments: &[&str], input: &str) -> Output {
+    use std::io::Write as _;
+    let mut child = rig.pair.near.netns.run(|| {
+        command(rig, name, arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("an application can be started")
+    });
+    let stdin = child.stdin.take().expect("it is a pipe");
+    (&stdin)
+        .write_all(input.as_bytes())
+        .expect("it reads its input");
+    drop(stdin);
+    let output = child.wait_with_output();
+    output.expect("a child can be waited for").into()
+}
+
 pub(crate) fn command(rig: &Rig, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary(name));
     command
@@ -262,4 +283,20 @@ pub(crate) fn ipv6_elsewhere(protocol: u8, port: u16) -> Vec<u8> {
     let mut frame = ipv6(1, protocol, port, 80);
     frame[25] = 0xb9;
     frame
+}
+
+/// What `firewall list` says.
+pub(crate) fn listed(rig: &Rig) -> Value {
+    let output: Output = run(rig, "firewall", &["list", "xd0", "--json"]);
+    output.json()
+}
+
+/// The rules, and how many packets each decided.
+pub(crate) fn hits(listed: &Value) -> BTreeMap<String, u64> {
+    let rules = listed["rules"].as_array().expect("a list");
+    let counted = |rule: &Value| {
+        let text = rule["rule"].as_str().expect("text").to_owned();
+        (text, rule["hits"].as_u64().expect("a count"))
+    };
+    rules.iter().map(counted).collect()
 }

@@ -1,15 +1,20 @@
 //! The application `firewall`, as a user runs it.
 
 mod app;
+mod packet;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::mpsc::channel;
 use std::thread;
 
+use app::{
+    Fate, Firewall, Rules, TCP, UDP, assert_ended, fate, hits, ipv4, ipv6, ipv6_elsewhere, listed,
+    run,
+};
 use nix::sys::signal::Signal;
+use packet::{AUTHENTICATION, FRAGMENT, HOP_BY_HOP, OPTIONS, ROUTING, Sent};
 use tests::{DEADLINE, Packets, Rig, Tap, frame, wait_until};
-
-use app::{Fate, Firewall, Rules, TCP, UDP, assert_ended, fate, ipv4, ipv6, ipv6_elsewhere};
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
@@ -241,4 +246,111 @@ fn the_firewall_filters_on_while_the_daemon_is_exchanged() {
     assert_eq!(fate(&rig, &tap, &blocked), Fate::Pass);
     assert_ended(firewall.end().0);
     assert!(rig.try_chain().is_none(), "nothing is left");
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn every_packet_is_counted_for_the_rule_that_decided_it() {
+    let rig = Rig::new();
+    let text = "deny 192.0.2.0/24\nallow 192.0.2.7\ndeny udp port 53\n\
+                deny 2001:db8::/32 tcp port 22\nallow 2001:db8::/32\n";
+    let rules = Rules::new(text);
+    let firewall = Firewall::start(&rig, &rules);
+    let tap = Tap::on(&rig.pair.far);
+    let v4 = |source: &str, protocol, port| Sent::new(source, protocol, port);
+    let v6 = |extensions: &[(u8, u8)], protocol, port| Sent {
+        extensions: extensions.to_vec(),
+        ..Sent::new("2001:db8::9", protocol, port)
+    };
+    let tagged = |tags, sent| Sent { tags, ..sent };
+    let later = |sent| Sent {
+        fragment_offset: 185,
+        ..sent
+    };
+    let sent = [
+        (v4("192.0.2.1", TCP, 80), "deny 192.0.2.0/24"),
+        (tagged(1, v4("192.0.2.1", TCP, 80)), "deny 192.0.2.0/24"),
+        (tagged(2, v4("192.0.2.7", UDP, 53)), "allow 192.0.2.7"),
+        (
+            tagged(2, v4("198.51.100.1", UDP, 53)),
+            "deny any udp port 53",
+        ),
+        (later(v4("198.51.100.1", UDP, 53)), "default"),
+        (later(v4("192.0.2.1", UDP, 53)), "deny 192.0.2.0/24"),
+        (v6(&[], TCP, 22), "deny 2001:db8::/32 tcp port 22"),
+        (
+            v6(&[(HOP_BY_HOP, 0), (ROUTING, 2)], TCP, 22),
+            "deny 2001:db8::/32 tcp port 22",
+        ),
+        (
+            v6(&[(OPTIONS, 1), (AUTHENTICATION, 2)], TCP, 80),
+            "allow 2001:db8::/32",
+        ),
+        (
+            tagged(1, v6(&[(FRAGMENT, 0)], TCP, 22)),
+            "deny 2001:db8::/32 tcp port 22",
+        ),
+        (later(v6(&[(OPTIONS, 0)], TCP, 22)), "allow 2001:db8::/32"),
+        (v6(&[(OPTIONS, 0); 9], TCP, 80), "unreadable"),
+        (tagged(3, v4("192.0.2.7", UDP, 53)), "unreadable"),
+        (v4("203.0.113.1", TCP, 53), "default"),
+    ];
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    for (times, (packet, decided_by)) in (1..).zip(&sent) {
+        for _ in 0..times {
+            tap.send(&packet.frame());
+        }
+        *expected.entry((*decided_by).to_owned()).or_default() += times;
+    }
+    let total: u64 = expected.values().sum();
+    wait_until("every packet is judged", DEADLINE, || {
+        rig.chain().member("firewall").packets.total() == total
+    });
+    let found = listed(&rig);
+    let mut counted = hits(&found);
+    for other in ["default", "unreadable"] {
+        counted.insert(
+            other.to_owned(),
+            found[other]["hits"].as_u64().expect("a count"),
+        );
+    }
+    assert_eq!(counted, expected);
+    let packets = &found["packets"];
+    let denied = rig.chain().member("firewall").packets.drop;
+    assert_eq!(packets["malformed"], expected["unreadable"]);
+    assert_eq!(
+        packets["denied"].as_u64(),
+        Some(denied - expected["unreadable"])
+    );
+
+    // A rule that stays keeps its count, one that is another now has its own, from 0.
+    firewall.change(
+        &rules,
+        &text.replace("deny 192.0.2.0/24", "allow 192.0.2.0/24"),
+        "1 added, 1 removed, 5 in force",
+    );
+    counted = hits(&listed(&rig));
+    expected.retain(|rule, _| rule.contains(' ') && rule != "deny 192.0.2.0/24");
+    expected.insert("allow 192.0.2.0/24".to_owned(), 0);
+    assert_eq!(counted, expected);
+
+    let top = run(&rig, "firewall", &["list", "xd0", "--top", "1"]);
+    assert!(
+        top.done()
+            .stdout
+            .starts_with("deny 2001:db8::/32 tcp port 22 "),
+        "{top}"
+    );
+    firewall.app.signal(Signal::SIGUSR1);
+    let line = firewall.app.line();
+    assert_eq!(
+        line,
+        "firewall on xd0: `deny 2001:db8::/32 tcp port 22` decided 25"
+    );
+    let (status, said) = firewall.end();
+    assert_ended(status);
+    assert!(
+        said.contains(&"firewall on xd0: `allow 192.0.2.7` decided 3".to_owned()),
+        "{said:?}"
+    );
 }
