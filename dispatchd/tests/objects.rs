@@ -506,8 +506,7 @@ mod needs_freplace {
                 load(&compiled("modifies"), &request)
             };
             assert!(against(template.function()).is_ok(), "{program}");
-            // Metadata is no packet data.
-            let refuses = program != "meta" && kernel::release() >= (6, 12);
+            let refuses = kernel::release() >= (6, 12);
             match against(plain_function) {
                 Ok(_) => assert!(!refuses, "{program}"),
                 Err(ObjectError::Verifier { log, .. }) => {
