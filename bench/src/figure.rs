@@ -21,10 +21,6 @@ pub(crate) struct Figure {
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for what has to be large, like a speed-up")
-    )]
     AtLeast(f64),
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::figure::Figure;
 use crate::table::Table;
-use crate::{Result, data_plane};
+use crate::{Result, daemon, data_plane};
 
 /// Figures that come of the same measurement.
 pub(crate) struct Group {
@@ -17,7 +17,7 @@ pub(crate) struct Group {
 }
 
 /// Every group, in the order in which they run.
-pub(crate) const ALL: [Group; 2] = [
+pub(crate) const ALL: [Group; 5] = [
     Group {
         figures: &data_plane::instructions::FIGURES,
         measure: data_plane::instructions::measure,
@@ -25,6 +25,18 @@ pub(crate) const ALL: [Group; 2] = [
     Group {
         figures: &data_plane::packets::FIGURES,
         measure: data_plane::packets::measure,
+    },
+    Group {
+        figures: &daemon::add::FIGURES,
+        measure: daemon::add::measure,
+    },
+    Group {
+        figures: &daemon::reorder::FIGURES,
+        measure: daemon::reorder::measure,
+    },
+    Group {
+        figures: &daemon::scale::FIGURES,
+        measure: daemon::scale::measure,
     },
 ];
 

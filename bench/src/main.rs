@@ -6,6 +6,7 @@
 
 mod bpf;
 mod chart;
+mod daemon;
 mod data_plane;
 mod figure;
 mod group;
@@ -53,12 +54,16 @@ enum Guest {
     /// Print what packets cost on this machine, as JSON
     #[command(hide = true)]
     Instructions,
+    /// Print how long two loaders take on this machine, as JSON
+    #[command(hide = true)]
+    Add,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.guest {
         Some(Guest::Instructions) => data_plane::instructions::print(),
+        Some(Guest::Add) => daemon::add::print(),
         None => run(&arguments),
     };
     match result {

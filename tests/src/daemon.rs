@@ -218,25 +218,22 @@ impl Drop for Daemon {
     }
 }
 
-/// The path of a binary of this workspace: what `<NAME>_BIN` says, or what lies in the folder
-/// that cargo built this test for.
+/// The path of a binary of this workspace: what `<NAME>_BIN` says, or what cargo built beside this
+/// program.
 pub fn binary(name: &str) -> PathBuf {
     let variable = format!("{}_BIN", name.to_uppercase().replace('-', "_"));
     if let Some(path) = env::var_os(&variable) {
         return path.into();
     }
-    let test = env::current_exe().expect("a process knows its binary");
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("a test binary is in <profile>/deps");
-    let path = profile.join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: `cargo xtask test` builds it, or `cargo build`",
-        path.display()
-    );
-    path
+    let this = env::current_exe().expect("a process knows its binary");
+    // A test is in <profile>/deps, another program in <profile>.
+    let folders = this.ancestors().skip(1).take(2);
+    let found = folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not built: `cargo xtask test` builds it, or `cargo build`")
+    })
 }
 
 /// What a daemon says that should not be able to start. `prepare` may change how it is started.
