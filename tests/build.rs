@@ -5,8 +5,23 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Variable, object, and the crate that it is checked in with.
-const OBJECTS: [(&str, &str, &str); 3] = [
+const OBJECTS: [(&str, &str, &str); 6] = [
     ("DISPATCHER_OBJECT", "dispatcher.o", "dispatchd"),
+    (
+        "DISPATCHER_EXT_16_OBJECT",
+        "dispatcher_ext_16.o",
+        "dispatchd",
+    ),
+    (
+        "DISPATCHER_EXT_64_OBJECT",
+        "dispatcher_ext_64.o",
+        "dispatchd",
+    ),
+    (
+        "DISPATCHER_EXT_128_OBJECT",
+        "dispatcher_ext_128.o",
+        "dispatchd",
+    ),
     ("STATS_OBJECT", "stats.o", "apps/stats"),
     ("FIREWALL_OBJECT", "firewall.o", "apps/firewall"),
 ];

@@ -6,83 +6,21 @@
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::{collections::BTreeMap, ptr};
 
-use aya::maps::{Map, MapData, PerCpuArray};
-use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader, Pod};
+mod root;
+
+use aya::maps::{Map, MapData};
+use aya::{Ebpf, EbpfLoader};
 use dispatcher_abi::{
-    CONFIG_SYMBOL, COUNTERS_MAP, COUNTS, Count, Counters, JUMP_MAP, MISSED, ROOT_PROGRAM,
-    RootConfig, SLOTS, SlotConfig, Verdict, VerdictMask,
+    CONFIG_SYMBOL, COUNTS, JUMP_MAP, MISSED, ROOT_PROGRAM, RootConfig, SLOTS, SlotConfig, Verdict,
+    VerdictMask,
 };
 use libbpf_sys as bpf;
 
+use root::{
+    ABORTED, Counts, DROP, NO_OPINION, Random, VALUES, chain, oracle, root_program, run_once,
+};
+
 const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
-
-const ABORTED: u32 = 0;
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-const REDIRECT: u32 = 4;
-const NO_OPINION: u32 = 31;
-
-/// Each verdict, the values around their edges, and some that no driver knows.
-const VALUES: [u32; 14] = [
-    ABORTED,
-    DROP,
-    PASS,
-    3,
-    REDIRECT,
-    5,
-    30,
-    NO_OPINION,
-    32,
-    200,
-    255,
-    1 << 31,
-    u32::MAX,
-    MISSED,
-];
-
-/// What design and documentation say of a chain, as plainly as possible: a value is `None` where
-/// the slot's entry is empty.
-fn oracle(config: &RootConfig<SLOTS>, values: &[Option<u32>], counts: &mut Counts) -> u32 {
-    let mut last = PASS;
-    for (slot, value) in values.iter().enumerate() {
-        let SlotConfig {
-            chain_call,
-            allowed,
-            on_miss_continue,
-            ..
-        } = config.slots[slot];
-        let mut count = |count: Count| counts[slot][count as usize] += 1;
-        let Some(value) = value.filter(|value| *value != MISSED) else {
-            count(Count::Missed);
-            if on_miss_continue == 1 {
-                continue;
-            }
-            return ABORTED;
-        };
-        if value == NO_OPINION {
-            count(Count::Continue);
-            continue;
-        }
-        let bit = if value <= REDIRECT { value } else { 6 };
-        if allowed >> bit & 1 == 0 {
-            count(Count::Overruled);
-            continue;
-        }
-        count(Count::ALL[bit as usize]);
-        last = value;
-        if value > REDIRECT || chain_call >> bit & 1 == 0 {
-            return value;
-        }
-    }
-    if config.final_verdict == 1 {
-        last
-    } else {
-        PASS
-    }
-}
-
-type Counts = [[u64; COUNTS]; SLOTS];
 
 /// Every pair of masks, 32 to a chain: two neighbours at a time say each pair of values, the other
 /// slots have no opinion, so each slot is also seen alone.
@@ -204,15 +142,6 @@ fn a_slot_or_feature_that_is_not_used_costs_nothing() {
     );
 }
 
-/// A chain of these slots, with counters and final verdict PASS.
-fn chain(slots: &[SlotConfig]) -> RootConfig<SLOTS> {
-    let mut config = RootConfig::EMPTY;
-    config.slot_count = u32::try_from(slots.len()).expect("at most SLOTS");
-    config.counters = 1;
-    config.slots[..slots.len()].copy_from_slice(slots);
-    config
-}
-
 /// All chain-call and allowed masks, in full chains; the bit of "no opinion" must not matter, so
 /// it is set or clear as it falls.
 fn chains_of_every_pair_of_masks() -> impl Iterator<Item = Vec<SlotConfig>> {
@@ -238,7 +167,7 @@ struct Root {
     object: Ebpf,
     config: RootConfig<SLOTS>,
     filled: [Option<u32>; SLOTS],
-    expected: Counts,
+    expected: Counts<SLOTS>,
 }
 
 impl Root {
@@ -250,7 +179,7 @@ impl Root {
             .override_global(CONFIG_SYMBOL, bytes, true)
             .load(OBJECT)
             .expect("the object loads");
-        root_program(&mut object)
+        root_program(&mut object, ROOT_PROGRAM)
             .load()
             .expect("the root passes the verifier");
         Self {
@@ -270,7 +199,7 @@ impl Root {
                 *filled = *value;
             }
         }
-        let verdict = run_once(root_program(&mut self.object));
+        let verdict = run_once(root_program(&mut self.object, ROOT_PROGRAM));
         let expected = oracle(&self.config, values, &mut self.expected);
         assert_eq!(verdict, expected, "{values:x?} in {:?}", self.used());
         verdict
@@ -281,21 +210,12 @@ impl Root {
         if self.config.counters == 0 {
             self.expected = [[0; COUNTS]; SLOTS];
         }
-        let map = self.object.map(COUNTERS_MAP).expect("the map exists");
-        let counters: PerCpuArray<_, CounterBytes> = map.try_into().expect("a per-CPU array");
-        let mut counts = [[0; COUNTS]; SLOTS];
-        for cpu in counters.get(&0, 0).expect("element 0 exists").iter() {
-            for (sum, slot) in counts.iter_mut().zip(&cpu.0.slots) {
-                for (sum, count) in sum.iter_mut().zip(slot.counts) {
-                    *sum += count;
-                }
-            }
-        }
+        let counts = root::counts::<SLOTS>(&self.object);
         assert_eq!(counts, self.expected, "counts in {:?}", self.used());
     }
 
     fn translated_bytes(&mut self) -> u32 {
-        let info = root_program(&mut self.object)
+        let info = root_program(&mut self.object, ROOT_PROGRAM)
             .info()
             .expect("a loaded program has info");
         info.size_translated()
@@ -307,19 +227,6 @@ impl Root {
         let slots = &config.slots[..config.slot_count as usize];
         (slots, config.counters, config.final_verdict)
     }
-}
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct CounterBytes(Counters<SLOTS>);
-// SAFETY: integers without padding between them.
-unsafe impl Pod for CounterBytes {}
-
-fn root_program(object: &mut Ebpf) -> &mut Xdp {
-    let program = object
-        .program_mut(ROOT_PROGRAM)
-        .expect("the object has the root");
-    program.try_into().expect("the root is an XDP program")
 }
 
 fn map_data(map: Option<&Map>) -> &MapData {
@@ -341,26 +248,6 @@ fn update_program_array(array: &MapData, index: u32, program: BorrowedFd<'_>) {
         )
     };
     assert_eq!(result, 0, "the member does not go into the array");
-}
-
-fn run_once(program: &Xdp) -> u32 {
-    let packet = [0_u8; 64];
-    let mut options = bpf::bpf_test_run_opts {
-        sz: size_of::<bpf::bpf_test_run_opts>() as u64,
-        data_in: packet.as_ptr().cast(),
-        data_size_in: 64,
-        repeat: 1,
-        ..Default::default()
-    };
-    let program = program
-        .fd()
-        .expect("the root is loaded")
-        .as_fd()
-        .as_raw_fd();
-    // SAFETY: `options` and `packet` live until the call returns.
-    let result = unsafe { bpf::bpf_prog_test_run_opts(program, &raw mut options) };
-    assert_eq!(result, 0, "the test run failed");
-    options.retval
 }
 
 /// Programs that return a value, one for each value asked for, and what loads roots.
@@ -425,54 +312,4 @@ fn load_member(value: u32) -> OwnedFd {
     assert!(fd >= 0, "a program of two instructions loads: {fd}");
     // SAFETY: a new descriptor that nobody else owns.
     unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// Xorshift: the same chains every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next()).expect("32 bits") % limit
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    /// A slot that chains on and allows more often than not.
-    fn slot(&mut self) -> SlotConfig {
-        SlotConfig {
-            chain_call: self.byte() | self.byte(),
-            allowed: self.byte() | self.byte(),
-            on_miss_continue: self.byte() & 1,
-            next_stop: 0,
-        }
-    }
-
-    fn settings(&mut self, mut config: RootConfig<SLOTS>) -> RootConfig<SLOTS> {
-        config.counters = self.byte() & 1;
-        config.final_verdict = self.byte() & 1;
-        config
-    }
-
-    /// Mostly a value after which the next slot runs, sometimes any, sometimes an empty slot.
-    fn value(&mut self, slot: SlotConfig) -> Option<u32> {
-        match self.below(16) {
-            0 => VALUES.get(self.below(VALUES.len() + 1)).copied(),
-            1 if slot.on_miss_continue == 1 => None,
-            2..=4 => Some(NO_OPINION),
-            _ => (0..=REDIRECT)
-                .rev()
-                .filter(|value| slot.chain_call >> value & 1 == 1)
-                .nth(self.below(3))
-                .or(Some(NO_OPINION)),
-        }
-    }
 }
