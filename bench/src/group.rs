@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::figure::Figure;
 use crate::table::Table;
-use crate::{Result, daemon, data_plane};
+use crate::{Result, daemon, data_plane, firewall};
 
 /// Figures that come of the same measurement.
 pub(crate) struct Group {
@@ -17,7 +17,7 @@ pub(crate) struct Group {
 }
 
 /// Every group, in the order in which they run.
-pub(crate) const ALL: [Group; 5] = [
+pub(crate) const ALL: [Group; 6] = [
     Group {
         figures: &data_plane::instructions::FIGURES,
         measure: data_plane::instructions::measure,
@@ -37,6 +37,10 @@ pub(crate) const ALL: [Group; 5] = [
     Group {
         figures: &daemon::scale::FIGURES,
         measure: daemon::scale::measure,
+    },
+    Group {
+        figures: &firewall::FIGURES,
+        measure: firewall::measure,
     },
 ];
 

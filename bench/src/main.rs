@@ -9,6 +9,7 @@ mod chart;
 mod daemon;
 mod data_plane;
 mod figure;
+mod firewall;
 mod group;
 mod sample;
 mod table;

@@ -43,8 +43,8 @@ pub(crate) const VM: &[&str] = &[
     "xz-utils",
 ];
 
-/// To measure it beside the current libxdp, which is compiled for that.
-pub(crate) const BENCH: &[&str] = &["clang", "m4"];
+/// To measure it beside nftables and the current libxdp, which is compiled for that.
+pub(crate) const BENCH: &[&str] = &["clang", "m4", "nftables"];
 
 /// Installs what is missing; says exactly what, where it can't.
 pub(crate) fn ensure(wanted: &[&[&str]]) -> Result<(), Failure> {
