@@ -356,8 +356,11 @@ pub(crate) fn map_update_fd(
     map_update(map, key, &value.as_raw_fd().to_ne_bytes())
 }
 
-/// An XDP program that returns one value: `r0 = value; exit`.
-pub(crate) fn xdp_constant(value: u32) -> io::Result<OwnedFd> {
+/// `BPF_F_XDP_HAS_FRAGS`: takes packets of several buffers (Linux 5.18).
+pub(crate) const XDP_HAS_FRAGS: u32 = 1 << 5;
+
+/// An XDP program that returns one value: `r0 = value; exit`. Flags: `BPF_F_*`.
+pub(crate) fn xdp_constant(value: u32, flags: u32) -> io::Result<OwnedFd> {
     let instructions = [
         sys::bpf_insn {
             // BPF_ALU64 | BPF_MOV | BPF_K
@@ -374,6 +377,7 @@ pub(crate) fn xdp_constant(value: u32) -> io::Result<OwnedFd> {
     let opts = sys::bpf_prog_load_opts {
         sz: size_of::<sys::bpf_prog_load_opts>() as sys::size_t,
         expected_attach_type: sys::BPF_XDP,
+        prog_flags: flags,
         ..Default::default()
     };
     // SAFETY: name, licence, instructions and options outlive the call.

@@ -15,7 +15,7 @@ use protocol::Listener;
 
 use crate::args::Args;
 use crate::engine::{Engine, Event};
-use crate::kernel::{KernelError, Linux, OpenError};
+use crate::kernel::{self, KernelError, Linux, OpenError};
 use crate::loader::Loader;
 use crate::objects::Objects;
 use crate::probe;
@@ -92,7 +92,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let hub = Hub {
         events: events.clone(),
         board,
-        loader: Loader::new(template),
+        loader: Loader::new(template, kernel::probe_frags()),
         objects,
         policy: Arc::new(policy),
         probes: Arc::new(probes),

@@ -1,6 +1,7 @@
 //! The one thread that owns the state and the descriptors: it decides, executes, commits,
 //! publishes. It never waits for a verifier: programs arrive loaded.
 
+mod remarks;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use dispatcher_abi::ModeChoice;
 use planner::{
     Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines, Facts, LoadId,
-    MemberId, Operation, Orphan, Plan, Prepare, Refusal, Rights, State,
+    MemberId, Operation, Orphan, Plan, Refusal, Rights, State,
 };
 
 use crate::executor;
@@ -278,17 +279,14 @@ impl Engine {
             }
             match self.execute(&plan) {
                 Ok(()) => {
-                    notes.extend(by_tail_call(&plan, self.state.engines));
+                    notes.extend(remarks::by_tail_call(&plan, self.state.engines));
                     return Ok(Outcome { plan, notes });
                 }
                 Err(error) if falls_back(change, &plan, &error) => {
-                    notes.push(format!(
-                        "{} has no native XDP ({}); generic mode is used",
-                        change.interface.name, error.source
-                    ));
+                    notes.push(remarks::generic_instead(&error, &plan));
                     change.mode = Some(ModeChoice::Generic);
                 }
-                Err(error) => return Err(ChangeError::Kernel(explained(error, &plan))),
+                Err(error) => return Err(ChangeError::Kernel(remarks::explained(error, &plan))),
             }
         }
     }
@@ -453,41 +451,6 @@ fn falls_back(change: &Change, plan: &Plan, error: &KernelError) -> bool {
     matches!(plan.commit, Commit::Attach { .. })
         && error.kind == KernelErrorKind::Mode
         && matches!(change.mode, None | Some(ModeChoice::Auto))
-}
-
-/// Which of the members that got new code run by tail call though freplace was possible.
-fn by_tail_call(plan: &Plan, engines: Engines) -> impl Iterator<Item = String> {
-    let gets_code = |id| {
-        let mut steps = plan.prepare.iter();
-        steps.any(|step| matches!(step, Prepare::PinCode { member, .. } if *member == id))
-    };
-    let members = plan.next.iter().flat_map(|chain| &chain.members);
-    members.filter_map(move |member| {
-        let reason = member.tail_call_reason(engines)?;
-        gets_code(member.id).then(|| format!("{} runs by tail call: {reason}", member.name))
-    })
-}
-
-/// Names the members that are in the way of large packets: the kernel only says ERANGE.
-fn explained(error: KernelError, plan: &Plan) -> KernelError {
-    let members = plan.next.iter().flat_map(|chain| &chain.members);
-    let plain: Vec<&str> = members
-        .filter(|member| !member.abilities.frags)
-        .map(|member| member.name.as_str())
-        .collect();
-    let is_range = error.source.raw_os_error() == Some(nix::errno::Errno::ERANGE as i32);
-    if !is_range || plain.is_empty() {
-        return error;
-    }
-    KernelError {
-        subject: format!(
-            "{}: its packets may have several buffers, and these members don't take such packets \
-             (section xdp.frags): {}",
-            error.subject,
-            plain.join(", ")
-        ),
-        ..error
-    }
 }
 
 fn key_of(orphan: &Orphan) -> (ChainKey, MemberId) {

@@ -21,7 +21,7 @@ mod root;
 
 pub use linux::{Linux, Staged};
 pub use observe::OpenError;
-pub use probe::{probe_freplace, probe_tailcall};
+pub use probe::{probe_frags, probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, MemberMap};
 pub use root::Template;
 

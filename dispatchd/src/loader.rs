@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use dispatcher_abi::Engine;
-use planner::{Facts, Form, LoadId, Outline, Source, TailCall};
+use planner::{Abilities, Facts, Form, LoadId, Outline, Source, TailCall};
 
 use crate::bpf;
 use crate::kernel::{MemberMap, Staged, Template};
@@ -28,6 +28,8 @@ pub struct Loader {
     shared: Arc<Shared>,
     /// What extensions are loaded against; none where the freplace engine is missing.
     template: Option<Arc<Template>>,
+    /// The kernel knows packets of several buffers.
+    frags: bool,
 }
 
 #[derive(Debug, Default)]
@@ -107,27 +109,36 @@ pub enum LoadError {
 }
 
 impl Loader {
-    /// A loader; with a template it can load extensions.
-    pub fn new(template: Option<Template>) -> Self {
+    /// A loader; with a template it can load extensions, with `frags` programs for packets of several
+    /// buffers.
+    pub fn new(template: Option<Template>, frags: bool) -> Self {
         Self {
             shared: Arc::default(),
             template: template.map(Arc::new),
+            frags,
         }
     }
 
-    /// Looks at an object and the program in it that is asked for (`None`: the only one).
+    /// Looks at an object and the program in it that is asked for (`None`: the only one). `frags`:
+    /// somebody says that it takes packets of several buffers, though its section may not.
     pub fn inspect(
         &self,
         uid: u32,
         bytes: Arc<Vec<u8>>,
         program: Option<String>,
+        frags: bool,
     ) -> Result<(Arc<Object>, Outline), LoadError> {
+        let kernel_frags = self.frags;
         self.on_its_thread(uid, move |_| {
             let object = Object::inspect(bytes.as_ref().clone())?;
             let selected = object.select(program.as_deref())?;
+            let abilities = object.abilities(selected);
             let outline = Outline {
                 program: selected.name.clone(),
-                abilities: object.abilities(selected),
+                abilities: Abilities {
+                    frags: kernel_frags && (frags || abilities.frags),
+                    ..abilities
+                },
             };
             Ok((Arc::new(object), outline))
         })

@@ -23,7 +23,7 @@ pub fn probe_tailcall() -> Result<(), String> {
     let built =
         root::build(&root::one_slot(RootKind::Dispatcher)).map_err(|error| no_root(&error))?;
     let jump = built.jump.as_ref().ok_or("the root has no program array")?;
-    let member = bpf::xdp_constant(SAID).map_err(|error| refused("load", &error))?;
+    let member = bpf::xdp_constant(SAID, 0).map_err(|error| refused("load", &error))?;
     bpf::map_update_fd(jump.as_fd(), 0, member.as_fd())
         .map_err(|error| refused("the update of a program array", &error))?;
     match test_run(&built)? {
@@ -57,6 +57,12 @@ pub fn probe_freplace() -> Result<Template, String> {
         }
     }
     Ok(template)
+}
+
+/// Whether programs may take packets of several buffers (Linux 5.18). Where they may not, one that
+/// could is loaded like any other.
+pub fn probe_frags() -> bool {
+    bpf::xdp_constant(Verdict::Pass as u32, bpf::XDP_HAS_FRAGS).is_ok()
 }
 
 fn test_run(built: &root::Built) -> Result<u32, String> {

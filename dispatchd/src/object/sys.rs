@@ -11,8 +11,6 @@ use libbpf_sys as sys;
 use super::{LoadAs, SlotFunction};
 use crate::bpf;
 
-/// `BPF_F_XDP_HAS_FRAGS`.
-const HAS_FRAGS: u32 = 1 << 5;
 /// No attach type, as extensions have none.
 const NO_ATTACH_TYPE: sys::bpf_attach_type = 0;
 
@@ -35,7 +33,7 @@ impl<'a> Target<'a> {
         Self {
             program_type,
             attach_type,
-            flags: if target.frags { HAS_FRAGS } else { 0 },
+            flags: if target.frags { bpf::XDP_HAS_FRAGS } else { 0 },
             extends: target.extends,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use dispatcher_abi::{Engine, EngineChoice};
-use planner::{Abilities, Obstacle, Outline, Refusal, Reload, Rights};
+use planner::{Obstacle, Outline, Refusal, Reload, Rights};
 use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
 
 use super::site::Site;
@@ -79,19 +79,14 @@ impl Session<'_> {
         let (object, outline) = self
             .hub
             .loader
-            .inspect(self.client.uid, Arc::clone(bytes), source.program.clone())
+            .inspect(
+                self.client.uid,
+                Arc::clone(bytes),
+                source.program.clone(),
+                source.frags,
+            )
             .map_err(|error| translate::load_error(interface, error))?;
-        let abilities = Abilities {
-            frags: source.frags || outline.abilities.frags,
-            ..outline.abilities
-        };
-        Ok(Seen {
-            object,
-            outline: Outline {
-                abilities,
-                ..outline
-            },
-        })
+        Ok(Seen { object, outline })
     }
 
     /// Loads what the change needs, as it needs it.
@@ -210,7 +205,12 @@ impl Session<'_> {
         let loader = &self.hub.loader;
         let maps = published.maps.get(&reload.member);
         loader
-            .inspect(uid, Arc::new(bytes), Some(reload.outline.program.clone()))
+            .inspect(
+                uid,
+                Arc::new(bytes),
+                Some(reload.outline.program.clone()),
+                false,
+            )
             .and_then(|(object, _)| {
                 let order = Order {
                     object,

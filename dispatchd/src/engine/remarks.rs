@@ -1,0 +1,60 @@
+//! What people are told beside what was done: why something is not as they may expect.
+
+use planner::{Engines, Plan, Prepare};
+
+use crate::kernel::KernelError;
+
+/// Which of the members that got new code run by tail call though freplace was possible.
+pub(super) fn by_tail_call(plan: &Plan, engines: Engines) -> impl Iterator<Item = String> {
+    let gets_code = |id| {
+        let mut steps = plan.prepare.iter();
+        steps.any(|step| matches!(step, Prepare::PinCode { member, .. } if *member == id))
+    };
+    let members = plan.next.iter().flat_map(|chain| &chain.members);
+    members.filter_map(move |member| {
+        let reason = member.tail_call_reason(engines)?;
+        gets_code(member.id).then(|| format!("{} runs by tail call: {reason}", member.name))
+    })
+}
+
+/// Names the members that are in the way of large packets: the kernel only says ERANGE.
+pub(super) fn explained(error: KernelError, plan: &Plan) -> KernelError {
+    let Some(members) = in_the_way(&error, plan) else {
+        return error;
+    };
+    KernelError {
+        subject: format!(
+            "{}: its packets may have several buffers, and these members don't take such packets \
+             (section xdp.frags): {members}",
+            error.subject,
+        ),
+        ..error
+    }
+}
+
+/// The members that are the reason for an ERANGE, which means that packets are too large for the
+/// root.
+fn in_the_way(error: &KernelError, plan: &Plan) -> Option<String> {
+    let members = plan.next.iter().flat_map(|chain| &chain.members);
+    let plain: Vec<&str> = members
+        .filter(|member| !member.abilities.frags)
+        .map(|member| member.name.as_str())
+        .collect();
+    let is_range = error.source.raw_os_error() == Some(nix::errno::Errno::ERANGE as i32);
+    (is_range && !plain.is_empty()).then(|| plain.join(", "))
+}
+
+/// Why a chain is in generic mode, after this error in native mode.
+pub(super) fn generic_instead(error: &KernelError, plan: &Plan) -> String {
+    let interface = &plan.interface;
+    match in_the_way(error, plan) {
+        Some(members) => format!(
+            "packets of {interface} may have several buffers, which these members don't take \
+             (section xdp.frags): {members}; generic mode is used"
+        ),
+        None => format!(
+            "{interface} has no native XDP ({}); generic mode is used",
+            error.source
+        ),
+    }
+}
