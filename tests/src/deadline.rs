@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys;
+use crate::{patience, sys};
 
-/// Long enough for anything that a healthy system does at all, on a slow machine too.
+/// Long enough for anything that a healthy system does at all, on a busy machine too.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a condition is looked at.
@@ -17,8 +17,10 @@ pub fn grace_period() {
     sys::grace_period();
 }
 
-/// Waits until `condition` holds, at most `deadline`; then panics with `what` was waited for.
+/// Waits until `condition` holds, at most `deadline` by a real processor's [`patience`]; then panics
+/// with `what` was waited for.
 pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = patience(deadline);
     let start = Instant::now();
     while !condition() {
         assert!(

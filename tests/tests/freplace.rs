@@ -6,6 +6,7 @@ mod needs_freplace {
     use libdispatch::{Client, EngineChoice, Program};
     use tests::{Chain, DEADLINE, Rig, frame, object, wait_until};
 
+    const ABORTED: u32 = 0;
     const DROP: u32 = 1;
     const PASS: u32 = 2;
     /// What the largest root has room for.
@@ -235,6 +236,28 @@ mod needs_freplace {
         assert_eq!(rig.root().run(&frame(64)), DROP);
         // What needs no reload needs no object.
         rig.ctl("reorder", &["alone", "--priority", "3"]).done();
+    }
+
+    #[test]
+    #[ignore = "needs root and a kernel with freplace: cargo xtask test runs it"]
+    fn a_member_whose_slot_lost_it_is_missed_and_no_packet_passes_until_the_next_change() {
+        let mut rig = Rig::new();
+        rig.load_verdict("first", PASS, &[]);
+        rig.load_verdict("lost", PASS, &[]);
+        let generation = rig
+            .port()
+            .pins()
+            .join(format!("gen-{}", rig.chain().generation));
+        rig.daemon.kill();
+        fs::remove_file(generation.join("slot-1")).expect("root may remove a pin");
+        rig.daemon.restart();
+        wait_until("the kernel lets go of the link", DEADLINE, || {
+            rig.root().run(&frame(64)) == ABORTED
+        });
+        let chain = rig.chain();
+        assert!(chain.member("lost").packets.missed > 0);
+        rig.ctl("set", &["first", "--chain-call", "pass,tx"]).done();
+        assert_eq!(rig.root().run(&frame(64)), PASS);
     }
 
     #[test]

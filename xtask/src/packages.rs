@@ -25,6 +25,7 @@ pub(crate) const TEST: &[&str] = &[
     "iproute2",
     "iputils-ping",
     "libbpf-dev",
+    "strace",
     "xdp-tools",
 ];
 

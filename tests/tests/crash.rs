@@ -1,0 +1,186 @@
+//! A daemon that is killed at every one of its bpf(2) calls, in the middle of a change.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use tests::{DEADLINE, PinnedProgram, Rig, frame, object, some_of, wait_until};
+
+const PASS: u32 = 2;
+/// Where a packet's list of the members that it met begins: see `append.c`.
+const LIST: usize = 16;
+/// More calls than any change here makes.
+const CALLS_MAX: usize = 400;
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_reorder_that_is_cut_off_leaves_the_old_order_or_the_new() {
+    sweep(&[1, 2, 3], |_, order| {
+        let last = format!("m{}", order[2]);
+        Change {
+            command: ["reorder", &last, "--first"].map(str::to_owned).into(),
+            order: vec![order[2], order[0], order[1]],
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_load_or_an_unload_that_is_cut_off_is_done_or_not() {
+    sweep(&[1, 2], |_, order| {
+        if order.len() == 3 {
+            return Change {
+                command: ["unload", "m3"].map(str::to_owned).into(),
+                order: vec![1, 2],
+            };
+        }
+        let object = object("append");
+        let object = object.to_str().expect("a path is text");
+        let arguments = ["load", object, "--name", "m3", "--global", "number=3"];
+        Change {
+            command: arguments.map(str::to_owned).into(),
+            order: vec![1, 2, 3],
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_replacement_that_is_cut_off_leaves_the_old_code_or_the_new() {
+    sweep(&[1, 2], |_, order| {
+        let (old, new) = if order[0] == 1 { (1, 7) } else { (7, 1) };
+        let object = object("append");
+        let object = object.to_str().expect("a path is text");
+        let number = format!("number={new}");
+        assert_eq!(order, [old, 2]);
+        Change {
+            command: ["replace", "m1", object, "--global", &number]
+                .map(str::to_owned)
+                .into(),
+            order: vec![new, 2],
+        }
+    });
+}
+
+/// A change and the order that it leads to.
+struct Change {
+    command: Vec<String>,
+    order: Vec<u8>,
+}
+
+/// Makes a change again and again, the daemon killed at its first call, its second, and so on until
+/// it survives; in between the daemon is started again. `change` says what to do next.
+fn sweep(members: &[u8], change: impl Fn(&Rig, &[u8]) -> Change) {
+    let mut rig = Rig::new();
+    for number in members {
+        let global = format!("number={number}");
+        rig.load("append", &format!("m{number}"), &["--global", &global]);
+    }
+    for (cut_off, call) in some_of(1..CALLS_MAX).enumerate() {
+        let before = packets_meet(&rig);
+        let change = change(&rig, &before);
+        let strace = kill_at(&rig, call);
+        let (verb, arguments) = change.command.split_first().expect("it has a verb");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = rig.ctl(verb, &arguments);
+        let_go(strace);
+        if output.code == Some(0) {
+            assert_eq!(packets_meet(&rig), change.order);
+            assert!(cut_off > 3, "the change made only {call} calls");
+            return;
+        }
+        output.failed(1, &["the connection broke"]);
+        rig.daemon.wait();
+        let now = packets_meet(&rig);
+        assert!(
+            now == before || now == change.order,
+            "killed at call {call} of {:?}: {before:?} became {now:?}",
+            change.command
+        );
+        rig.daemon.restart();
+        assert_eq!(packets_meet(&rig), now, "the next daemon changes nothing");
+        assert_eq!(rig.chain().members.len(), now.len());
+        assert_nothing_is_left_over(&rig);
+    }
+    panic!("the daemon was killed at every call up to {CALLS_MAX}");
+}
+
+/// Has the daemon killed at this bpf(2) call of the thread that comes so far first.
+fn kill_at(rig: &Rig, call: usize) -> Child {
+    let pid = rig.daemon.pid();
+    let strace = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e"])
+        .arg(format!("inject=bpf:signal=KILL:when={call}"))
+        .args(["-p", &pid.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace runs (Debian package strace)");
+    let threads = format!("/proc/{pid}/task");
+    wait_until("strace holds every thread", DEADLINE, || {
+        let mut tasks = fs::read_dir(&threads).expect("the daemon runs");
+        tasks.all(|task| {
+            let status = task.expect("it can be read").path().join("status");
+            let status = fs::read_to_string(status).unwrap_or_default();
+            !status.contains("TracerPid:\t0\n")
+        })
+    });
+    strace
+}
+
+/// Ends a strace: the daemon runs on, if it still does.
+fn let_go(mut strace: Child) {
+    // Not politely: it waits for every thread of a process that is gone.
+    strace.kill().expect("a child can be killed");
+    strace.wait().expect("a child can be waited for");
+}
+
+/// The numbers of the members that a packet meets in the program that the interface runs, in order.
+fn packets_meet(rig: &Rig) -> Vec<u8> {
+    let hook = rig.pair.near.xdp_program().expect("there is always one");
+    let pins = rig.port().pins();
+    let entries = fs::read_dir(&pins).expect("the chain has pins");
+    let roots = entries.map(|entry| entry.expect("it can be read").path().join("root"));
+    let root = roots
+        .filter(|path| path.exists())
+        .map(|path| PinnedProgram::open(&path))
+        .find(|root| root.id() == hook)
+        .expect("what runs is pinned");
+    let (verdict, packet) = root.run_and_see(&frame(64));
+    assert_eq!(verdict, PASS, "no member is missed");
+    packet[LIST + 1..][..usize::from(packet[LIST])].to_vec()
+}
+
+/// What is pinned is one generation, its link, and one code for each member.
+fn assert_nothing_is_left_over(rig: &Rig) {
+    let chain = rig.chain();
+    let generation = format!("gen-{}", chain.generation);
+    let mut expected: Vec<String> = vec![generation, "link".to_owned()];
+    expected.extend(
+        chain
+            .members
+            .iter()
+            .map(|member| format!("member-{}", member.id)),
+    );
+    expected.sort();
+    assert_eq!(names(&rig.port().pins()), expected);
+    for member in &chain.members {
+        let pins = names(&rig.port().pins().join(format!("member-{}", member.id)));
+        let codes = pins.iter().filter(|name| name.starts_with("code-"));
+        assert_eq!(codes.count(), 1, "{}: {pins:?}", member.name);
+    }
+}
+
+fn names(directory: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("it is there");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name());
+    let mut names: Vec<String> = entries
+        .map(|entry| {
+            name(entry)
+                .expect("it can be read")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
