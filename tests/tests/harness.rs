@@ -1,6 +1,6 @@
 //! What the other tests rely on: packets that are sent arrive, and nothing else does.
 
-use tests::{Foreign, Pair, PairOptions, Tap, frame};
+use tests::{Foreign, Pair, PairOptions, Tap, frame, volume};
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
@@ -8,8 +8,9 @@ fn every_live_frame_arrives_at_a_native_program() {
     let pair = Pair::new();
     let program = Foreign::on(&pair.near);
     assert_eq!(pair.near.xdp_program(), Some(program.id()));
-    pair.send(&frame(64), 1_000_000);
-    assert_eq!(pair.near.driver_count("xdp_packets"), 1_000_000);
+    let count = volume(1_000_000);
+    pair.send(&frame(64), count);
+    assert_eq!(pair.near.driver_count("xdp_packets"), count);
     program.remove(&pair.near);
     assert_eq!(pair.near.xdp_program(), None);
 }

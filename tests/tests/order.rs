@@ -1,7 +1,7 @@
 //! The order that members run in, and what a change of it leaves alone.
 
 use libdispatch::{Client, Program};
-use tests::{Chain, Rig, frame, object};
+use tests::{Chain, Rig, frame, object, volume};
 
 /// Where a packet's list of the members that it met begins: see `append.c`.
 const LIST: usize = 16;
@@ -42,7 +42,7 @@ fn thirty_two_members_with_random_priorities_run_by_priority_then_age() {
 fn every_form_of_reorder_does_what_it_says_and_touches_nobody_else() {
     let (rig, _client) = eight();
     let mut random = Random(7);
-    for round in 0..48 {
+    for round in 0..volume(48) {
         let before = rig.chain();
         let names = before.order();
         let moved = random.one_of(&names);

@@ -1,6 +1,7 @@
 //! Runs a command under another kernel, in QEMU.
 
 mod artifacts;
+mod lines;
 pub(crate) mod suite;
 
 use std::fmt;

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{DEADLINE, Output, Rig, Tap, binary, frame, wait_until};
+use tests::{DEADLINE, Output, Rig, Tap, binary, frame, patience, wait_until};
 
 pub(crate) const UDP: u8 = 17;
 pub(crate) const TCP: u8 = 6;
@@ -140,7 +140,7 @@ impl App {
     /// The next line that it prints.
     #[track_caller]
     pub(crate) fn line(&self) -> String {
-        let line = self.lines.recv_timeout(2 * DEADLINE);
+        let line = self.lines.recv_timeout(patience(2 * DEADLINE));
         line.unwrap_or_else(|error| panic!("no line: {error}: {}", self.errors()))
     }
 
@@ -153,7 +153,7 @@ impl App {
             if wanted(&report) {
                 return report;
             }
-            assert!(start.elapsed() < DEADLINE, "at last: {line}");
+            assert!(start.elapsed() < patience(DEADLINE), "at last: {line}");
         }
     }
 
@@ -172,7 +172,8 @@ impl App {
         let start = Instant::now();
         self.signal(signal);
         let (status, errors) = self.wait();
-        assert!(start.elapsed() < Duration::from_secs(2), "it took its time");
+        let took = start.elapsed();
+        assert!(took < patience(Duration::from_secs(2)), "it took {took:?}");
         assert_eq!(errors, "");
         status
     }

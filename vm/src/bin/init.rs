@@ -77,8 +77,8 @@ fn prepare() -> io::Result<()> {
         symlink(target, link).map_err(at(link))?;
     }
     load_modules()?;
-    run("/usr/bin/busybox", &["--install", "-s", "/usr/sbin"])?;
-    run("/usr/bin/ip", &["link", "set", "lo", "up"])
+    link_applets()?;
+    output("/usr/bin/ip", &["link", "set", "lo", "up"]).map(drop)
 }
 
 fn load_modules() -> io::Result<()> {
@@ -95,13 +95,25 @@ fn load_modules() -> io::Result<()> {
     Ok(())
 }
 
-fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
-    let status = Command::new(program).args(arguments).status();
-    let status = status.map_err(at(program))?;
-    if status.success() {
-        return Ok(());
+/// Makes busybox be every program that it can be and that was not carried itself.
+fn link_applets() -> io::Result<()> {
+    let busybox = "/usr/bin/busybox";
+    for applet in output(busybox, &["--list"])?.lines() {
+        let link = Path::new("/usr/bin").join(applet);
+        if !link.exists() {
+            symlink(busybox, &link).map_err(at(applet))?;
+        }
     }
-    Err(io::Error::other(format!("{program}: {status}")))
+    Ok(())
+}
+
+fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(at(program))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(io::Error::other(format!("{program}: {}", output.status)))
 }
 
 /// Runs the command to its end.
