@@ -15,6 +15,7 @@ use dispatcher_abi::{
     VerdictMask,
 };
 use libbpf_sys as bpf;
+use tests::{some_of, volume};
 
 use root::{
     ABORTED, Counts, DROP, NO_OPINION, Random, VALUES, chain, oracle, root_program, run_once,
@@ -27,10 +28,8 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn slots_obey_every_mask_for_every_pair_of_values() {
-    let Some(mut members) = Members::new() else {
-        return;
-    };
-    for (chain_index, slots) in (0..).zip(chains_of_every_pair_of_masks()) {
+    let mut members = Members::new();
+    for (chain_index, slots) in (0..).zip(some_of(chains_of_every_pair_of_masks())) {
         let mut config = chain(&slots);
         config.final_verdict = chain_index & 1;
         let mut root = Root::load(&mut members, &config);
@@ -48,11 +47,9 @@ fn slots_obey_every_mask_for_every_pair_of_values() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn random_chains_agree_with_the_oracle() {
-    let Some(mut members) = Members::new() else {
-        return;
-    };
+    let mut members = Members::new();
     let mut random = Random(2);
-    for _ in 0..80 {
+    for _ in 0..volume(80) {
         let slots: Vec<_> = (0..random.below(SLOTS + 1))
             .map(|_| random.slot())
             .collect();
@@ -68,11 +65,9 @@ fn random_chains_agree_with_the_oracle() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn random_plain_chains_agree_with_the_oracle() {
-    let Some(mut members) = Members::new() else {
-        return;
-    };
+    let mut members = Members::new();
     let mut random = Random(3);
-    for _ in 0..80 {
+    for _ in 0..volume(80) {
         let slots = vec![SlotConfig::PLAIN; random.below(SLOTS + 1)];
         let config = random.settings(chain(&slots));
         let mut root = Root::load(&mut members, &config);
@@ -85,9 +80,7 @@ fn random_plain_chains_agree_with_the_oracle() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_missed_slot_aborts_or_continues_as_configured() {
-    let Some(mut members) = Members::new() else {
-        return;
-    };
+    let mut members = Members::new();
     for on_miss_continue in [0, 1] {
         for missed in [None, Some(MISSED)] {
             let slot = SlotConfig {
@@ -106,9 +99,7 @@ fn a_missed_slot_aborts_or_continues_as_configured() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_slot_or_feature_that_is_not_used_costs_nothing() {
-    let Some(mut members) = Members::new() else {
-        return;
-    };
+    let mut members = Members::new();
     let chains_on_drop = SlotConfig {
         chain_call: VerdictMask::of(&[Verdict::Pass, Verdict::Drop]).bits(),
         ..SlotConfig::PLAIN
@@ -132,9 +123,12 @@ fn a_slot_or_feature_that_is_not_used_costs_nothing() {
             "masks are not looked at while members say PASS"
         );
     }
+    // Older kernels keep the functions of slots that nothing calls.
+    let uncalled = u32::try_from(SLOTS * 6 * 8).expect("it is small");
+    let empty = bytes(SlotConfig::PLAIN, 0, 0);
     assert!(
-        bytes(SlotConfig::PLAIN, 0, 0) <= 112,
-        "an empty chain is a few instructions"
+        empty <= 112 || (uncalled..=uncalled + 112).contains(&empty),
+        "an empty chain is a few instructions, not {empty} bytes"
     );
     assert!(
         bytes(SlotConfig::PLAIN, 10, 0) < bytes(SlotConfig::PLAIN, 10, 1),
@@ -257,17 +251,11 @@ struct Members {
 }
 
 impl Members {
-    /// Nothing, and a note, without the rights to load programs.
-    fn new() -> Option<Self> {
-        if rustix::process::geteuid().is_root() {
-            return Some(Self {
-                programs: BTreeMap::new(),
-                loader: EbpfLoader::new(),
-            });
+    fn new() -> Self {
+        Self {
+            programs: BTreeMap::new(),
+            loader: EbpfLoader::new(),
         }
-        assert!(std::env::var_os("REQUIRE_KERNEL").is_none(), "needs root");
-        eprintln!("skipped: needs root");
-        None
     }
 
     fn returning(&mut self, value: u32) -> BorrowedFd<'_> {
