@@ -27,7 +27,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
 
-    /// How slots call their members.
+    /// How slots call their members: `freplace` refuses to start where the kernel doesn't take it,
+    /// `tailcall` turns freplace off.
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = engine)]
     pub engine: EngineChoice,
 

@@ -5,7 +5,6 @@ mod remarks;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -96,8 +95,6 @@ pub enum ChangeError {
     Kernel(KernelError),
     /// The chain is another version's.
     Foreign,
-    /// An object could not be kept.
-    Objects(io::Error),
 }
 
 /// The engine's thread.
@@ -212,7 +209,9 @@ impl Engine {
                 );
                 let outcome = self.change(&mut request, hook.err());
                 self.kernel.take_back();
-                self.drop_objects();
+                if !request.dry_run {
+                    self.drop_objects();
+                }
                 // A client that went away in between has no use for the answer.
                 let _ = request.reply.send(outcome);
             }
@@ -272,11 +271,7 @@ impl Engine {
             {
                 return Err(ChangeError::Kernel(error));
             }
-            for object in &*objects {
-                self.objects
-                    .put(&object.digest(), object.bytes())
-                    .map_err(ChangeError::Objects)?;
-            }
+            self.keep_objects(objects, &mut notes);
             match self.execute(&plan) {
                 Ok(()) => {
                     notes.extend(remarks::by_tail_call(&plan, self.state.engines));
@@ -291,8 +286,23 @@ impl Engine {
         }
     }
 
-    /// Drops the objects that nobody runs any more. What is left is dropped another time.
+    /// Keeps what members were loaded from. A chain runs without it as well.
+    fn keep_objects(&self, objects: &[Arc<Object>], notes: &mut Vec<String>) {
+        for object in objects {
+            if let Err(error) = self.objects.put(&object.digest(), object.bytes()) {
+                notes.push(format!(
+                    "the object can't be kept ({error}): what would load its member again will be refused"
+                ));
+            }
+        }
+    }
+
+    /// Drops the objects that nobody runs any more. What is left is dropped another time. While there
+    /// are chains whose members aren't known, everything stays.
     fn drop_objects(&self) {
+        if !self.foreign.is_empty() {
+            return;
+        }
         if let Err(error) = self.objects.drop_unused(&self.state) {
             tracing::warn!(%error, "objects that no member runs could not be dropped");
         }

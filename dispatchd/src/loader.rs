@@ -108,6 +108,16 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The kernel looked at the program and turned it down.
+    pub fn is_the_kernels(&self) -> bool {
+        matches!(
+            self,
+            Self::Object(ObjectError::Verifier { .. } | ObjectError::Kernel { .. })
+        )
+    }
+}
+
 impl Loader {
     /// A loader; with a template it can load extensions, with `frags` programs for packets of several
     /// buffers.
@@ -130,7 +140,7 @@ impl Loader {
     ) -> Result<(Arc<Object>, Outline), LoadError> {
         let kernel_frags = self.frags;
         self.on_its_thread(uid, move |_| {
-            let object = Object::inspect(bytes.as_ref().clone())?;
+            let object = Object::inspect(bytes)?;
             let selected = object.select(program.as_deref())?;
             let abilities = object.abilities(selected);
             let outline = Outline {

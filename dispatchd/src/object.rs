@@ -28,6 +28,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use dispatcher_abi::{Priority, VerdictMask};
 use planner::{Abilities, TailCall};
@@ -47,7 +48,7 @@ use crate::bpf;
 /// An object file that was looked at, and not loaded: plain bytes.
 #[derive(Debug)]
 pub struct Object {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     elf: Elf,
     programs: Vec<ProgramSymbol>,
     digest: [u8; 32],
@@ -172,7 +173,8 @@ pub struct LoadedMap {
 
 impl Object {
     /// Looks at an object file.
-    pub fn inspect(bytes: Vec<u8>) -> Result<Self, ObjectError> {
+    pub fn inspect(bytes: impl Into<Arc<Vec<u8>>>) -> Result<Self, ObjectError> {
+        let bytes = bytes.into();
         let elf = Elf::read(&bytes)?;
         let programs = elf.functions().filter_map(|(section, address, symbol)| {
             let name = &elf.sections[section].name;
@@ -187,7 +189,7 @@ impl Object {
         });
         Ok(Self {
             programs: programs.collect(),
-            digest: sha2::Sha256::digest(&bytes).into(),
+            digest: sha2::Sha256::digest(&*bytes).into(),
             elf,
             bytes,
         })

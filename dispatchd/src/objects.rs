@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use planner::{Digest, State};
@@ -19,13 +19,34 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Opens the directory, and makes it if need be; only its owner may look into it.
+    /// Opens the directory, and makes it if need be. It must be this user's own, and nobody else
+    /// may look into it: what is loaded from it is trusted as far as whoever brought it was.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)?;
-        Ok(Self { dir })
+        let objects = Self { dir };
+        objects.make_dir()?;
+        Ok(objects)
+    }
+
+    fn make_dir(&self) -> io::Result<()> {
+        // What is above is for everybody: the socket lies there.
+        if let Some(parent) = self.dir.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let found = fs::symlink_metadata(&self.dir)?;
+        let is_own = found.is_dir()
+            && found.uid() == rustix::process::geteuid().as_raw()
+            && found.mode() & 0o777 == 0o700;
+        if is_own {
+            Ok(())
+        } else {
+            Err(io::Error::other(
+                "it is not a directory of this user's own, mode 0700",
+            ))
+        }
     }
 
     /// Keeps an object.
@@ -34,6 +55,8 @@ impl Objects {
         if path.exists() {
             return Ok(());
         }
+        // Somebody may have removed it.
+        self.make_dir()?;
         // Beside it and then renamed: an object is there whole or not at all.
         let partial = path.with_extension("part");
         match fs::remove_file(&partial) {
@@ -124,6 +147,34 @@ mod tests {
             objects.get(&other).expect_err("dropped").kind(),
             io::ErrorKind::NotFound
         );
+    }
+
+    #[test]
+    fn only_a_directory_of_ones_own_is_used_and_what_is_above_it_is_for_everybody() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let above = dir.path().join("above");
+        let objects = Objects::open(above.join("objects")).expect("a new directory");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+        assert_eq!(mode(&objects.dir), 0o700);
+        assert_ne!(mode(&above) & 0o011, 0);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&objects.dir, &link).expect("it can be made");
+        assert!(Objects::open(link).is_err());
+        let open = dir.path().join("open");
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&open)
+            .expect("it can be made");
+        assert!(Objects::open(open).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_made_again() {
+        let (_dir, objects) = store();
+        fs::remove_dir(&objects.dir).expect("it is empty");
+        let digest: Digest = Sha256::digest(b"object").into();
+        objects.put(&digest, b"object").expect("room");
+        assert_eq!(objects.get(&digest).expect("kept"), b"object");
     }
 
     #[test]

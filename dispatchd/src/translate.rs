@@ -71,10 +71,6 @@ pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
     match error {
         ChangeError::Refused(reason) => refusal(reason),
         ChangeError::Kernel(error) => kernel_error(interface, error),
-        ChangeError::Objects(error) => refused(
-            RefusalCode::Daemon,
-            format!("interface {interface}: the object can't be kept: {error}"),
-        ),
         ChangeError::Foreign => refused(
             RefusalCode::InterfaceBusy,
             format!(
@@ -262,13 +258,14 @@ pub(crate) fn chain_view(
             .zip(&chain.members)
             .map(|(slot, member)| {
                 let counted = counts.get(&member.id).copied().unwrap_or_default();
-                member_view(member, engines, slot, counted)
+                member_view(chain, member, engines, slot, counted)
             })
             .collect(),
     }
 }
 
 fn member_view(
+    chain: &planner::Chain,
     member: &planner::Member,
     engines: Engines,
     slot: u16,
@@ -285,8 +282,8 @@ fn member_view(
         chain_call: member.chain_call,
         allowed: member.allowed,
         engine: member.form.engine,
-        engine_reason: member
-            .tail_call_reason(engines)
+        engine_reason: chain
+            .tail_call_reason(member, engines)
             .map(|reason| reason.to_string()),
         state: match member.state {
             planner::MemberState::Running => protocol::MemberState::Running,
@@ -305,6 +302,7 @@ fn member_view(
 
 /// Everything about the member in this slot.
 pub(crate) fn member_detail(
+    chain: &planner::Chain,
     member: &planner::Member,
     engines: Engines,
     slot: u16,
@@ -312,7 +310,7 @@ pub(crate) fn member_detail(
     maps: &[MemberMap],
 ) -> protocol::MemberDetail {
     protocol::MemberDetail {
-        member: member_view(member, engines, slot, packets),
+        member: member_view(chain, member, engines, slot, packets),
         on_miss: member.on_miss,
         tail_depth: member.tail_depth,
         linger_ms: member.linger_ms,

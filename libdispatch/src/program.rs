@@ -145,7 +145,8 @@ impl Program {
     }
 
     /// How many tail calls the program itself makes for one packet, at most. Default: 1 if its
-    /// object holds a program array, 0 otherwise. All members' calls together share 33.
+    /// object holds a program array, 0 otherwise. Tail-called members' calls together share 33; a freplaced member has
+    /// 33 of its own.
     #[must_use]
     pub fn tail_depth(mut self, calls: u32) -> Self {
         self.tail_depth = Some(calls);

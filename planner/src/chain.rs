@@ -97,18 +97,20 @@ pub enum MemberState {
     Lingering,
 }
 
-impl Member {
-    /// Why it runs by tail call though the kernel has freplace and nobody asked for tail calls;
-    /// `None` if that isn't so.
-    pub fn tail_call_reason(&self, engines: Engines) -> Option<Obstacle> {
-        let is_odd = engines.freplace
-            && self.form.engine == Engine::Tailcall
-            && self.requested_engine != EngineChoice::Tailcall;
-        self.abilities.obstacle.filter(|_| is_odd)
-    }
-}
-
 impl Chain {
+    /// Why a member runs by tail call though the kernel has freplace and nobody asked for tail
+    /// calls; `None` if that isn't so.
+    pub fn tail_call_reason(&self, member: &Member, engines: Engines) -> Option<Obstacle> {
+        let asked = match member.requested_engine {
+            EngineChoice::Auto => self.engine,
+            EngineChoice::Freplace | EngineChoice::Tailcall => member.requested_engine,
+        };
+        let is_odd = engines.freplace
+            && member.form.engine == Engine::Tailcall
+            && asked != EngineChoice::Tailcall;
+        member.abilities.obstacle.filter(|_| is_odd)
+    }
+
     /// The member of this name and its slot.
     pub fn member(&self, name: &str) -> Option<(Slot, &Member)> {
         self.slots().find(|(_, member)| member.name == name)

@@ -71,9 +71,6 @@ pub enum RootKind {
 }
 
 impl RootKind {
-    /// Every root program, those of one engine from the smallest.
-    pub const ALL: [Self; 4] = [Self::Dispatcher, Self::Ext16, Self::Ext64, Self::Ext128];
-
     /// How many slots it has.
     pub const fn slots(self) -> usize {
         match self {
@@ -88,14 +85,12 @@ impl RootKind {
     fn smallest(engines: impl Iterator<Item = Engine> + Clone) -> Self {
         let largest = Self::largest(engines.clone());
         let members = engines.count();
-        let ext = [Self::Ext16, Self::Ext64].into_iter();
-        match largest {
-            Self::Dispatcher => largest,
-            Self::Ext16 | Self::Ext64 | Self::Ext128 => ext
-                .into_iter()
-                .find(|kind| members <= kind.slots())
-                .unwrap_or(largest),
+        if largest == Self::Dispatcher {
+            return largest;
         }
+        let smaller = [Self::Ext16, Self::Ext64];
+        let fitting = smaller.into_iter().find(|kind| members <= kind.slots());
+        fitting.unwrap_or(largest)
     }
 
     /// The largest that runs members by these engines.

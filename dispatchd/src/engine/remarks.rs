@@ -10,10 +10,11 @@ pub(super) fn by_tail_call(plan: &Plan, engines: Engines) -> impl Iterator<Item 
         let mut steps = plan.prepare.iter();
         steps.any(|step| matches!(step, Prepare::PinCode { member, .. } if *member == id))
     };
-    let members = plan.next.iter().flat_map(|chain| &chain.members);
-    members.filter_map(move |member| {
-        let reason = member.tail_call_reason(engines)?;
-        gets_code(member.id).then(|| format!("{} runs by tail call: {reason}", member.name))
+    plan.next.iter().flat_map(move |chain| {
+        chain.members.iter().filter_map(move |member| {
+            let reason = chain.tail_call_reason(member, engines)?;
+            gets_code(member.id).then(|| format!("{} runs by tail call: {reason}", member.name))
+        })
     })
 }
 

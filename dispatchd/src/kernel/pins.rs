@@ -3,7 +3,7 @@
 //! ```text
 //! <bpffs>/dispatchd/<netns cookie>-<ifindex>/
 //!     link                                  the hook
-//!     gen-<n>/{root,jump,counters,registry}
+//!     gen-<n>/{root,jump,counters,registry,slot-<i>}
 //!     member-<id>/totals
 //!     member-<id>/code-<n>/{program,maps/<name>}
 //! ```

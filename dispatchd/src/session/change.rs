@@ -18,8 +18,12 @@ use crate::object::Object;
 use crate::published::Published;
 use crate::translate;
 
-/// How often a change is prepared anew because another one was faster.
+/// How often a change is prepared: more than once if another one was faster.
 const TRIES: usize = 4;
+/// Entries of a program's own program arrays, and bytes of their names and of a share group's: they
+/// are kept in the chain's registry.
+const TAIL_CALLS_MAX: usize = 256;
+const KEPT_BYTES_MAX: usize = 4096;
 
 impl Session<'_> {
     pub(super) fn change(&self, change: Change, site: Site) -> Result<ReplyBody, Refused> {
@@ -47,8 +51,15 @@ impl Session<'_> {
         let published = self.hub.board.read();
         planner::admit(&published.state, &self.client, &asked.change)
             .map_err(|refusal| translate::refusal(&refusal))?;
-        for load in &mut loads {
-            load.seen = Some(self.inspect(&asked.interface, load)?);
+        for index in 0..loads.len() {
+            let (earlier, rest) = loads.split_at_mut(index);
+            let load = &mut rest[0];
+            load.check_bounds(&asked.interface)?;
+            let same = earlier.iter().find(|other| other.is_of_the_same(load));
+            load.seen = Some(match same {
+                Some(other) => other.seen().clone(),
+                None => self.inspect(&asked.interface, load)?,
+            });
         }
         let mut tries = TRIES;
         loop {
@@ -110,7 +121,10 @@ impl Session<'_> {
                 &outlines,
                 upgrade,
             )
-            .map_err(|refusal| translate::refusal(&refusal))?;
+            .map_err(|refusal| {
+                let first = loads.iter_mut().find_map(|load| load.refused.take());
+                first.unwrap_or_else(|| translate::refusal(&refusal))
+            })?;
             let mut prepared = Prepared::default();
             for reload in &needs.reloads {
                 match self.reload(&asked.interface, published, reload) {
@@ -127,12 +141,23 @@ impl Session<'_> {
                 let form = needs.forms[index];
                 match self.load(asked, published, loads, index, form, &prepared.fresh) {
                     Ok(ready) => prepared.fresh.push(ready),
-                    Err(_) if form.engine == Engine::Freplace && loads[index].may_tail_call() => {
-                        loads[index].seen_mut().outline.abilities.obstacle =
-                            Some(Obstacle::Refused);
+                    Err(error) if form.engine == Engine::Freplace && error.is_the_kernels() => {
+                        let load = &mut loads[index];
+                        let refused = translate::load_error(&asked.interface, error);
+                        if !load.may_tail_call() {
+                            return Err(refused);
+                        }
+                        // Perhaps it is fit for a tail call. If not, this is what was wrong.
+                        load.refused = Some(refused);
+                        load.seen_mut().outline.abilities.obstacle = Some(Obstacle::Refused);
                         continue 'again;
                     }
-                    Err(error) => return Err(translate::load_error(&asked.interface, error)),
+                    Err(error) => {
+                        let first = loads[index].refused.take();
+                        return Err(
+                            first.unwrap_or_else(|| translate::load_error(&asked.interface, error))
+                        );
+                    }
                 }
             }
             return Ok(prepared);
@@ -333,9 +358,12 @@ struct LoadOf {
     replaces: Option<String>,
     engine: EngineChoice,
     seen: Option<Seen>,
+    /// Why it could not be loaded as an extension.
+    refused: Option<Refused>,
 }
 
 /// What is known of a load's object once it was looked at.
+#[derive(Clone)]
 struct Seen {
     object: Arc<Object>,
     outline: Outline,
@@ -348,6 +376,29 @@ impl LoadOf {
 
     fn seen_mut(&mut self) -> &mut Seen {
         self.seen.as_mut().expect("objects are looked at first")
+    }
+
+    /// Whether what is known of one is known of the other.
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        let key = |source: &Source| (source.object, source.program.clone(), source.frags);
+        key(&self.source) == key(&other.source)
+    }
+
+    /// Turns down what would not fit into a registry.
+    fn check_bounds(&self, interface: &str) -> Result<(), Refused> {
+        let calls = &self.source.tail_calls;
+        let named = calls.iter().map(|call| call.map.len() + call.program.len());
+        let bytes = named.sum::<usize>() + self.share_group.as_ref().map_or(0, String::len);
+        if calls.len() <= TAIL_CALLS_MAX && bytes <= KEPT_BYTES_MAX {
+            return Ok(());
+        }
+        Err(translate::refused(
+            RefusalCode::Quota,
+            format!(
+                "interface {interface}: a member may have {TAIL_CALLS_MAX} tail calls, and their and \
+                 its share group's names together {KEPT_BYTES_MAX} bytes"
+            ),
+        ))
     }
 
     /// Whether a tail-call slot would do where freplace is refused for this program.
@@ -364,6 +415,7 @@ fn load_of(operation: &Operation) -> Option<LoadOf> {
             replaces: None,
             engine: registration.engine,
             seen: None,
+            refused: None,
         }),
         Operation::Replace { name, source } => Some(LoadOf {
             source: source.clone(),
@@ -371,6 +423,7 @@ fn load_of(operation: &Operation) -> Option<LoadOf> {
             replaces: Some(name.clone()),
             engine: EngineChoice::Auto,
             seen: None,
+            refused: None,
         }),
         Operation::Unregister { .. }
         | Operation::UnregisterAll

@@ -35,10 +35,11 @@ impl Session<'_> {
         let interface = &site.interface.name;
         let key = site.interface.key;
         let published = self.hub.board.read();
-        let (slot, member) = find(&published, key, interface, name)?;
+        let (chain, slot, member) = find(&published, key, interface, name)?;
         let counts = read_counts(&published, key, interface)?;
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
         Ok(ReplyBody::Member(Box::new(translate::member_detail(
+            chain,
             member,
             published.state.engines,
             slot.0,
@@ -65,7 +66,7 @@ impl Session<'_> {
         let interface = &site.interface.name;
         let key = site.interface.key;
         let published = self.hub.board.read();
-        let (_, member) = find(&published, key, interface, name)?;
+        let (_, _, member) = find(&published, key, interface, name)?;
         if !self.may_use(member) {
             return Err(translate::refused(
                 RefusalCode::NotOwner,
@@ -103,12 +104,16 @@ fn find<'a>(
     key: ChainKey,
     interface: &str,
     name: &str,
-) -> Result<(planner::Slot, &'a planner::Member), Refused> {
+) -> Result<(&'a planner::Chain, planner::Slot, &'a planner::Member), Refused> {
     published
         .state
         .chains
         .get(&key)
-        .and_then(|chain| chain.member(name))
+        .and_then(|chain| {
+            chain
+                .member(name)
+                .map(|(slot, member)| (chain, slot, member))
+        })
         .ok_or_else(|| {
             translate::refused(
                 RefusalCode::NoSuchMember,
