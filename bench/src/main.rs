@@ -1,6 +1,6 @@
 //! Measures the project beside its peers: `cargo xtask bench`.
 //!
-//! Each [group](group) measures what belongs together and returns [`Figure`](figure::Figure)s. A
+//! Each [`group`] measures what belongs together and returns [`Figure`]s. A
 //! figure has a target and a peer that was measured in the same run, in turns with ours, so that
 //! what disturbs one disturbs both.
 

@@ -14,7 +14,7 @@ const CALLS_MAX: usize = 400;
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_reorder_that_is_cut_off_leaves_the_old_order_or_the_new() {
-    sweep(&[1, 2, 3], |_, order| {
+    sweep(&[1, 2, 3], |order| {
         let last = format!("m{}", order[2]);
         Change {
             command: ["reorder", &last, "--first"].map(str::to_owned).into(),
@@ -26,7 +26,7 @@ fn a_reorder_that_is_cut_off_leaves_the_old_order_or_the_new() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_load_or_an_unload_that_is_cut_off_is_done_or_not() {
-    sweep(&[1, 2], |_, order| {
+    sweep(&[1, 2], |order| {
         if order.len() == 3 {
             return Change {
                 command: ["unload", "m3"].map(str::to_owned).into(),
@@ -46,7 +46,7 @@ fn a_load_or_an_unload_that_is_cut_off_is_done_or_not() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_replacement_that_is_cut_off_leaves_the_old_code_or_the_new() {
-    sweep(&[1, 2], |_, order| {
+    sweep(&[1, 2], |order| {
         let (old, new) = if order[0] == 1 { (1, 7) } else { (7, 1) };
         let object = object("append");
         let object = object.to_str().expect("a path is text");
@@ -69,7 +69,7 @@ struct Change {
 
 /// Makes a change again and again, the daemon killed at its first call, its second, and so on until
 /// it survives; in between the daemon is started again. `change` says what to do next.
-fn sweep(members: &[u8], change: impl Fn(&Rig, &[u8]) -> Change) {
+fn sweep(members: &[u8], change: impl Fn(&[u8]) -> Change) {
     let mut rig = Rig::new();
     for number in members {
         let global = format!("number={number}");
@@ -77,7 +77,7 @@ fn sweep(members: &[u8], change: impl Fn(&Rig, &[u8]) -> Change) {
     }
     for (cut_off, call) in some_of(1..CALLS_MAX).enumerate() {
         let before = packets_meet(&rig);
-        let change = change(&rig, &before);
+        let change = change(&before);
         let strace = kill_at(&rig, call);
         let (verb, arguments) = change.command.split_first().expect("it has a verb");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! A member that should run and did not is never passed over in silence.
 
 use libdispatch::{OnMiss, Program, RefusalCode};
-use tests::{Rig, Tap, frame, grace_period, object};
+use tests::{PairOptions, Rig, Tap, frame, grace_period, object};
 
 const ABORTED: u32 = 0;
 const DROP: u32 = 1;
@@ -11,10 +11,15 @@ const TX: u32 = 3;
 /// What a slot returns when its member did not run: see `dispatcher-abi`.
 const MISSED: u32 = 0x4d49_5353;
 
+/// By freplace a member's tail calls are its own, and it can't be missed for want of one.
+fn by_tail_call() -> Rig {
+    Rig::with(&["--engine", "tailcall"], &PairOptions::default())
+}
+
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn behind_a_member_that_spends_every_tail_call_no_packet_passes_and_the_miss_shows() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     let client = rig.client("fail-closed");
     client
         .change("xd0")
@@ -39,7 +44,7 @@ fn behind_a_member_that_spends_every_tail_call_no_packet_passes_and_the_miss_sho
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_member_whose_array_entry_is_gone_is_missed_and_no_packet_passes() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     rig.load_verdict("first", PASS, &["--priority", "1"]);
     rig.load_verdict("guard", DROP, &["--priority", "2"]);
     rig.load_verdict("last", PASS, &["--priority", "3"]);
@@ -61,7 +66,7 @@ fn a_member_whose_array_entry_is_gone_is_missed_and_no_packet_passes() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn the_next_change_puts_a_missing_member_back() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     rig.load_verdict("guard", DROP, &[]);
     rig.jump()
         .delete(&0_u32.to_ne_bytes())
@@ -74,7 +79,7 @@ fn the_next_change_puts_a_missing_member_back() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_member_that_may_be_missed_is_passed_over_and_counted() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     let client = rig.client("fail-closed");
     let optional = Program::from_file(object("verdict"))
         .expect("it was compiled")
@@ -101,7 +106,7 @@ fn a_member_that_may_be_missed_is_passed_over_and_counted() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_member_that_returns_the_value_of_a_miss_is_taken_for_missed() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     rig.load_verdict("liar", MISSED, &["--priority", "1"]);
     rig.load_verdict("last", PASS, &["--priority", "2"]);
     assert_eq!(rig.root().run(&frame(64)), ABORTED);
@@ -112,7 +117,7 @@ fn a_member_that_returns_the_value_of_a_miss_is_taken_for_missed() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_polite_members_own_tail_calls_work_in_every_slot() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     let client = rig.client("fail-closed");
     client
         .change("xd0")
@@ -141,7 +146,7 @@ fn a_polite_members_own_tail_calls_work_in_every_slot() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn tail_calls_that_exceed_what_a_packet_may_make_are_refused() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     let client = rig.client("fail-closed");
     rig.load_verdict("first", PASS, &[]);
     let before = rig.chain();
@@ -168,7 +173,7 @@ fn tail_calls_that_exceed_what_a_packet_may_make_are_refused() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn the_thirty_third_member_is_refused_with_the_limit_and_why() {
-    let rig = Rig::new();
+    let rig = by_tail_call();
     let client = rig.client("fail-closed");
     let verdict = Program::from_file(object("verdict"))
         .expect("it was compiled")

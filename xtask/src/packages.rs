@@ -1,4 +1,4 @@
-//! The Debian packages that building, testing and the demo need.
+//! The Debian packages that building, testing, measuring and the demo need.
 
 use std::io;
 use std::path::Path;

@@ -43,6 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if everywhere {
         return suite::run(&Series::ALL.map(Choice::Debian), filter);
     }
+    if arguments.vm.is_empty() {
+        return Ok(());
+    }
     suite::run(&arguments.vm, filter)
 }
 

@@ -37,16 +37,23 @@ impl Artifacts {
         } else {
             Vec::new()
         };
-        Ok(Self {
+        let artifacts = Self {
             programs: programs.into_iter().map(|built| built.file).collect(),
-            tests: tests.into_iter().filter(|test| test.has("")).collect(),
-        })
+            tests,
+        };
+        artifacts.with_tests_named("")
     }
 
     /// Without the binaries that have no test with this in its name.
-    pub(crate) fn with_tests_named(mut self, filter: &str) -> Self {
-        self.tests.retain(|test| test.has(filter));
-        self
+    pub(crate) fn with_tests_named(mut self, filter: &str) -> Result<Self, Failure> {
+        let mut tests = Vec::new();
+        for test in self.tests {
+            if test.has(filter)? {
+                tests.push(test);
+            }
+        }
+        self.tests = tests;
+        Ok(self)
     }
 
     /// One of the programs.
@@ -73,14 +80,14 @@ impl Artifacts {
 
 impl Test {
     /// Whether it has a test that needs a kernel, with this in its name.
-    fn has(&self, filter: &str) -> bool {
+    fn has(&self, filter: &str) -> Result<bool, Failure> {
         let list = command::output(Command::new(&self.file).args([
             "--list",
             "--ignored",
             "--format=terse",
             filter,
         ]));
-        list.is_ok_and(|list| !list.trim().is_empty())
+        Ok(!list?.trim().is_empty())
     }
 }
 

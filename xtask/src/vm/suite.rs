@@ -34,7 +34,7 @@ done
 /// time, tests wait. Tests under one that fail end nothing under the others.
 pub(crate) fn run(kernels: &[Choice], filter: &str) -> Result<(), Failure> {
     packages::ensure(&[packages::BUILD, packages::TEST, packages::VM])?;
-    let artifacts = Artifacts::build(true)?.with_tests_named(filter);
+    let artifacts = Artifacts::build(true)?.with_tests_named(filter)?;
     if artifacts.tests.is_empty() {
         let message = format!("no test that needs a kernel has {filter:?} in its name");
         return Err(Failure::new(message));
