@@ -23,8 +23,20 @@ impl Tap {
 
     /// Sends one frame out of this end, to the other.
     pub fn send(&self, frame: &[u8]) {
-        let sent = (&self.socket).write(frame).expect("the interface is up");
-        assert_eq!(sent, frame.len());
+        assert!(self.try_send(frame), "the cable has no room");
+    }
+
+    /// The same, unless the cable has no room for it, which is returned.
+    pub fn try_send(&self, frame: &[u8]) -> bool {
+        const NO_ROOM: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
+        match (&self.socket).write(frame) {
+            Ok(sent) => {
+                assert_eq!(sent, frame.len());
+                true
+            }
+            Err(error) if error.raw_os_error() == Some(NO_ROOM) => false,
+            Err(error) => panic!("the interface is not up: {error}"),
+        }
     }
 
     /// The next frame that this end's stack saw (what this end sends, it also sees), if there is

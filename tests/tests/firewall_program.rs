@@ -3,6 +3,7 @@
 
 mod packet;
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -177,11 +178,12 @@ fn what_cant_be_read_is_denied_where_rules_are() {
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn every_packet_is_judged_as_documented() {
     let config = ProptestConfig {
-        cases: 64,
+        cases: u32::try_from(tests::volume(64)).expect("it is less"),
         ..ProptestConfig::default()
     };
     let rules = prop::collection::vec(rule(), 0..20);
     let packets = prop::collection::vec(sent(), 64);
+    let firewall = RefCell::new(Firewall::new(""));
     proptest!(config, |(rules in rules, default_denies in any::<bool>(), packets in packets)| {
         // Of two rules for the same packets the first counts: a file can't hold the opposite.
         let mut text = String::from(if default_denies { "default deny\n" } else { "" });
@@ -192,7 +194,8 @@ fn every_packet_is_judged_as_documented() {
                 kept.push(rule);
             }
         }
-        let mut firewall = Firewall::new(&text);
+        let mut firewall = firewall.borrow_mut();
+        firewall.adopt(&text);
         for sent in &packets {
             let verdict = firewall.run(&sent.frame());
             let denied = denies(&kept, default_denies, sent);
@@ -352,8 +355,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 /// The firewall's program and its rules.
 struct Firewall {
     object: Ebpf,
-    /// The rules are in force as long as their memory is mapped or the maps are there.
-    _table: Table,
+    table: Table,
 }
 
 impl Firewall {
@@ -373,13 +375,18 @@ impl Firewall {
             lengths6: descriptor(&object, firewall_abi::LENGTHS6_MAP),
         };
         let memory = Memory::map(descriptors, Room::OBJECT).expect("maps are memory");
-        let mut table = Table::new(memory, || {});
-        let policy = firewall::parse(rules).expect("these are rules");
-        table.adopt(&policy).expect("there is room");
-        Self {
+        let mut firewall = Self {
             object,
-            _table: table,
-        }
+            table: Table::new(memory, || {}),
+        };
+        firewall.adopt(rules);
+        firewall
+    }
+
+    /// Goes over to other rules. No packet is on its way meanwhile.
+    fn adopt(&mut self, rules: &str) {
+        let policy = firewall::parse(rules).expect("these are rules");
+        self.table.adopt(&policy).expect("there is room");
     }
 
     fn run(&mut self, frame: &[u8]) -> u32 {
