@@ -88,7 +88,8 @@ fn sweep(members: &[u8], change: impl Fn(&[u8]) -> Change) {
             assert!(cut_off > 3, "the change made only {call} calls");
             return;
         }
-        output.failed(1, &["the connection broke"]);
+        // In the middle, or before it even began: the daemon looks at its chains every second.
+        assert!(matches!(output.code, Some(1 | 3)), "{output}");
         rig.daemon.wait();
         let now = packets_meet(&rig);
         assert!(
