@@ -148,7 +148,9 @@ fn command(hardware: &Hardware<'_>, disk: &File) -> Command {
     // The file has no name of its own.
     let disk = format!("/proc/{}/fd/{}", std::process::id(), disk.as_raw_fd());
     command.args(["-initrd", &disk]);
-    command.args(["-append", "console=ttyS0 panic=-1 oops=panic"]);
+    // Programs at the same addresses in every process are translated once, which halves the time.
+    let line = "console=ttyS0 panic=-1 oops=panic norandmaps";
+    command.args(["-append", line]);
     for (name, base, interrupt) in PORTS {
         let port = format!("isa-serial,chardev={name},iobase={base:#x},irq={interrupt}");
         command.args(["-device", &port]);

@@ -14,7 +14,7 @@ use crate::command::{self, Failure};
 use crate::packages;
 
 /// Long enough for all tests on an emulated processor.
-const TIMEOUT: Duration = Duration::from_secs(40 * 60);
+const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How many times slower than a real processor the emulated one is, roughly. Sweeps over the 32 masks
 /// of five verdicts take every seventh: 0, 7, 14, 21, 28 have each verdict in and out.
 const SLOWNESS: &str = "7";
