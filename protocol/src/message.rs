@@ -15,7 +15,7 @@ pub type Digest = [u8; 32];
 
 /// Most operations in one [`Change`]: room to remove and to register every member of the longest
 /// chain, four times over. A longer list is malformed: an operation of 4 bytes on the wire takes
-/// 152 in memory, so a body of nothing else would grow to over half a gigabyte.
+/// 160 in memory, so a body of nothing else would grow to over half a gigabyte.
 pub const OPERATIONS_MAX: usize = 1024;
 
 /// What a client sends.
