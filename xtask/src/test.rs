@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Runs the tests that need root and a BPF kernel and have `filter` in their name, with these
 /// variables set.
 pub(crate) fn on_the_kernel(variables: &[(&str, &Path)], filter: &str) -> Result<(), Failure> {
-    packages::ensure(&[packages::BUILD, packages::TEST])?;
+    packages::ensure(&[packages::BUILD, packages::TEST, packages::VM])?;
     if !packages::is_root() {
         return Err(Failure::new(
             "the kernel's tests need root: they make namespaces and load programs",
