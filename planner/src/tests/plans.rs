@@ -1,12 +1,12 @@
 //! What a plan consists of.
 
-use dispatcher_abi::{FinalVerdict, Lifetime, ModeChoice, VerdictMask};
+use dispatcher_abi::{Engine, FinalVerdict, Lifetime, ModeChoice, VerdictMask};
 use proptest::prelude::*;
 
 use crate::testing::{ENGINES, change, decided, facts, fill, registration, requests, root};
 use crate::{
-    Change, Cleanup, CodeId, Commit, Configuration, Facts, Generation, LoadId, MemberId, Operation,
-    Plan, Position, Prepare, Registration, Settings, Slot, Source, State,
+    Chain, Change, Cleanup, CodeId, Commit, Configuration, Facts, Generation, LoadId, Member,
+    MemberId, Operation, Plan, Position, Prepare, Registration, Settings, Slot, Source, State,
 };
 
 #[test]
@@ -270,17 +270,25 @@ proptest! {
             }
         }
         let former = state.clone();
+        let key = change(Vec::new()).interface.key;
+        prop_assume!(!state.chains.get(&key).is_some_and(waits_for_an_upgrade));
         if let Ok(plan) = decided(&state, &root(), &change(vec![register("new")]), &[facts()]) {
             state.commit(&plan);
             state.commit(&planned(&state, vec![unregister("new")]));
         }
-        let key = change(Vec::new()).interface.key;
         let mut chain = state.chains.get(&key).cloned();
         if let (Some(chain), Some(former)) = (&mut chain, former.chains.get(&key)) {
             chain.generation = former.generation;
         }
         prop_assert_eq!(chain.as_ref(), former.chains.get(&key));
     }
+}
+
+/// Whether the next change of any kind loads members again because the one for whose sake they
+/// were loaded without frags has gone.
+fn waits_for_an_upgrade(chain: &Chain) -> bool {
+    let frags = |member: &Member| member.form.engine == Engine::Freplace || member.form.frags;
+    chain.members.iter().all(|member| member.abilities.frags) && !chain.members.iter().all(frags)
 }
 
 /// A chain of root's plain members `m0`, `m1`, ...
