@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libdispatch::{Position, Program};
-use tests::{Pair, Port, Rig, alone, object, patience};
+use tests::{Pair, Port, Rig, alone, object, patience, volume};
 
 const PASS: u32 = 2;
 
@@ -23,9 +23,7 @@ fn a_program_that_takes_seconds_to_verify_delays_nobody_else() {
     other.load_verdict("two", PASS, &[]);
     let client = other.client("meanwhile");
     let loader = rig.client("slow");
-    let program = Program::from_file(object("slow_to_verify"))
-        .expect("it was compiled")
-        .kept();
+    let program = slow_to_verify();
     let loaded = AtomicBool::new(false);
     let start = Instant::now();
     let longest = thread::scope(|scope| {
@@ -86,9 +84,7 @@ fn a_chain_can_be_changed_while_a_program_for_it_is_verified() {
     let rig = Rig::new();
     rig.load_verdict("one", PASS, &["--priority", "90"]);
     let loader = rig.client("slow");
-    let program = Program::from_file(object("slow_to_verify"))
-        .expect("it was compiled")
-        .kept();
+    let program = slow_to_verify();
     let loaded = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -105,4 +101,13 @@ fn a_chain_can_be_changed_while_a_program_for_it_is_verified() {
         );
     });
     assert_eq!(rig.chain().order(), ["slow_to_verify", "two", "three"]);
+}
+
+/// A program that the verifier looks at for about a second, on whatever it runs.
+fn slow_to_verify() -> Program {
+    let paths = volume(1 << 17);
+    Program::from_file(object("slow_to_verify"))
+        .expect("it was compiled")
+        .global("mask", (1_u32 << paths.ilog2()) - 1)
+        .kept()
 }
