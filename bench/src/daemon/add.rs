@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
-use tests::{Daemon, Pair};
+use tests::{Daemon, Pair, object};
 use vm::{Exit, Kernel, Series, Vm};
 
 use super::OBJECT;
@@ -20,7 +20,10 @@ use crate::table::{Table, number};
 pub(crate) const FIGURES: [&str; 1] = ["add10.speedup"];
 
 const MEMBERS: usize = 10;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 11;
+
+/// Where the machine has the small object: one instruction and a read-only variable.
+const SMALL: &str = "/usr/local/lib/verdict.o";
 
 /// How long each loader took to add the tenth, in milliseconds.
 #[derive(Default, Serialize, Deserialize)]
@@ -29,12 +32,20 @@ struct Times {
     xdp_loader: Vec<f64>,
 }
 
+/// With each object.
+#[derive(Default, Serialize, Deserialize)]
+struct Measurement {
+    small: Times,
+    large: Times,
+}
+
 /// Measures in a virtual machine, where both run their members by freplace.
 pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
     let series = Series::V6_1;
     let bench = env::current_exe()?;
     let mut machine = Vm::new(&Kernel::debian(series)?)
         .binary_at(&bench, "/usr/local/bin/bench")
+        .file(&object("verdict"), SMALL)
         .command(["bench", "add"]);
     for name in ["dispatchd", "dispatchctl"] {
         let program = bench.with_file_name(name);
@@ -45,16 +56,17 @@ pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
         let errors = String::from_utf8_lossy(&output.stderr);
         return Err(format!("in the virtual machine: {errors}").into());
     }
-    let times: Times = serde_json::from_slice(&output.stdout)?;
-    let ratios = times.xdp_loader.iter().zip(&times.dispatchctl);
+    let Measurement { small, large } = serde_json::from_slice(&output.stdout)?;
     let title = format!(
-        "Adding the 10th member, in ms, emulated; kernel {}",
+        "Adding the {MEMBERS}th member, in ms, emulated; kernel {}",
         series.name()
     );
     let mut table = Table::new(&title, ["", "median", "spread"]);
     for (name, values) in [
-        ("dispatchctl load", &times.dispatchctl),
-        ("xdp-loader load", &times.xdp_loader),
+        ("dispatchctl load, small object", &small.dispatchctl),
+        ("xdp-loader load, small object", &small.xdp_loader),
+        ("dispatchctl load, xdp-filter", &large.dispatchctl),
+        ("xdp-loader load, xdp-filter", &large.xdp_loader),
     ] {
         let sample = Sample::of(values.iter().copied());
         table.row([
@@ -63,6 +75,7 @@ pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
             number(sample.spread),
         ]);
     }
+    let ratios = small.xdp_loader.iter().zip(&small.dispatchctl);
     Ok(Measured {
         figures: vec![Figure {
             name: FIGURES[0],
@@ -79,36 +92,43 @@ pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
 /// What runs in the machine.
 pub(crate) fn print() -> Result<()> {
     let daemon = Daemon::start();
-    let mut times = Times::default();
+    let mut measurement = Measurement::default();
     for _ in 0..ROUNDS {
-        let (ours, theirs) = (Pair::new(), Pair::new());
-        let (mut our_last, mut their_last) = (0.0, 0.0);
-        for number in 0..MEMBERS {
-            our_last = milliseconds(|| {
-                run(daemon
-                    .ctl_command()
-                    .args(["load", &ours.near.name, OBJECT, "--name"])
-                    .arg(format!("m{number}"))
-                    .args(["--netns", ours.near.netns.name()]))
-            })?;
-            their_last = theirs.near.netns.run(|| {
-                milliseconds(|| {
-                    run(Command::new("xdp-loader").args(["load", &theirs.near.name, OBJECT]))
-                })
-                .map_err(|error| error.to_string())
-            })?;
-        }
-        times.dispatchctl.push(our_last);
-        times.xdp_loader.push(their_last);
-        run(daemon
-            .ctl_command()
-            .args(["unload", &ours.near.name, "--all", "--netns"])
-            .arg(ours.near.netns.name()))?;
-        theirs.near.netns.run(|| {
-            run(Command::new("xdp-loader").args(["unload", &theirs.near.name, "--all"]))
-                .map_err(|error| error.to_string())
+        add(&daemon, SMALL, &mut measurement.small)?;
+        add(&daemon, OBJECT, &mut measurement.large)?;
+    }
+    serde_json::to_writer(std::io::stdout(), &measurement)?;
+    Ok(())
+}
+
+/// Fills a chain of each kind, one member here and one there, and times the last.
+fn add(daemon: &Daemon, object: &str, times: &mut Times) -> Result<()> {
+    let (ours, theirs) = (Pair::new(), Pair::new());
+    let (mut our_last, mut their_last) = (0.0, 0.0);
+    for number in 0..MEMBERS {
+        our_last = milliseconds(|| {
+            run(daemon
+                .ctl_command()
+                .args(["load", &ours.near.name, object, "--name"])
+                .arg(format!("m{number}"))
+                .args(["--netns", ours.near.netns.name()]))
+        })?;
+        their_last = theirs.near.netns.run(|| {
+            milliseconds(|| {
+                run(Command::new("xdp-loader").args(["load", &theirs.near.name, object]))
+            })
+            .map_err(|error| error.to_string())
         })?;
     }
-    serde_json::to_writer(std::io::stdout(), &times)?;
+    times.dispatchctl.push(our_last);
+    times.xdp_loader.push(their_last);
+    run(daemon
+        .ctl_command()
+        .args(["unload", &ours.near.name, "--all", "--netns"])
+        .arg(ours.near.netns.name()))?;
+    theirs.near.netns.run(|| {
+        run(Command::new("xdp-loader").args(["unload", &theirs.near.name, "--all"]))
+            .map_err(|error| error.to_string())
+    })?;
     Ok(())
 }
