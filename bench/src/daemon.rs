@@ -2,6 +2,7 @@
 
 pub(crate) mod add;
 mod clock;
+mod full;
 mod hook;
 pub(crate) mod reorder;
 pub(crate) mod scale;
@@ -21,10 +22,10 @@ fn client(daemon: &Daemon, end: &End) -> Result<Client> {
 const OBJECT: &str = "/usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_all.o";
 
 /// Puts members `m0`, `m1`, ... on an interface, all with one swap.
-fn fill(client: &Client, interface: &str, members: usize) -> Result<()> {
+fn fill(client: &Client, interface: &str, object: &str, members: usize) -> Result<()> {
     let mut change = client.change(interface);
     for number in 0..members {
-        let program = Program::from_file(OBJECT)?.name(format!("m{number}"));
+        let program = Program::from_file(object)?.name(format!("m{number}"));
         change = change.register(&program.kept());
     }
     change.apply()?;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tests::{Daemon, Pair, object};
 use vm::{Exit, Kernel, Series, Vm};
 
-use super::OBJECT;
 use super::clock::{milliseconds, run};
+use super::{OBJECT, full};
 use crate::Result;
 use crate::figure::{Figure, Target};
 use crate::group::{Measured, Setup};
@@ -32,11 +32,12 @@ struct Times {
     xdp_loader: Vec<f64>,
 }
 
-/// With each object.
+/// With each object, and with a full chain.
 #[derive(Default, Serialize, Deserialize)]
 struct Measurement {
     small: Times,
     large: Times,
+    full: full::Times,
 }
 
 /// Measures in a virtual machine, where both run their members by freplace.
@@ -56,7 +57,7 @@ pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
         let errors = String::from_utf8_lossy(&output.stderr);
         return Err(format!("in the virtual machine: {errors}").into());
     }
-    let Measurement { small, large } = serde_json::from_slice(&output.stdout)?;
+    let Measurement { small, large, full } = serde_json::from_slice(&output.stdout)?;
     let title = format!(
         "Adding the {MEMBERS}th member, in ms, emulated; kernel {}",
         series.name()
@@ -85,14 +86,17 @@ pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
             peer_value: 1.0,
             target: Target::AtLeast(5.0),
         }],
-        tables: vec![table],
+        tables: vec![table, full.table(series.name())],
     })
 }
 
 /// What runs in the machine.
 pub(crate) fn print() -> Result<()> {
     let daemon = Daemon::start();
-    let mut measurement = Measurement::default();
+    let mut measurement = Measurement {
+        full: full::Times::measure(SMALL)?,
+        ..Measurement::default()
+    };
     for _ in 0..ROUNDS {
         add(&daemon, SMALL, &mut measurement.small)?;
         add(&daemon, OBJECT, &mut measurement.large)?;

@@ -5,7 +5,7 @@ use tests::{Daemon, Pair};
 
 use super::clock::milliseconds;
 use super::hook::{Hook, grace_period};
-use super::{client, fill};
+use super::{OBJECT, client, fill};
 use crate::Result;
 use crate::figure::{Figure, Target};
 use crate::group::{Measured, Setup};
@@ -24,7 +24,7 @@ pub(crate) fn measure(_setup: &Setup) -> Result<Measured> {
     let (daemon, pair) = (Daemon::start(), Pair::new());
     let interface = pair.near.name.as_str();
     let client = client(&daemon, &pair.near)?;
-    fill(&client, interface, MEMBERS)?;
+    fill(&client, interface, OBJECT, MEMBERS)?;
     let mut hook = Hook::attach()?;
     let mut rounds: Vec<[f64; 4]> = Vec::new();
     for round in 0..ROUNDS {
