@@ -28,7 +28,12 @@ pub(crate) fn run() -> Result<(), Failure> {
         ));
     }
     heading("Building");
-    command::run(command::cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+    let mut build = command::cargo();
+    build.arg("build");
+    for package in ["dispatchd", "dispatchctl", "stats", "firewall"] {
+        build.args(["--package", package]);
+    }
+    command::run(&mut build)?;
     let mut stage = Stage::new();
     let played = stage.set().and_then(|()| play(&mut stage));
     let cleared = stage.clear();
@@ -295,7 +300,7 @@ fn ip(words: &[&str]) -> Result<(), Failure> {
 fn binary(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace().join("target"), PathBuf::from);
-    target.join("release").join(name)
+    target.join("debug").join(name)
 }
 
 fn workspace() -> &'static Path {
