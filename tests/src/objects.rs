@@ -78,14 +78,15 @@ pub fn scratch() -> PathBuf {
     scratch
 }
 
-/// The target directory: a test binary is in `<target>/<profile>/deps`.
+/// The target directory: binaries are in `<target>/<profile>`, those of tests in its `deps`.
 fn target() -> PathBuf {
     let binary = env::current_exe().expect("a process knows its binary");
-    binary
+    let profile = binary
         .ancestors()
-        .nth(3)
-        .expect("cargo puts test binaries three levels deep")
-        .to_owned()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .expect("a binary is in a folder");
+    profile.parent().expect("cargo makes both").to_owned()
 }
 
 fn sources() -> PathBuf {
