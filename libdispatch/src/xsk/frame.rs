@@ -4,9 +4,9 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use super::Umem;
 use super::ledger::{Place, RingNumber};
 use super::ring::Descriptor;
+use super::{Umem, offload};
 
 /// One frame of a [`Umem`], with a packet, or a part of one, in it.
 ///
@@ -39,6 +39,8 @@ pub struct Frame<'u> {
     /// Where the bytes begin and how many they are; together never more than the frame's size.
     start: u32,
     length: u32,
+    /// Whether the driver's metadata is ahead of the bytes.
+    offloaded: bool,
 }
 
 /// A frame that is nobody's: not in the kernel, and no token has its bytes. Move-only as well, so
@@ -59,6 +61,7 @@ impl Spare {
             index: self.0,
             start: umem.layout().headroom(),
             length: 0,
+            offloaded: false,
         }
     }
 
@@ -122,23 +125,29 @@ impl Received {
             index,
             start,
             length,
+            offloaded: false,
         }
     }
 }
 
 impl<'u> Frame<'u> {
-    /// Lends it to the kernel for sending; returns address and length for TX.
+    /// Lends it to the kernel for sending; returns what belongs into TX.
     #[inline]
-    pub(super) fn lend(self, ring: RingNumber) -> (u64, u32) {
+    pub(super) fn lend(self, ring: RingNumber) -> Descriptor {
         let Self {
             umem,
             index,
             start,
             length,
+            offloaded,
         } = self;
         mem::forget(self);
         umem.ledger().lend(index, Place::Transmit(ring));
-        (umem.layout().address(index, start), length)
+        Descriptor {
+            address: umem.layout().address(index, start),
+            length,
+            options: if offloaded { offload::OPTION } else { 0 },
+        }
     }
 
     /// Gives the bytes up.
@@ -173,6 +182,7 @@ impl<'u> Frame<'u> {
             let bytes = narrow(bytes);
             self.start -= bytes;
             self.length += bytes;
+            self.offloaded = false;
         }
         fits
     }
@@ -184,6 +194,7 @@ impl<'u> Frame<'u> {
             let bytes = narrow(bytes);
             self.start += bytes;
             self.length -= bytes;
+            self.offloaded = false;
         }
         fits
     }
@@ -214,6 +225,29 @@ impl<'u> Frame<'u> {
     pub fn metadata(&self, bytes: usize) -> Option<&[u8]> {
         let start = self.start.checked_sub(u32::try_from(bytes).ok()?)?;
         Some(self.umem.bytes(self, start, narrow(bytes)))
+    }
+
+    /// Asks the driver to put the Internet checksum of all bytes from `start` on at `start + offset`,
+    /// where the sum of what else it has to cover (the pseudo header) is already. It is for this
+    /// packet as it is: ask last, after the packet's front was moved.
+    ///
+    /// False, and nothing changes, if the UMEM has no [`tx_metadata`](super::UmemBuilder::tx_metadata)
+    /// of 16 bytes at least, or the packet's front was moved into it.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.8, and 6.11 for a UMEM that is registered with metadata by this library.
+    pub fn offload_checksum(&mut self, start: u16, offset: u16) -> bool {
+        let room = self.umem.layout().tx_metadata();
+        let asked = offload::checksum(start, offset);
+        let fits = room as usize >= asked.len() && room <= self.start;
+        if fits {
+            let place = self.start - room;
+            let bytes = self.umem.bytes_mut(self, place, narrow(asked.len()));
+            bytes.copy_from_slice(&asked);
+            self.offloaded = true;
+        }
+        fits
     }
 
     /// The frame's number in its UMEM: the same frame has the same number each time it comes.
