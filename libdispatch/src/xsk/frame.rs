@@ -1,0 +1,295 @@
+//! A frame of the UMEM as a value: whoever has it is the only one who has.
+
+use std::fmt;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
+use super::ledger::{Place, RingNumber};
+use super::ring::Descriptor;
+use super::{Umem, offload};
+
+/// One frame of a [`Umem`], with a packet, or a part of one, in it.
+///
+/// There is never a second value for the same frame, and none while it is the kernel's: so the bytes
+/// are plain memory. Dropping it gives the frame back to the UMEM's pool, from which sockets
+/// take what they receive into.
+///
+/// It may be sent to another thread. It can't be used after it was given away:
+///
+/// ```compile_fail,E0382
+/// # use libdispatch::xsk::{Packet, Sender};
+/// fn twice<'u>(sender: &mut Sender<'u>, packet: Packet<'u>) {
+///     drop(sender.send(packet));
+///     drop(sender.send(packet)); // use of moved value
+/// }
+/// ```
+///
+/// nor outlive its memory:
+///
+/// ```compile_fail,E0597
+/// # use libdispatch::xsk::Umem;
+/// let frame = {
+///     let umem = Umem::builder().build().unwrap();
+///     umem.allocate() // `umem` does not live long enough
+/// };
+/// ```
+pub struct Frame<'u> {
+    umem: &'u Umem,
+    index: u32,
+    /// Where the bytes begin and how many they are; together never more than the frame's size.
+    start: u32,
+    length: u32,
+    /// Whether the driver's metadata is ahead of the bytes.
+    offloaded: bool,
+}
+
+/// A frame that is nobody's: not in the kernel, and no token has its bytes. Move-only as well, so
+/// that the books can't be cooked by a copied number.
+#[derive(Debug)]
+pub(super) struct Spare(u32);
+
+impl Spare {
+    /// One for each frame of a new UMEM.
+    pub(super) fn all(frames: u32) -> impl Iterator<Item = Self> {
+        (0..frames).map(Self)
+    }
+
+    /// Makes it a token without bytes, behind the UMEM's headroom.
+    pub(super) fn into_frame(self, umem: &Umem) -> Frame<'_> {
+        Frame {
+            umem,
+            index: self.0,
+            start: umem.layout().headroom(),
+            length: 0,
+            offloaded: false,
+        }
+    }
+
+    /// Lends it to the kernel for receiving; returns the address that belongs into FILL.
+    #[inline]
+    pub(super) fn lend(self, umem: &Umem, ring: RingNumber) -> u64 {
+        umem.ledger().lend(self.0, Place::Fill(ring));
+        umem.layout().address(self.0, 0)
+    }
+
+    /// The frame whose transmission is complete. `None` if it is not one that was being sent.
+    pub(super) fn sent(umem: &Umem, address: u64, ring: RingNumber) -> Option<Self> {
+        let (index, _) = umem.layout().locate(address)?;
+        let taken = umem.ledger().take(index, Place::Transmit(ring), false);
+        taken.then_some(Self(index))
+    }
+}
+
+/// Bytes of a frame that was just received: what a [`Frame`] is made of, as plain numbers, so that
+/// nothing has to be dropped, or passed through memory, before it is known what becomes of it.
+#[derive(Debug)]
+pub(super) struct Received {
+    index: u32,
+    start: u32,
+    length: u32,
+}
+
+impl Received {
+    /// What a descriptor of RX says, if it can be true: the bytes lie within one frame, and the
+    /// kernel had that frame from this ring.
+    #[inline]
+    pub(super) fn new(
+        umem: &Umem,
+        descriptor: Descriptor,
+        ring: RingNumber,
+        contended: bool,
+    ) -> Option<Self> {
+        let Descriptor {
+            address, length, ..
+        } = descriptor;
+        let (index, start) = umem.layout().locate(address)?;
+        let room = umem.layout().frame_size() - start;
+        let taken = length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
+        taken.then_some(Self {
+            index,
+            start,
+            length,
+        })
+    }
+
+    /// Makes it a token.
+    #[inline]
+    pub(super) fn into_frame(self, umem: &Umem) -> Frame<'_> {
+        let Self {
+            index,
+            start,
+            length,
+        } = self;
+        Frame {
+            umem,
+            index,
+            start,
+            length,
+            offloaded: false,
+        }
+    }
+}
+
+impl<'u> Frame<'u> {
+    /// Lends it to the kernel for sending; returns what belongs into TX.
+    #[inline]
+    pub(super) fn lend(self, ring: RingNumber) -> Descriptor {
+        let Self {
+            umem,
+            index,
+            start,
+            length,
+            offloaded,
+        } = self;
+        mem::forget(self);
+        umem.ledger().lend(index, Place::Transmit(ring));
+        Descriptor {
+            address: umem.layout().address(index, start),
+            length,
+            options: if offloaded { offload::OPTION } else { 0 },
+        }
+    }
+
+    /// Gives the bytes up.
+    #[inline]
+    pub(super) fn into_spare(self) -> Spare {
+        let spare = Spare(self.index);
+        mem::forget(self);
+        spare
+    }
+
+    /// The UMEM that it is of.
+    pub fn umem(&self) -> &'u Umem {
+        self.umem
+    }
+
+    /// Bytes ahead of the packet, into which [`grow_front`](Self::grow_front) can grow. A frame that
+    /// was received into has at least 256 more than the UMEM's headroom.
+    pub fn headroom(&self) -> usize {
+        self.start as usize
+    }
+
+    /// Bytes behind the packet, up to the frame's end.
+    pub fn tailroom(&self) -> usize {
+        (self.umem.layout().frame_size() - self.start - self.length) as usize
+    }
+
+    /// Moves the packet's front so many bytes ahead, for a header to be written there; false, and
+    /// nothing changes, if the headroom is smaller. What the bytes are is left over from before.
+    pub fn grow_front(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.headroom();
+        if fits {
+            let bytes = narrow(bytes);
+            self.start -= bytes;
+            self.length += bytes;
+            self.offloaded = false;
+        }
+        fits
+    }
+
+    /// Cuts so many bytes off the packet's front; false, and nothing changes, if it has fewer.
+    pub fn shrink_front(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.length as usize;
+        if fits {
+            let bytes = narrow(bytes);
+            self.start += bytes;
+            self.length -= bytes;
+            self.offloaded = false;
+        }
+        fits
+    }
+
+    /// Makes the packet shorter or longer at its end; false, and nothing changes, if the frame has
+    /// no room. What new bytes are is left over from before.
+    pub fn set_len(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.length as usize + self.tailroom();
+        if fits {
+            self.length = narrow(bytes);
+        }
+        fits
+    }
+
+    /// Makes these bytes the packet, from where it begins now; false, and nothing changes, if the
+    /// frame has no room.
+    pub fn write(&mut self, packet: &[u8]) -> bool {
+        let fits = self.set_len(packet.len());
+        if fits {
+            self.copy_from_slice(packet);
+        }
+        fits
+    }
+
+    /// The `bytes` bytes right ahead of the packet: what an XDP program put there by
+    /// `bpf_xdp_adjust_meta`. The kernel doesn't say how many they are, so that program and
+    /// application have to agree. `None` if there is no such room.
+    pub fn metadata(&self, bytes: usize) -> Option<&[u8]> {
+        let start = self.start.checked_sub(u32::try_from(bytes).ok()?)?;
+        Some(self.umem.bytes(self, start, narrow(bytes)))
+    }
+
+    /// Asks the driver to put the Internet checksum of all bytes from `start` on at `start + offset`,
+    /// where the sum of what else it has to cover (the pseudo header) is already. It is for this
+    /// packet as it is: ask last, after the packet's front was moved.
+    ///
+    /// False, and nothing changes, if the UMEM has no [`tx_metadata`](super::UmemBuilder::tx_metadata)
+    /// of 16 bytes at least, or the packet's front was moved into it.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.8, and 6.11 for a UMEM that is registered with metadata by this library.
+    pub fn offload_checksum(&mut self, start: u16, offset: u16) -> bool {
+        let room = self.umem.layout().tx_metadata();
+        let asked = offload::checksum(start, offset);
+        let fits = room as usize >= asked.len() && room <= self.start;
+        if fits {
+            let place = self.start - room;
+            let bytes = self.umem.bytes_mut(self, place, narrow(asked.len()));
+            bytes.copy_from_slice(&asked);
+            self.offloaded = true;
+        }
+        fits
+    }
+
+    /// The frame's number in its UMEM: the same frame has the same number each time it comes.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+impl Deref for Frame<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.umem.bytes(self, self.start, self.length)
+    }
+}
+
+impl DerefMut for Frame<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let (start, length) = (self.start, self.length);
+        self.umem.bytes_mut(self, start, length)
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        self.umem.put([Spare(self.index)]);
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("index", &self.index)
+            .field("start", &self.start)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number of bytes that was compared with a frame's size.
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a frame is smaller than that")
+}
