@@ -11,7 +11,7 @@ pub const COUNTERS_MAP: &str = "COUNTERS";
 /// The root's read-only global, [`RootConfig`](crate::RootConfig).
 pub const CONFIG_SYMBOL: &str = "CONFIG";
 
-/// The built-in member that gives packets to AF_XDP sockets. Nobody else's may be called this.
+/// The built-in member that gives packets to `AF_XDP` sockets. Nobody else's may be called this.
 pub const REDIRECT_MEMBER: &str = "xsk-redirect";
 /// Its function's name in the object.
 pub const REDIRECT_PROGRAM: &str = "xsk_redirect";

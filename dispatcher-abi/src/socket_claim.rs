@@ -1,4 +1,4 @@
-//! Whose an AF_XDP socket is, as it is kept for a daemon that is started again.
+//! Whose an `AF_XDP` socket is, as it is kept for a daemon that is started again.
 
 /// The longest name that a client may give itself, in bytes.
 pub const CLIENT_NAME_BYTES_MAX: usize = 64;

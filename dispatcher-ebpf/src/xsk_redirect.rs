@@ -1,4 +1,4 @@
-//! `xsk_redirect`: the member that gives packets to AF_XDP sockets. A queue without one passes its
+//! `xsk_redirect`: the member that gives packets to `AF_XDP` sockets. A queue without one passes its
 //! packets on to the next slot.
 #![no_std]
 #![no_main]
