@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
 use planner::{
-    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, QueueKey, Refusal,
-    State, without_redirect,
+    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, PinnedMemory,
+    QueueKey, Refusal, State, without_redirect,
 };
 use rustix::net::sockopt::socket_cookie;
 
@@ -166,7 +166,10 @@ fn recovered(interface: &str, claim: &SocketClaim) -> Claim {
             client: claim.client().to_owned(),
             connection: ConnectionId(0),
         },
-        bytes: claim.bytes,
+        memory: PinnedMemory {
+            of: claim.memory,
+            bytes: claim.bytes,
+        },
         redirect: true,
         token: claim.token,
         state: ClaimState::Lingering {
@@ -258,11 +261,18 @@ impl Engine {
         let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain) else {
             return Ok(());
         };
-        let cookie = socket_cookie(&held.socket)?;
-        let Owner {
-            uid, pid, client, ..
-        } = &claim.owner;
-        let written = SocketClaim::new(*uid, *pid, client, claim.token, cookie, claim.bytes);
+        let (client, client_bytes) = SocketClaim::name(&claim.owner.client);
+        let written = SocketClaim {
+            version: SocketClaim::VERSION,
+            uid: claim.owner.uid,
+            cookie: socket_cookie(&held.socket)?,
+            bytes: claim.memory.bytes,
+            token: claim.token,
+            memory: claim.memory.of,
+            client_bytes,
+            pid: claim.owner.pid,
+            client,
+        };
         maps.put(key.queue, held.socket.as_fd(), &written)
     }
 

@@ -127,7 +127,7 @@ pub(crate) fn bound(
             busy_poll(fd, timeout, budget).map_err(at("SO_BUSY_POLL"))?;
         }
         if let Memory::Own { .. } = wanted.memory {
-            register(fd, &wanted.memory).map_err(at("XDP_UMEM_REG"))?;
+            register(fd, &wanted.memory)?;
         }
         let [fill, completion, rx, tx] = wanted.rings;
         let sized = |call| at::<Errno>(call);
@@ -160,7 +160,7 @@ fn tied(interface: &Interface) -> Result<OwnedFd, SocketError> {
 }
 
 /// Pins a memfd's pages for the socket. The mapping is only for the kernel to find them.
-fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
+fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> Result<(), SocketError> {
     let Memory::Own {
         memfd,
         bytes,
@@ -174,8 +174,8 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
     };
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads or writes it.
-    let address =
-        unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) }?;
+    let mapped = unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) };
+    let address = mapped.map_err(at("mmap"))?;
     let mut umem_flags = XdpUmemRegFlags::empty();
     umem_flags.set(XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG, *unaligned);
     let registered = options::set_xdp_umem_reg(
@@ -190,8 +190,8 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
         },
     );
     // SAFETY: the mapping from above, which nothing refers to: the kernel has pinned its pages.
-    unsafe { rustix::mm::munmap(address, *bytes) }?;
-    Ok(registered?)
+    unsafe { rustix::mm::munmap(address, *bytes) }.map_err(at("munmap"))?;
+    registered.map_err(at("XDP_UMEM_REG"))
 }
 
 fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<()> {
