@@ -35,7 +35,7 @@
 //!
 //! The socket is `/run/dispatchd/dispatchd.sock`, or what the environment variable
 //! `DISPATCHD_SOCKET` says, or what [`ClientBuilder::socket`] says.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod change;
 mod claim;
@@ -49,6 +49,8 @@ mod program;
 mod registration;
 mod session;
 mod settings;
+#[allow(unsafe_code, reason = "memory that is shared with the kernel")]
+pub mod xsk;
 
 pub use change::{Change, Changed, Registered};
 pub use client::{Client, ClientBuilder, SOCKET_DEFAULT, SOCKET_VARIABLE};
