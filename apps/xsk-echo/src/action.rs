@@ -56,6 +56,8 @@ pub enum Reason {
     Other,
     /// Everything is dropped.
     All,
+    /// It was to be sent, and TX had no room.
+    NoRoom,
 }
 
 impl Sent {
@@ -86,7 +88,7 @@ impl Sent {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Checksum,
         Self::NotOurs,
@@ -97,6 +99,7 @@ impl Reason {
         Self::Port,
         Self::Other,
         Self::All,
+        Self::NoRoom,
     ];
 
     /// The word for it.
@@ -112,6 +115,7 @@ impl Reason {
             Self::Port => "port",
             Self::Other => "other",
             Self::All => "all",
+            Self::NoRoom => "no-room",
         }
     }
 }

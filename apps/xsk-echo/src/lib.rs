@@ -1,5 +1,5 @@
-//! What `xsk-echo` does with a packet, without a socket: a [`Task`] rewrites it in place and says
-//! what becomes of it.
+//! What `xsk-echo` does with packets: a [`Task`] rewrites one in place and says what becomes of it.
+//! Nothing here opens anything.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -10,11 +10,13 @@
 //! | `forward` | [`Forward`]: every packet goes on |
 //! | `addresses` | [`Addresses`]: who we are, and whom we answer |
 //! | `action` | [`Action`]: what becomes of a packet, and [`Counts`] of it |
+//! | `batch` | [`treat_batch`]: from a socket's one half to the other |
 #![forbid(unsafe_code)]
 
 mod action;
 mod addresses;
 mod arp;
+mod batch;
 mod checksum;
 mod ethernet;
 mod forward;
@@ -27,6 +29,7 @@ mod udp;
 
 pub use action::{Action, Counts, Reason, Sent};
 pub use addresses::{Address, Addresses, Mac, NotAnAddress};
+pub use batch::{BATCH, treat_batch};
 pub use forward::Forward;
 pub use respond::{PORT_DEFAULT, Responder};
 
