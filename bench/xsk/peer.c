@@ -14,8 +14,6 @@
  * first batch after that took as long.
  */
 #include <errno.h>
-#include <net/if.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +264,9 @@ int main(int argc, char **argv)
 	forwards = !strcmp(argv[1], "l2fwd");
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	/* Without a bpffs libxdp attaches the program alone, which is what is wanted, and tells. */
+	libxdp_set_print(NULL);
+	libbpf_set_print(NULL);
 	open_port(&port, argv[2], argc > 3 ? atoi(argv[3]) : 0);
 	printf("ready\n");
 	fflush(stdout);
