@@ -4,11 +4,12 @@
 use std::env;
 use std::path::PathBuf;
 
-const OBJECTS: [&str; 4] = [
+const OBJECTS: [&str; 5] = [
     "dispatcher",
     "dispatcher_ext_16",
     "dispatcher_ext_64",
     "dispatcher_ext_128",
+    "xsk_redirect",
 ];
 
 fn main() {

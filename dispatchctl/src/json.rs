@@ -2,12 +2,15 @@
 //!
 //! Fields are never removed or renamed, and mean the same for ever; new ones may come.
 
+mod socket;
+
 use libdispatch::{
-    Chain, Count, EngineProbe, MapShape, Member, MemberDetail, Registered, SlotCounters, Status,
-    VerdictMask,
+    Chain, Count, EngineProbe, MapShape, Member, MemberDetail, Owner, Registered, SlotCounters,
+    Status, VerdictMask,
 };
 use serde::Serialize;
 
+use self::socket::SocketView;
 use crate::{changing::Outcome, digest::hex, map_type};
 
 pub(crate) fn status(status: &Status) -> String {
@@ -40,6 +43,7 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
         linger_ms: detail.linger_ms,
         share_group: detail.share_group.as_deref(),
         maps: detail.maps.iter().map(MapView::from).collect(),
+        sockets: detail.sockets.iter().map(SocketView::from).collect(),
     })
 }
 
@@ -172,11 +176,7 @@ impl<'a> From<&'a Member> for MemberView<'a> {
             engine: member.engine.name(),
             engine_reason: member.engine_reason.as_deref(),
             state: member.state.name(),
-            owner: OwnerView {
-                uid: member.owner.uid,
-                pid: member.owner.pid,
-                client: &member.owner.client,
-            },
+            owner: (&member.owner).into(),
             lifetime: member.lifetime.name(),
             sha256: member.sha256.map(hex),
             packets: member.packets.into(),
@@ -189,6 +189,16 @@ struct OwnerView<'a> {
     uid: u32,
     pid: u32,
     client: &'a str,
+}
+
+impl<'a> From<&'a Owner> for OwnerView<'a> {
+    fn from(owner: &'a Owner) -> Self {
+        Self {
+            uid: owner.uid,
+            pid: owner.pid,
+            client: &owner.client,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -232,6 +242,7 @@ struct DetailView<'a> {
     linger_ms: u32,
     share_group: Option<&'a str>,
     maps: Vec<MapView<'a>>,
+    sockets: Vec<SocketView<'a>>,
 }
 
 #[derive(Serialize)]

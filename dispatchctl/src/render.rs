@@ -1,5 +1,7 @@
 //! What the commands print for people. Pure; everything that others named is escaped.
 
+mod sockets;
+
 use libdispatch::{
     Chain, Count, EngineProbe, Hook, Lifetime, MapShape, Member, MemberDetail, MemberState, Owner,
     SlotCounters, Status, VerdictMask, escape,
@@ -222,7 +224,12 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
         line("maps", "-");
         return lines.concat();
     }
-    lines.concat() + "  maps\n" + &maps(&detail.maps)
+    let mut text = lines.concat() + "  maps\n" + &maps(&detail.maps);
+    if !detail.sockets.is_empty() {
+        text += "  sockets\n";
+        text += &sockets::sockets(&detail.sockets);
+    }
+    text
 }
 
 fn engine_and_reason(member: &Member) -> String {

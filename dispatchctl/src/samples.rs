@@ -2,8 +2,8 @@
 
 use libdispatch::{
     Chain, Changed, Count, Engine, EngineProbe, FinalVerdict, Hook, Lifetime, MapShape, Member,
-    MemberDetail, MemberState, Mode, Namespace, OnMiss, Owner, Registered, SlotCounters, Status,
-    Verdict, VerdictMask,
+    MemberDetail, MemberState, Mode, Namespace, OnMiss, Owner, Registered, SlotCounters,
+    SocketCounts, SocketDetail, SocketState, Status, Verdict, VerdictMask,
 };
 
 use crate::changing::Outcome;
@@ -63,6 +63,38 @@ pub(crate) fn detail() -> MemberDetail {
             map("EVENTS", 40, 27, [0, 0, 4096]),
             map("NEXT", 41, 3, [4, 4, 8]),
         ],
+        sockets: Vec::new(),
+    }
+}
+
+/// The redirect program with the sockets of two queues.
+pub(crate) fn redirect() -> MemberDetail {
+    let socket = |queue, state, counts| SocketDetail {
+        queue,
+        owner: Owner {
+            uid: 65_534,
+            pid: 77,
+            client: "xsk\u{7}echo".to_owned(),
+        },
+        state,
+        zero_copy: queue == 0,
+        bytes: 16 << 20,
+        counts,
+    };
+    let counts = SocketCounts {
+        rx_dropped: 1,
+        rx_invalid_descs: 2,
+        tx_invalid_descs: 3,
+        rx_ring_full: 4,
+        rx_fill_ring_empty_descs: 5,
+        tx_ring_empty_descs: 6,
+    };
+    MemberDetail {
+        sockets: vec![
+            socket(0, SocketState::Active, Some(counts)),
+            socket(3, SocketState::Lingering, None),
+        ],
+        ..detail()
     }
 }
 

@@ -37,6 +37,11 @@ pub struct Args {
     #[arg(long = "allow-uid", value_name = "UID[:load]")]
     pub allow_uid: Vec<AllowUid>,
 
+    /// Lets a user bind `AF_XDP` sockets itself, which may be to any queue of an interface: only root
+    /// may otherwise. May be given more than once.
+    #[arg(long = "allow-bare", value_name = "UID")]
+    pub allow_bare: Vec<u32>,
+
     /// Take every chain off its interface when the daemon stops.
     #[arg(long)]
     pub detach_on_exit: bool,
@@ -102,6 +107,10 @@ impl Args {
                 *grant = Grant::Load;
             }
         }
+        for uid in &self.allow_bare {
+            policy.grants.entry(*uid).or_insert(Grant::Redirect);
+            policy.bare.insert(*uid);
+        }
         policy
     }
 }
@@ -113,6 +122,24 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn who_may_bind_sockets_may_also_use_the_redirect_program() {
+        let args = Args::try_parse_from([
+            "dispatchd",
+            "--allow-uid",
+            "8:load",
+            "--allow-bare",
+            "8",
+            "--allow-bare",
+            "9",
+        ]);
+        let policy = args.expect("a valid command line").policy();
+        assert_eq!(policy.grants.get(&8), Some(&Grant::Load));
+        assert_eq!(policy.grants.get(&9), Some(&Grant::Redirect));
+        assert!(policy.may_bare(0) && policy.may_bare(8) && policy.may_bare(9));
+        assert!(!policy.may_bare(10));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! publishes. It never waits for a verifier: programs arrive loaded.
 
 mod remarks;
+mod sockets;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +17,14 @@ use planner::{
     MemberId, Operation, Orphan, Plan, Refusal, Rights, State,
 };
 
+use self::sockets::Sockets;
 use crate::executor;
 use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged};
 use crate::object::Object;
 use crate::objects::Objects;
 use crate::published::{Board, Published};
+
+pub use self::sockets::{Activation, SocketError, SocketEvent, SocketRequest};
 
 /// How often the hooks are looked at, and cleanup that failed is tried again.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -45,6 +49,8 @@ pub enum Event {
         /// Where the answer goes.
         reply: SyncSender<Result<(), Refusal>>,
     },
+    /// Something happens to an `AF_XDP` socket.
+    Socket(Box<SocketEvent>),
     /// A connection ended.
     ConnectionGone(ConnectionId),
     /// The daemon stops.
@@ -103,6 +109,7 @@ pub struct Engine {
     kernel: Linux,
     objects: Objects,
     state: State,
+    sockets: Sockets,
     board: Board,
     /// When members whose client is gone go too.
     lingering: BTreeMap<(ChainKey, MemberId), Instant>,
@@ -142,11 +149,13 @@ impl Engine {
             .iter()
             .map(|orphan| (key_of(orphan), now + linger_of(orphan).max(ORPHAN_LINGER)))
             .collect();
-        let board = Board::new(published(&kernel, recovery.state.clone()));
+        let sockets = Sockets::recover(&kernel, &recovery.state);
+        let board = Board::new(published(&kernel, recovery.state.clone(), &sockets));
         let mut engine = Self {
             kernel,
             objects,
             state: recovery.state,
+            sockets,
             board,
             lingering,
             leftovers: recovery.leftovers,
@@ -224,7 +233,9 @@ impl Engine {
             } => {
                 let _ = reply.send(self.reclaim(&client, chain, &name, &token));
             }
+            Event::Socket(event) => self.socket_event(*event),
             Event::ConnectionGone(connection) => {
+                self.sockets_of_connection_gone(connection);
                 let now = Instant::now();
                 let orphans = self.state.connection_gone(connection);
                 if orphans.is_empty() {
@@ -441,12 +452,12 @@ impl Engine {
 
     fn publish(&self) {
         self.board
-            .publish(published(&self.kernel, self.state.clone()));
+            .publish(published(&self.kernel, self.state.clone(), &self.sockets));
     }
 }
 
-/// What the daemon itself asks for.
-fn daemon() -> Client {
+/// Who asks for what the daemon itself does.
+pub(crate) fn daemon() -> Client {
     Client {
         uid: 0,
         pid: std::process::id(),
@@ -471,7 +482,7 @@ fn linger_of(orphan: &Orphan) -> Duration {
     Duration::from_millis(u64::from(orphan.linger_ms))
 }
 
-fn published(kernel: &Linux, state: State) -> Published {
+fn published(kernel: &Linux, state: State, sockets: &Sockets) -> Published {
     let mut counters = BTreeMap::new();
     let mut maps = BTreeMap::new();
     for (key, chain) in &state.chains {
@@ -484,5 +495,6 @@ fn published(kernel: &Linux, state: State) -> Published {
         state,
         counters,
         maps,
+        sockets: sockets.published(),
     }
 }

@@ -16,13 +16,16 @@ mod pins;
 mod prepare;
 mod probe;
 mod published;
+mod redirect;
 mod registry;
 mod root;
+pub(crate) mod xsk;
 
 pub use linux::{Linux, Staged};
 pub use observe::OpenError;
 pub use probe::{probe_frags, probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, MemberMap};
+pub(crate) use redirect::{RedirectMaps, object as redirect_object};
 pub use root::Template;
 
 use planner::{ChainKey, Cleanup, Observed, Plan, Prepare};

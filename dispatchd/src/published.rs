@@ -2,9 +2,10 @@
 //! never waits for a load or a swap.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use planner::{ChainKey, MemberId, State};
+use planner::{ChainKey, Claim, MemberId, QueueKey, State};
 
 use crate::kernel::{ChainCounters, MemberMap};
 
@@ -17,6 +18,21 @@ pub struct Published {
     pub counters: BTreeMap<ChainKey, ChainCounters>,
     /// Every member's maps.
     pub maps: BTreeMap<MemberId, Arc<Vec<MemberMap>>>,
+    /// Every queue that is somebody's.
+    pub sockets: Vec<PublishedSocket>,
+}
+
+/// A queue that is somebody's, and its socket.
+#[derive(Debug)]
+pub struct PublishedSocket {
+    /// Which queue.
+    pub key: QueueKey,
+    /// Whose.
+    pub claim: Claim,
+    /// Not kept open by who reads this: that would keep the queue busy.
+    pub socket: Weak<OwnedFd>,
+    /// Whether packets are not copied.
+    pub zero_copy: bool,
 }
 
 /// Where the engine puts it and the sessions find it.

@@ -4,6 +4,8 @@
 mod change;
 mod read;
 mod site;
+mod socket;
+mod umem;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -215,15 +217,16 @@ impl<'a> Session<'a> {
     }
 
     fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Answer {
+        // The namespace is behind what the request has to bring.
+        let own = request.descriptors();
         let site = match request.interface() {
-            Some(name) => Some(Site::find(name, fds.pop())?),
+            Some(name) => {
+                let namespace = if fds.len() > own { fds.pop() } else { None };
+                Some(Site::find(name, namespace)?)
+            }
             None => None,
         };
-        let object = if matches!(request, RequestBody::PutObject) {
-            fds.pop()
-        } else {
-            None
-        };
+        let brought = if own > 0 { fds.pop() } else { None };
         if !fds.is_empty() {
             return Err(translate::refused(
                 RefusalCode::Descriptor,
@@ -231,7 +234,7 @@ impl<'a> Session<'a> {
             ));
         }
         match (request, site) {
-            (RequestBody::PutObject, _) => self.put_object(object).map(plain),
+            (RequestBody::PutObject, _) => self.put_object(brought).map(plain),
             (RequestBody::Status, _) => Ok(plain(self.status())),
             (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
             (RequestBody::Change(change), Some(site)) => self.change(change, site).map(plain),
@@ -242,13 +245,27 @@ impl<'a> Session<'a> {
             (RequestBody::Reclaim { name, token, .. }, Some(site)) => {
                 self.reclaim(&site, name, token).map(plain)
             }
+            (RequestBody::OpenSocket(open), Some(site)) => self.open_socket(&open, &site, brought),
+            (RequestBody::ActivateSocket { queue, token, .. }, Some(site)) => {
+                self.activate_socket(&site, queue, token).map(plain)
+            }
+            (RequestBody::CloseSocket { queue, token, .. }, Some(site)) => {
+                self.close_socket(&site, queue, token).map(plain)
+            }
+            (RequestBody::ReclaimSocket { queue, token, .. }, Some(site)) => {
+                self.reclaim_socket(&site, queue, token, brought).map(plain)
+            }
             // What names an interface has its site by now: this is for a second Hello.
             (
                 RequestBody::Hello(_)
                 | RequestBody::Change(_)
                 | RequestBody::Show { .. }
                 | RequestBody::MapDescriptor { .. }
-                | RequestBody::Reclaim { .. },
+                | RequestBody::Reclaim { .. }
+                | RequestBody::OpenSocket(_)
+                | RequestBody::ActivateSocket { .. }
+                | RequestBody::CloseSocket { .. }
+                | RequestBody::ReclaimSocket { .. },
                 _,
             ) => Err(translate::refused(
                 RefusalCode::Malformed,
@@ -271,6 +288,8 @@ impl<'a> Session<'a> {
                     MemfdError::Missing
                     | MemfdError::NotMemfd { .. }
                     | MemfdError::NotSealed { .. }
+                    | MemfdError::ReadOnly
+                    | MemfdError::Sparse { .. }
                     | MemfdError::Unreadable(_) => RefusalCode::Descriptor,
                 };
                 translate::refused(code, format!("object: {}", translate::chain(&error)))

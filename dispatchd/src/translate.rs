@@ -1,6 +1,8 @@
 //! The wire's words and the planner's: each knows nothing of the other, and every match here is
 //! exhaustive, so that a new refusal without a wire code does not compile.
 
+mod socket;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -12,6 +14,8 @@ use crate::engine::ChangeError;
 use crate::kernel::{KernelError, KernelErrorKind, MemberMap};
 use crate::loader::LoadError;
 use crate::object::{self, ObjectError};
+
+pub(crate) use self::socket::{not_made, socket_error, socket_view};
 
 /// An error with its causes, in one line. A cause that its error has repeated already, as those of
 /// other crates do, is not said twice.
@@ -40,15 +44,16 @@ pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused 
 /// What the planner turned down.
 pub(crate) fn refusal(refusal: &Refusal) -> Refused {
     let code = match refusal {
-        Refusal::NoRights { .. } | Refusal::RedirectOnly { .. } | Refusal::RootOnly { .. } => {
-            RefusalCode::NotAllowed
-        }
+        Refusal::NoRights { .. }
+        | Refusal::RedirectOnly { .. }
+        | Refusal::RootOnly { .. }
+        | Refusal::BareNotAllowed { .. } => RefusalCode::NotAllowed,
         Refusal::NotOwner { .. } => RefusalCode::NotOwner,
         Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } => RefusalCode::NoSuchMember,
         Refusal::Generation { .. } => RefusalCode::Generation,
         Refusal::ModeDiffers { .. } | Refusal::NoOffload { .. } => RefusalCode::Mode,
         Refusal::Engine { .. } => RefusalCode::Engine,
-        Refusal::BadName { .. } => RefusalCode::BadName,
+        Refusal::BadName { .. } | Refusal::NameReserved { .. } => RefusalCode::BadName,
         Refusal::NameTaken { .. } => RefusalCode::NameTaken,
         Refusal::ChainFull { .. } => RefusalCode::ChainFull,
         Refusal::TailCallBudget { .. } => RefusalCode::TailCallBudget,
@@ -60,8 +65,14 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::ReplacesNewCode { .. }
         | Refusal::ChangedMeanwhile { .. }
         | Refusal::KeptStays { .. }
-        | Refusal::EmptyChain { .. } => RefusalCode::Conflict,
-        Refusal::ClaimMismatch { .. } | Refusal::NotLingering { .. } => RefusalCode::Claim,
+        | Refusal::EmptyChain { .. }
+        | Refusal::NotRedirected { .. } => RefusalCode::Conflict,
+        Refusal::ClaimMismatch { .. }
+        | Refusal::NotLingering { .. }
+        | Refusal::SocketMismatch { .. } => RefusalCode::Claim,
+        Refusal::QueueTaken { .. } => RefusalCode::QueueTaken,
+        Refusal::SocketQuota { .. } | Refusal::MemoryQuota { .. } => RefusalCode::Quota,
+        Refusal::NoSuchSocket { .. } => RefusalCode::NoSuchSocket,
     };
     refused(code, refusal.to_string())
 }
@@ -308,6 +319,7 @@ pub(crate) fn member_detail(
     slot: u16,
     packets: SlotCounters,
     maps: &[MemberMap],
+    sockets: Vec<protocol::SocketDetail>,
 ) -> protocol::MemberDetail {
     protocol::MemberDetail {
         member: member_view(chain, member, engines, slot, packets),
@@ -316,6 +328,7 @@ pub(crate) fn member_detail(
         linger_ms: member.linger_ms,
         share_group: member.share_group.clone(),
         maps: maps.iter().map(map_shape).collect(),
+        sockets,
     }
 }
 

@@ -10,15 +10,17 @@
 mod config;
 mod counters;
 mod names;
+mod socket_claim;
 mod verdict;
 mod words;
 
 pub use config::{RootConfig, SlotConfig};
 pub use counters::{COUNTS, Count, Counters, SlotCounters};
 pub use names::{
-    CONFIG_SYMBOL, COUNTERS_MAP, EXT_ROOT_PROGRAM, JUMP_MAP, MEMBER_NAME_BYTES_MAX, ROOT_PROGRAM,
-    is_member_name,
+    CLAIMS_MAP, CONFIG_SYMBOL, COUNTERS_MAP, EXT_ROOT_PROGRAM, JUMP_MAP, MEMBER_NAME_BYTES_MAX,
+    REDIRECT_MEMBER, REDIRECT_PROGRAM, ROOT_PROGRAM, SOCKETS_MAP, is_member_name,
 };
+pub use socket_claim::{CLIENT_NAME_BYTES_MAX, SocketClaim};
 pub use verdict::{Verdict, VerdictMask};
 pub use words::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, OnMiss, PRIORITY_DEFAULT,
@@ -39,6 +41,13 @@ pub const EXT_SLOTS: [usize; 3] = [16, 64, 128];
 /// (`MAX_TAIL_CALL_CNT`, `include/linux/bpf.h`). Kernels before 6.12 count for each subprogram
 /// apart; the smaller, newer rule is the one that is planned for.
 pub const TAIL_CALLS_MAX: u32 = 33;
+
+/// Queues that the redirect program's maps have room for if nobody knows how many the interface has.
+pub const REDIRECT_QUEUES: u32 = 64;
+
+/// Where the redirect program runs among the members: before those that don't say where (50), behind
+/// what is meant to look at every packet.
+pub const REDIRECT_PRIORITY: Priority = 20;
 
 /// What a slot's function returns when the member in it did not run: its tail call was refused
 /// because the budget is spent or the program array holds nothing at its index ("MISS").

@@ -11,6 +11,15 @@ pub const COUNTERS_MAP: &str = "COUNTERS";
 /// The root's read-only global, [`RootConfig`](crate::RootConfig).
 pub const CONFIG_SYMBOL: &str = "CONFIG";
 
+/// The built-in member that gives packets to `AF_XDP` sockets. Nobody else's may be called this.
+pub const REDIRECT_MEMBER: &str = "xsk-redirect";
+/// Its function's name in the object.
+pub const REDIRECT_PROGRAM: &str = "xsk_redirect";
+/// Its map of sockets, by receive queue.
+pub const SOCKETS_MAP: &str = "XSKS";
+/// Its map of the sockets' owners, [`SocketClaim`](crate::SocketClaim)s by receive queue.
+pub const CLAIMS_MAP: &str = "CLAIMS";
+
 /// The longest name of a member, in bytes.
 pub const MEMBER_NAME_BYTES_MAX: usize = 63;
 
@@ -29,7 +38,7 @@ mod tests {
 
     #[test]
     fn names_are_plain_words() {
-        for good in ["a", "9", "stats", "fire-wall_2.o"] {
+        for good in ["a", "9", "stats", "fire-wall_2.o", REDIRECT_MEMBER] {
             assert!(is_member_name(good), "{good}");
         }
         for bad in ["", ".", "-a", "_a", "a/b", "a b", "a\n", "ä", "a\u{1b}[2J"] {

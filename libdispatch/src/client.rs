@@ -2,17 +2,17 @@
 
 use std::{
     env, fmt,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use protocol::{ReplyBody, RequestBody};
+use protocol::{ReplyBody, RequestBody, SocketGrant};
 
 use crate::{
-    Chain, Change, Error, MemberDetail, NetNs, Program, Registration, Status, keeper,
-    netns::NetNsFile, session::Session,
+    Chain, Change, Error, MemberDetail, NetNs, Program, Registration, SocketLease, SocketRequest,
+    Status, keeper, netns::NetNsFile, session::Session,
 };
 
 /// Where the daemon listens if nobody says otherwise.
@@ -146,6 +146,46 @@ impl Client {
             (ReplyBody::Map(_), Some(descriptor)) => Ok(descriptor),
             _ => Err(self.session().unexpected(&body, &answer)),
         }
+    }
+
+    /// Has the daemon open an `AF_XDP` socket on a receive queue, which is then this client's alone:
+    /// with this memory registered, its rings sized, and bound. The application maps the rings from the
+    /// socket, puts frames into the FILL ring, and [activates](SocketLease::activate) it. None of that
+    /// takes a privilege.
+    ///
+    /// `memory` is a memfd, sealed against SHRINK and GROW (and not against WRITE), all of it allocated
+    /// (`fallocate`), and a multiple of the frame size. The daemon pins it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]: the queue is another's ([`RefusalCode::QueueTaken`](crate::RefusalCode),
+    /// with the owner's name) or doesn't exist, the memory is more than this user may pin or not as it
+    /// should be, or the driver can't do what is asked for.
+    pub fn open_socket(
+        &self,
+        request: &SocketRequest,
+        memory: impl AsFd,
+    ) -> Result<SocketLease, Error> {
+        let memory = memory.as_fd();
+        SocketLease::open(self.clone(), request, request.bound(None), Some(memory))
+    }
+
+    /// The same, with the frames of a socket that this client has open on another queue or interface.
+    pub fn open_shared_socket(
+        &self,
+        request: &SocketRequest,
+        first: &SocketLease,
+    ) -> Result<SocketLease, Error> {
+        let grant = request.bound(Some(first.token()));
+        SocketLease::open(self.clone(), request, grant, None)
+    }
+
+    /// Has the daemon open a socket that is tied to the interface, and nothing else: memory, rings and
+    /// `bind` are the application's, so of the request only interface, queue and
+    /// [`without_redirect`](SocketRequest::without_redirect) count. Since it could bind any queue, this
+    /// takes root, or `dispatchd --allow-bare UID`.
+    pub fn open_bare_socket(&self, request: &SocketRequest) -> Result<SocketLease, Error> {
+        SocketLease::open(self.clone(), request, SocketGrant::Bare, None)
     }
 
     pub(crate) fn session(&self) -> MutexGuard<'_, Session> {

@@ -235,4 +235,10 @@ refusal_codes! {
     Kernel,
     /// The daemon is stopping, or failed in a way that is its own fault.
     Daemon,
+    /// The receive queue is somebody else's; the message names them.
+    QueueTaken,
+    /// The interface has no such receive queue.
+    NoSuchQueue,
+    /// The daemon has no such socket of this client's.
+    NoSuchSocket,
 }

@@ -128,13 +128,17 @@ fn receive(
 pub(crate) fn is_harmless(body: &RequestBody) -> bool {
     match body {
         RequestBody::Change(change) => change.dry_run,
+        RequestBody::OpenSocket(_) => false,
         RequestBody::Hello(_)
         | RequestBody::PutObject
         | RequestBody::List { .. }
         | RequestBody::Show { .. }
         | RequestBody::Status
         | RequestBody::MapDescriptor { .. }
-        | RequestBody::Reclaim { .. } => true,
+        | RequestBody::Reclaim { .. }
+        | RequestBody::ActivateSocket { .. }
+        | RequestBody::CloseSocket { .. }
+        | RequestBody::ReclaimSocket { .. } => true,
     }
 }
 
@@ -148,6 +152,9 @@ pub(crate) fn name_of(body: &RequestBody) -> &'static str {
         RequestBody::Show { .. } => "a request for a member",
         RequestBody::Status => "a request for the status",
         RequestBody::MapDescriptor { .. } => "a request for a map",
-        RequestBody::Reclaim { .. } => "a claim",
+        RequestBody::Reclaim { .. } | RequestBody::ReclaimSocket { .. } => "a claim",
+        RequestBody::OpenSocket(_) => "a request for a socket",
+        RequestBody::ActivateSocket { .. } => "the activation of a socket",
+        RequestBody::CloseSocket { .. } => "the return of a queue",
     }
 }

@@ -26,7 +26,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Starts the thread, unless it runs or there is nothing to keep. Without it (the process may
 /// have too many threads) the next request does the same work.
 pub(crate) fn start(session: &mut Session, shared: Weak<Mutex<Session>>) {
-    if session.keeper.is_some() || session.claims.is_empty() {
+    if session.keeper.is_some() || !session.has_claims() {
         return;
     }
     let Ok((gone, alive)) = io::pipe() else {

@@ -28,6 +28,7 @@
 //! | a program on an interface, for as long as the application runs | [`Client::register`] |
 //! | the same on several interfaces | [`Client::register_all`] |
 //! | several operations in one swap, or only if nobody else changed the chain | [`Client::change`] |
+//! | packets in user space, without any privilege (`AF_XDP`) | [`Client::open_socket`] |
 //! | what runs, with its packet counts | [`Client::list`], [`Client::show`] |
 //!
 //! Everything blocks; there is no runtime and no thread until the first registration, which
@@ -43,12 +44,15 @@ mod client;
 mod error;
 mod exchange;
 mod keeper;
+mod lease;
 mod listing;
 mod netns;
 mod program;
 mod registration;
 mod session;
 mod settings;
+mod socket_listing;
+mod socket_request;
 #[allow(unsafe_code, reason = "memory that is shared with the kernel")]
 pub mod xsk;
 
@@ -59,6 +63,7 @@ pub use dispatcher_abi::{
     PRIORITY_DEFAULT, Priority, SlotCounters, UnknownWord, Verdict, VerdictMask, is_member_name,
 };
 pub use error::{Error, Refusal, RefusalCode};
+pub use lease::SocketLease;
 pub use listing::{
     Chain, EngineProbe, Hook, MapShape, Member, MemberDetail, MemberState, Namespace, Owner, Status,
 };
@@ -67,3 +72,5 @@ pub use program::{GlobalValue, Program};
 pub use protocol::escape;
 pub use registration::Registration;
 pub use settings::{Configuration, Position, Settings};
+pub use socket_listing::{SocketCounts, SocketDetail, SocketState};
+pub use socket_request::{SocketMode, SocketRequest};

@@ -4,6 +4,8 @@ use dispatcher_abi::{
     Engine, FinalVerdict, Lifetime, Mode, OnMiss, Priority, SlotCounters, VerdictMask,
 };
 
+use crate::SocketDetail;
+
 /// One interface's chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
@@ -147,6 +149,8 @@ pub struct MemberDetail {
     pub share_group: Option<String>,
     /// Its maps.
     pub maps: Vec<MapShape>,
+    /// The `AF_XDP` sockets that it gives packets to, by queue; of the member `xsk-redirect` only.
+    pub sockets: Vec<SocketDetail>,
 }
 
 /// A map's name and shape.
@@ -237,11 +241,7 @@ impl From<protocol::Member> for Member {
                 protocol::MemberState::Lingering => MemberState::Lingering,
                 protocol::MemberState::Adopted => MemberState::Adopted,
             },
-            owner: Owner {
-                uid: member.owner.uid,
-                pid: member.owner.pid,
-                client: member.owner.client,
-            },
+            owner: member.owner.into(),
             lifetime: member.lifetime,
             sha256: member.sha256,
             packets: member.packets,
@@ -258,6 +258,17 @@ impl From<protocol::MemberDetail> for MemberDetail {
             linger_ms: detail.linger_ms,
             share_group: detail.share_group,
             maps: detail.maps.into_iter().map(MapShape::from).collect(),
+            sockets: detail.sockets.into_iter().map(SocketDetail::from).collect(),
+        }
+    }
+}
+
+impl From<protocol::Owner> for Owner {
+    fn from(owner: protocol::Owner) -> Self {
+        Self {
+            uid: owner.uid,
+            pid: owner.pid,
+            client: owner.client,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One client's conversation with the daemon, and its renewal after the connection was lost.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, PipeWriter},
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
@@ -16,6 +16,7 @@ use crate::{
     Error, Lifetime, RefusalCode,
     claim::{Claim, Claims, Held},
     exchange::{self, Answer, Failure, is_harmless, name_of},
+    lease::Leased,
     netns::NetNsFile,
     program::Object,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     /// Open while the keeper is to run; closing it wakes the keeper.
     pub(crate) keeper: Option<PipeWriter>,
     pub(crate) claims: Claims,
+    /// Sockets, by interface and queue.
+    pub(crate) leases: BTreeMap<(String, u32), Leased>,
     connection: Option<Arc<Connection>>,
     last_id: u64,
     /// The objects that this connection has.
@@ -56,6 +59,7 @@ impl Session {
             timeout,
             keeper: None,
             claims: Claims::new(),
+            leases: BTreeMap::new(),
             connection: None,
             last_id: 0,
             staged: BTreeSet::new(),
@@ -69,10 +73,20 @@ impl Session {
         body: &RequestBody,
         objects: &[Object],
     ) -> Result<Answer, Error> {
+        self.request_with(body, objects, &[])
+    }
+
+    /// The same, with descriptors that the request brings.
+    pub(crate) fn request_with(
+        &mut self,
+        body: &RequestBody,
+        objects: &[Object],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Answer, Error> {
         let mut retried = false;
         loop {
             let connection = self.connected()?;
-            let failure = match self.stage_and_ask(&connection, body, objects) {
+            let failure = match self.stage_and_ask(&connection, body, objects, fds) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -142,7 +156,9 @@ impl Session {
         if self.connection.as_deref().is_some_and(is_broken) {
             self.hang_up();
         }
-        if self.claims.values().all(Claim::is_lost) && self.connection.is_none() {
+        let all_lost =
+            self.claims.values().all(Claim::is_lost) && self.leases.values().all(Leased::is_lost);
+        if all_lost && self.connection.is_none() {
             self.keeper = None;
             return Next::Stop;
         }
@@ -215,8 +231,44 @@ impl Session {
         }
     }
 
-    /// Asks for every wanted member. Fails only if the connection does.
+    /// Asks for everything that is wanted. Fails only if the connection does.
     fn reclaim(&mut self, connection: &Connection) -> io::Result<()> {
+        self.reclaim_members(connection)?;
+        self.reclaim_sockets(connection)
+    }
+
+    fn reclaim_sockets(&mut self, connection: &Connection) -> io::Result<()> {
+        let wanted: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, leased)| matches!(leased.held, Held::Wanted { .. }))
+            .map(|(key, leased)| (key.clone(), leased.token, Arc::clone(&leased.socket)))
+            .collect();
+        for (key, token, socket) in wanted {
+            let body = RequestBody::ReclaimSocket {
+                interface: key.0.clone(),
+                queue: key.1,
+                token,
+            };
+            let answer = self.ask(connection, &body, &[socket.as_fd()]);
+            let Some(leased) = self.leases.get_mut(&key) else {
+                continue;
+            };
+            match answer {
+                Ok(_) => leased.held = Held::Yes,
+                Err(Failure::Failed(Error::Refused(refusal))) => {
+                    leased.refused(refusal, Instant::now());
+                }
+                Err(Failure::Unsent(source)) => return Err(source),
+                Err(Failure::Unanswered | Failure::Failed(_)) => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reclaim_members(&mut self, connection: &Connection) -> io::Result<()> {
         let wanted: Vec<_> = self
             .claims
             .iter()
@@ -247,10 +299,17 @@ impl Session {
         Ok(())
     }
 
+    /// Whether there is anything that has to be claimed again after a lost connection.
+    pub(crate) fn has_claims(&self) -> bool {
+        !self.claims.is_empty() || !self.leases.is_empty()
+    }
+
     fn wants_claims(&self) -> bool {
-        self.claims
-            .values()
-            .any(|claim| matches!(claim.held, Held::Wanted { .. }))
+        let members = self.claims.values().map(|claim| &claim.held);
+        let sockets = self.leases.values().map(|leased| &leased.held);
+        members
+            .chain(sockets)
+            .any(|held| matches!(held, Held::Wanted { .. }))
     }
 
     /// Gives up the connection, and with it what it had.
@@ -260,6 +319,9 @@ impl Session {
         for claim in self.claims.values_mut() {
             claim.disconnected();
         }
+        for leased in self.leases.values_mut() {
+            leased.disconnected();
+        }
     }
 
     fn stage_and_ask(
@@ -267,6 +329,7 @@ impl Session {
         connection: &Connection,
         body: &RequestBody,
         objects: &[Object],
+        fds: &[BorrowedFd<'_>],
     ) -> Result<Answer, Failure> {
         for object in objects {
             match self.stage(connection, object) {
@@ -278,7 +341,7 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
         }
-        self.ask(connection, body, &[])
+        self.ask(connection, body, fds)
     }
 
     /// Gives the daemon an object, once for each connection.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::{
-    Engine, EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, PRIORITY_DEFAULT, Verdict,
-    VerdictMask, is_member_name,
+    Engine, EngineChoice, FinalVerdict, Lifetime, Mode, ModeChoice, PRIORITY_DEFAULT,
+    REDIRECT_MEMBER, Verdict, VerdictMask, is_member_name,
 };
 
 use crate::engine::engine_for;
@@ -235,6 +235,10 @@ impl<'a> Draft<'a> {
         };
         if !is_member_name(&name) {
             return Err(Refusal::BadName { name });
+        }
+        // The daemon's own requests come over no connection.
+        if name == REDIRECT_MEMBER && self.client.connection != ConnectionId(0) {
+            return Err(Refusal::NameReserved { name });
         }
         if self.chain.member(&name).is_some() {
             return Err(Refusal::NameTaken {

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Chain, ConnectionId, Member, Refusal, RootAct};
 
@@ -44,6 +44,8 @@ pub enum Rights {
 pub struct Policy {
     /// Grants by uid.
     pub grants: BTreeMap<u32, Grant>,
+    /// Users that may bind `AF_XDP` sockets themselves, as root may.
+    pub bare: BTreeSet<u32>,
 }
 
 impl Policy {
@@ -55,6 +57,11 @@ impl Policy {
         self.grants
             .get(&uid)
             .map_or(Rights::None, |grant| Rights::Granted(*grant))
+    }
+
+    /// Whether this user may bind `AF_XDP` sockets itself.
+    pub fn may_bare(&self, uid: u32) -> bool {
+        uid == 0 || self.bare.contains(&uid)
     }
 }
 

@@ -210,6 +210,94 @@ pub enum Refusal {
         /// The member.
         name: String,
     },
+    /// The name is the built-in redirect program's.
+    #[error("no member can be called {name}: that is the daemon's own redirect program")]
+    NameReserved {
+        /// The name.
+        name: String,
+    },
+    /// The user may not bind sockets.
+    #[error(
+        "uid {uid} may not have a socket on interface {interface} that it binds itself; `dispatchd \
+         --allow-bare {uid}` allows it"
+    )]
+    BareNotAllowed {
+        /// Who asked.
+        uid: u32,
+        /// Where.
+        interface: String,
+    },
+    /// The receive queue is somebody's.
+    #[error("queue {queue} of interface {interface} belongs to {client:?} (uid {uid}, pid {pid})")]
+    QueueTaken {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+        /// What its owner calls itself.
+        client: String,
+        /// Its owner's user.
+        uid: u32,
+        /// Its owner's process.
+        pid: u32,
+    },
+    /// The user has too many sockets.
+    #[error("no further socket on interface {interface}: uid {uid} has {max}, as many as it may")]
+    SocketQuota {
+        /// Who asked.
+        uid: u32,
+        /// Where.
+        interface: String,
+        /// How many it may have.
+        max: usize,
+    },
+    /// The user's sockets would pin too much memory.
+    #[error(
+        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max}, \
+         and has pinned {used}"
+    )]
+    MemoryQuota {
+        /// Who asked.
+        uid: u32,
+        /// Where.
+        interface: String,
+        /// What was asked for.
+        bytes: u64,
+        /// What its sockets pin.
+        used: u64,
+        /// What they may.
+        max: u64,
+    },
+    /// The connection has no such socket.
+    #[error("this connection has no such socket on queue {queue} of interface {interface}")]
+    NoSuchSocket {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
+    /// The socket's own program gives it packets.
+    #[error(
+        "the socket on queue {queue} of interface {interface} was opened without the redirect \
+         program: there is nothing to activate"
+    )]
+    NotRedirected {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
+    /// Another uid, token or socket than the queue was claimed with, or it waits for nobody.
+    #[error(
+        "queue {queue} of interface {interface} can't be claimed again with this uid, token and \
+         socket"
+    )]
+    SocketMismatch {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
     /// The member waits for nobody.
     #[error("member {name} of interface {interface} can't be claimed: it doesn't linger")]
     NotLingering {

@@ -210,6 +210,7 @@ pub fn client(uid: u32, connection: u64) -> Client {
     ];
     let policy = Policy {
         grants: grants.into(),
+        ..Policy::default()
     };
     Client {
         uid,

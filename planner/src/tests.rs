@@ -1,5 +1,6 @@
 //! What must hold for every sequence of requests, and every refusal.
 
+mod claims;
 mod forms;
 mod invariants;
 mod oracle;

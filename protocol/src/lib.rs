@@ -22,6 +22,7 @@ pub mod memfd;
 mod message;
 mod refused;
 pub mod socket;
+mod xsk;
 
 pub use codec::{BODY_BYTES_MAX, CodecError, PACKET_BYTES_MAX, decode, encode};
 pub use escape::escape;
@@ -29,6 +30,10 @@ pub use memfd::{MemfdError, OBJECT_BYTES_MAX};
 pub use message::*;
 pub use refused::{RefusalCode, Refused};
 pub use socket::{Connection, FDS_MAX, Listener, Peer, ReceiveError, SendError};
+pub use xsk::{
+    BusyPoll, OpenSocket, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
+    SocketOptions, SocketState, Umem, UmemLayout,
+};
 
 /// The lowest protocol version this crate speaks.
 pub const VERSION_LOWEST: u16 = 0;

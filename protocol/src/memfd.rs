@@ -19,6 +19,12 @@ const REQUIRED: SealFlags = SealFlags::SHRINK
     .union(SealFlags::GROW)
     .union(SealFlags::WRITE);
 
+/// Of memory that both sides go on writing: without these it could go away under its pages.
+const REQUIRED_OF_MEMORY: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// With one of these nobody could write it any more.
+const READ_ONLY: SealFlags = SealFlags::WRITE.union(SealFlags::FUTURE_WRITE);
+
 /// Why a descriptor's contents were not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum MemfdError {
@@ -44,6 +50,19 @@ pub enum MemfdError {
         size: u64,
         /// The largest that was asked for.
         max: usize,
+    },
+    /// It is to be written, and can't be.
+    #[error("memfd is sealed against WRITE")]
+    ReadOnly,
+    /// Somebody would have to pay for the rest.
+    #[error(
+        "only {allocated} of the memfd's {size} bytes are allocated: that all is allocated takes fallocate(2)"
+    )]
+    Sparse {
+        /// Its size.
+        size: u64,
+        /// What of it has pages.
+        allocated: u64,
     },
     /// The kernel didn't give the bytes, as for a memfd that is open only for writing.
     #[error("memfd can't be read")]
@@ -71,10 +90,9 @@ fn create(name: &str) -> io::Result<OwnedFd> {
 /// A copy of a sealed memfd's bytes, `max` of them at most. Every other descriptor is refused
 /// unread, so that nobody can make the reader wait on a pipe or change the bytes after the check.
 pub fn read_sealed(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, MemfdError> {
-    check_seals(fd)?;
+    check_seals(fd, REQUIRED)?;
     // The size can't change any more.
-    let size = rustix::fs::fstat(fd).map_err(unreadable)?.st_size;
-    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    let size = size(fd)?;
     let Some(length) = usize::try_from(size).ok().filter(|&length| length <= max) else {
         return Err(MemfdError::TooLarge { size, max });
     };
@@ -83,12 +101,43 @@ pub fn read_sealed(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, MemfdError
     Ok(bytes)
 }
 
+/// The size of a memfd whose memory both sides use: nobody can change the size, and both can write.
+pub fn check_memory(fd: BorrowedFd<'_>) -> Result<u64, MemfdError> {
+    check_seals(fd, REQUIRED_OF_MEMORY)?;
+    let seals = rustix::fs::fcntl_get_seals(fd).map_err(unreadable)?;
+    if seals.intersects(READ_ONLY) {
+        return Err(MemfdError::ReadOnly);
+    }
+    size(fd)
+}
+
+/// Whether a memfd has all its pages, so that its user has paid for them.
+pub fn check_allocated(fd: BorrowedFd<'_>) -> Result<(), MemfdError> {
+    /// What `st_blocks` counts, whatever the file system's own blocks.
+    const BLOCK_BYTES: u64 = 512;
+
+    let size = size(fd)?;
+    let blocks = rustix::fs::fstat(fd).map_err(unreadable)?.st_blocks;
+    let allocated = u64::try_from(blocks)
+        .unwrap_or(0)
+        .saturating_mul(BLOCK_BYTES);
+    if allocated < size {
+        return Err(MemfdError::Sparse { size, allocated });
+    }
+    Ok(())
+}
+
+fn size(fd: BorrowedFd<'_>) -> Result<u64, MemfdError> {
+    let size = rustix::fs::fstat(fd).map_err(unreadable)?.st_size;
+    Ok(u64::try_from(size).unwrap_or(u64::MAX))
+}
+
 /// A file of a tmpfs answers too, but only with `F_SEAL_SEAL`, so it never has the required ones.
-fn check_seals(fd: BorrowedFd<'_>) -> Result<(), MemfdError> {
+fn check_seals(fd: BorrowedFd<'_>, required: SealFlags) -> Result<(), MemfdError> {
     match rustix::fs::fcntl_get_seals(fd) {
-        Ok(seals) if seals.contains(REQUIRED) => Ok(()),
+        Ok(seals) if seals.contains(required) => Ok(()),
         Ok(seals) => Err(MemfdError::NotSealed {
-            missing: names(REQUIRED.difference(seals)),
+            missing: names(required.difference(seals)),
         }),
         Err(Errno::INVAL | Errno::BADF) => Err(MemfdError::NotMemfd { kind: kind(fd) }),
         Err(error) => Err(unreadable(error)),

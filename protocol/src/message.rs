@@ -8,7 +8,7 @@ use dispatcher_abi::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Refused, bounded};
+use crate::{OpenSocket, Refused, Socket, SocketDetail, bounded};
 
 /// SHA-256 of an object's bytes: its name everywhere.
 pub type Digest = [u8; 32];
@@ -31,7 +31,8 @@ pub struct Request {
 ///
 /// A request that names an interface may bring a descriptor: the network namespace in which the
 /// name is resolved; without one it is the daemon's own. It comes with each request, since a
-/// daemon that kept it would keep a deleted namespace alive.
+/// daemon that kept it would keep a deleted namespace alive. It is the last one, behind those that
+/// the request has to bring ([`RequestBody::descriptors`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestBody {
     /// The first message of a connection.
@@ -74,6 +75,38 @@ pub enum RequestBody {
         /// The claim token.
         token: [u8; 16],
     },
+    /// Opens an `AF_XDP` socket on a receive queue, which is then this connection's. Descriptor, if
+    /// the socket has memory of its own ([`Umem::Own`](crate::Umem::Own)): that memory, a memfd
+    /// sealed against SHRINK and GROW, all of it allocated. Reply: one descriptor, the socket.
+    OpenSocket(OpenSocket),
+    /// Gives a socket its queue's packets: it is bound and its FILL ring holds frames.
+    ActivateSocket {
+        /// The interface.
+        interface: String,
+        /// The receive queue.
+        queue: u32,
+        /// The token that came with the socket.
+        token: [u8; 16],
+    },
+    /// Gives a queue back. The socket itself is closed when all its descriptors are.
+    CloseSocket {
+        /// The interface.
+        interface: String,
+        /// The receive queue.
+        queue: u32,
+        /// The token that came with the socket.
+        token: [u8; 16],
+    },
+    /// Makes the queue of an active socket this connection's again, after a restart of the daemon.
+    /// Descriptor: the socket.
+    ReclaimSocket {
+        /// The interface.
+        interface: String,
+        /// The receive queue.
+        queue: u32,
+        /// The token that came with the socket.
+        token: [u8; 16],
+    },
 }
 
 impl RequestBody {
@@ -84,8 +117,29 @@ impl RequestBody {
             Self::List { interface } => interface.as_deref(),
             Self::Show { interface, .. }
             | Self::MapDescriptor { interface, .. }
-            | Self::Reclaim { interface, .. } => Some(interface),
+            | Self::Reclaim { interface, .. }
+            | Self::OpenSocket(OpenSocket { interface, .. })
+            | Self::ActivateSocket { interface, .. }
+            | Self::CloseSocket { interface, .. }
+            | Self::ReclaimSocket { interface, .. } => Some(interface),
             Self::Hello(_) | Self::PutObject | Self::Status => None,
+        }
+    }
+
+    /// Descriptors that the request has to bring. They come before the network namespace.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::PutObject | Self::ReclaimSocket { .. } => 1,
+            Self::OpenSocket(open) => open.descriptors(),
+            Self::Hello(_)
+            | Self::Change(_)
+            | Self::List { .. }
+            | Self::Show { .. }
+            | Self::Status
+            | Self::MapDescriptor { .. }
+            | Self::Reclaim { .. }
+            | Self::ActivateSocket { .. }
+            | Self::CloseSocket { .. } => 0,
         }
     }
 }
@@ -301,6 +355,17 @@ pub enum ReplyBody {
     Map(MapShape),
     /// To `Reclaim`.
     Reclaimed,
+    /// To `OpenSocket`, with the descriptor.
+    Socket(Socket),
+    /// To `ActivateSocket`.
+    SocketActivated {
+        /// What the caller should know, such as why the chain's mode is generic.
+        notes: Vec<String>,
+    },
+    /// To `CloseSocket`.
+    SocketClosed,
+    /// To `ReclaimSocket`.
+    SocketReclaimed,
 }
 
 /// The daemon's side of `Hello`.
@@ -467,6 +532,8 @@ pub struct MemberDetail {
     pub share_group: Option<String>,
     /// Its maps.
     pub maps: Vec<MapShape>,
+    /// The `AF_XDP` sockets that it gives packets to, by queue; of the redirect program only.
+    pub sockets: Vec<SocketDetail>,
 }
 
 /// A map's name and shape.

@@ -69,6 +69,12 @@ pub enum RefusalCode {
     Kernel,
     /// The daemon is stopping, or failed in a way that is its own fault.
     Daemon,
+    /// The receive queue is somebody else's; the message names them.
+    QueueTaken,
+    /// The interface has no such receive queue.
+    NoSuchQueue,
+    /// No socket of this connection has this queue and token.
+    NoSuchSocket,
 }
 
 /// The answer "no", with its reason.

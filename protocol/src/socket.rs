@@ -24,8 +24,8 @@ mod listener;
 
 pub use listener::Listener;
 
-/// Descriptors that one message may carry. No message of version 0 needs more than one; the rest
-/// is room. A body in a memfd comes on top.
+/// Descriptors that one message may carry. No message of version 0 needs more than two (memory and
+/// network namespace); the rest is room. A body in a memfd comes on top.
 pub const FDS_MAX: usize = 4;
 
 /// Descriptors that one packet may carry: a message's own and the body's.

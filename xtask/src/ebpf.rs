@@ -47,7 +47,7 @@ struct Source {
     object: &'static str,
 }
 
-const SOURCES: [Source; 6] = [
+const SOURCES: [Source; 7] = [
     Source {
         folder: "dispatcher-ebpf",
         binary: "dispatcher",
@@ -67,6 +67,11 @@ const SOURCES: [Source; 6] = [
         folder: "dispatcher-ebpf",
         binary: "dispatcher_ext_128",
         object: "dispatchd/objects/dispatcher_ext_128.o",
+    },
+    Source {
+        folder: "dispatcher-ebpf",
+        binary: "xsk_redirect",
+        object: "dispatchd/objects/xsk_redirect.o",
     },
     Source {
         folder: "apps/stats/ebpf",

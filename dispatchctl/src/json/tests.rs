@@ -90,6 +90,28 @@ fn a_member_is_its_entry_in_the_list_and_more() {
 }
 
 #[test]
+fn a_socket_holds_every_field() {
+    let shown = parsed(&show("eth0", None, &samples::redirect()));
+    assert_eq!(
+        shown["sockets"][0],
+        json!({
+            "queue": 0,
+            "owner": {"uid": 65_534, "pid": 77, "client": "xsk\u{7}echo"},
+            "state": "active",
+            "zero_copy": true,
+            "bytes": 16 << 20,
+            "counts": {
+                "rx_dropped": 1, "rx_invalid_descs": 2, "tx_invalid_descs": 3, "rx_ring_full": 4,
+                "rx_fill_ring_empty_descs": 5, "tx_ring_empty_descs": 6,
+            },
+        })
+    );
+    assert_eq!(shown["sockets"][1]["counts"], json!(null));
+    let other = parsed(&show("eth0", None, &samples::detail()));
+    assert_eq!(other["sockets"], json!([]));
+}
+
+#[test]
 fn the_status_holds_every_field() {
     assert_eq!(
         parsed(&status(&samples::daemon())),

@@ -24,6 +24,13 @@ fn a_member_is_shown_whole() {
 }
 
 #[test]
+fn the_redirect_program_is_shown_with_its_sockets() {
+    let chain = samples::chain();
+    let shown = show("eth0", Some(&chain), &samples::redirect());
+    check("show_sockets", &shown);
+}
+
+#[test]
 fn the_status_says_what_each_engine_can() {
     check("status", &status(&samples::daemon()));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use dispatcher_abi::Count;
 use planner::ChainKey;
@@ -29,6 +30,8 @@ impl Engine {
             }
         }
         self.warn_of_misses();
+        self.expire_sockets(Instant::now());
+        self.drop_idle_redirects();
     }
 
     /// A member that did not run is never passed over in silence.
@@ -82,6 +85,7 @@ impl Engine {
         let (Some(namespace), Some(plan)) = (found, planner::rearm(&self.state, key)) else {
             tracing::warn!(%interface, chain = %key, "the interface is gone, and its chain with it");
             self.remove_all(&chain);
+            self.sockets_of_interface_gone(key);
             return Ok(());
         };
         if !self.troubled.contains(&key) {

@@ -82,7 +82,7 @@ fn index_to_name(ifindex: u32) -> rustix::io::Result<String> {
 }
 
 /// A socket, only to ask about its namespace.
-fn any_socket() -> rustix::io::Result<OwnedFd> {
+pub(crate) fn any_socket() -> rustix::io::Result<OwnedFd> {
     use rustix::net::{AddressFamily, SocketType, socket};
     socket(AddressFamily::UNIX, SocketType::DGRAM, None)
 }

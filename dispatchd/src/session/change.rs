@@ -434,7 +434,8 @@ fn load_of(operation: &Operation) -> Option<LoadOf> {
     }
 }
 
-fn token() -> [u8; 16] {
+/// Random bytes that nobody guesses.
+pub(super) fn token() -> [u8; 16] {
     let mut token = [0; 16];
     let mut filled = 0;
     while filled < token.len() {

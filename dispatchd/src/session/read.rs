@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dispatcher_abi::SlotCounters;
+use dispatcher_abi::{REDIRECT_MEMBER, SlotCounters};
 use planner::{ChainKey, MemberId};
 use protocol::{RefusalCode, Refused, ReplyBody};
 
@@ -45,6 +45,7 @@ impl Session<'_> {
             slot.0,
             counts.get(&member.id).copied().unwrap_or_default(),
             &maps,
+            sockets(&published, key, name),
         ))))
     }
 
@@ -67,6 +68,15 @@ impl Session<'_> {
         let key = site.interface.key;
         let published = self.hub.board.read();
         let (_, _, member) = find(&published, key, interface, name)?;
+        // One is enough to freeze the map, and to give every queue's packets to another socket.
+        if name == REDIRECT_MEMBER {
+            return Err(translate::refused(
+                RefusalCode::NotAllowed,
+                format!(
+                    "member {name} of interface {interface} is the daemon's own: its maps are shared"
+                ),
+            ));
+        }
         if !self.may_use(member) {
             return Err(translate::refused(
                 RefusalCode::NotOwner,
@@ -92,6 +102,18 @@ impl Session<'_> {
         })?;
         Ok((ReplyBody::Map(translate::map_shape(found)), Some(fd)))
     }
+}
+
+/// The sockets of an interface, if this is the member that gives them packets.
+fn sockets(published: &Published, key: ChainKey, member: &str) -> Vec<protocol::SocketDetail> {
+    if member != REDIRECT_MEMBER {
+        return Vec::new();
+    }
+    let sockets = published.sockets.iter();
+    sockets
+        .filter(|socket| socket.key.chain == key)
+        .map(translate::socket_view)
+        .collect()
 }
 
 /// A number of things that are bounded far below this.

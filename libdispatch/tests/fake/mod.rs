@@ -235,13 +235,19 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
         RequestBody::Change(change) => Act::Say(ReplyBody::Changed(changed(state, change))),
         RequestBody::List { .. } => Act::Say(ReplyBody::Chains(Vec::new())),
         RequestBody::Reclaim { .. } => Act::Say(ReplyBody::Reclaimed),
-        RequestBody::Show { .. } | RequestBody::Status | RequestBody::MapDescriptor { .. } => {
-            Act::Refuse(
-                RefusalCode::NoSuchMember,
-                "the fake has nothing to show",
-                None,
-            )
+        RequestBody::ActivateSocket { .. } => {
+            Act::Say(ReplyBody::SocketActivated { notes: Vec::new() })
         }
+        RequestBody::CloseSocket { .. } => Act::Say(ReplyBody::SocketClosed),
+        RequestBody::ReclaimSocket { .. } => Act::Say(ReplyBody::SocketReclaimed),
+        RequestBody::Show { .. }
+        | RequestBody::Status
+        | RequestBody::MapDescriptor { .. }
+        | RequestBody::OpenSocket(_) => Act::Refuse(
+            RefusalCode::NoSuchMember,
+            "the fake has nothing to show",
+            None,
+        ),
     }
 }
 

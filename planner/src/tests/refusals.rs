@@ -111,10 +111,18 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::ClaimMismatch { .. } => 22,
         Refusal::NotLingering { .. } => 23,
         Refusal::ChangedMeanwhile { .. } => 24,
+        Refusal::NameReserved { .. } => 25,
+        Refusal::BareNotAllowed { .. }
+        | Refusal::QueueTaken { .. }
+        | Refusal::SocketQuota { .. }
+        | Refusal::MemoryQuota { .. }
+        | Refusal::NoSuchSocket { .. }
+        | Refusal::NotRedirected { .. }
+        | Refusal::SocketMismatch { .. } => unreachable!("no change is refused so: see claims.rs"),
     }
 }
 
-const KINDS: usize = 25;
+const KINDS: usize = 26;
 
 fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -123,6 +131,7 @@ fn all_cases() -> Vec<Case> {
     cases.extend(cases_of_limits());
     cases.extend(cases_of_members());
     cases.extend(cases_of_engines());
+    cases.push(case_of_a_reserved_name());
     cases
 }
 
@@ -371,6 +380,11 @@ fn cases_of_members() -> Vec<Case> {
             "member m0 is kept until it is removed; it can't be attached to a connection",
         ),
     ]
+}
+
+fn case_of_a_reserved_name() -> Case {
+    let text = "no member can be called xsk-redirect: that is the daemon's own redirect program";
+    case(vec![named("xsk-redirect")], text)
 }
 
 fn cases_of_engines() -> Vec<Case> {

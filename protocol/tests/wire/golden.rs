@@ -11,10 +11,11 @@ use dispatcher_abi::{
     VerdictMask,
 };
 use protocol::{
-    Chain, Change, Changed, CodecError, Configuration, EngineProbe, GlobalValue, Hello, Hook,
-    MapShape, Member, MemberDetail, MemberState, NetNs, Operation, Owner, Position, RefusalCode,
-    Refused, Registered, Registration, Reply, ReplyBody, Request, RequestBody, Settings, Source,
-    Status, TailCall, Welcome,
+    BusyPoll, Chain, Change, Changed, CodecError, Configuration, EngineProbe, GlobalValue, Hello,
+    Hook, MapShape, Member, MemberDetail, MemberState, NetNs, OpenSocket, Operation, Owner,
+    Position, RefusalCode, Refused, Registered, Registration, Reply, ReplyBody, Request,
+    RequestBody, Settings, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
+    SocketOptions, SocketState, Source, Status, TailCall, Umem, UmemLayout, Welcome,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,6 +108,10 @@ fn golden() -> String {
         word
     });
     every(&mut lines, "on-miss", OnMiss::ALL, 0, |word| word);
+    every(&mut lines, "grant", &grants(), 0, |grant| grant);
+    every(&mut lines, "umem", &umems(), 0, |umem| umem);
+    every(&mut lines, "socket-mode", SOCKET_MODES, 0, |mode| mode);
+    every(&mut lines, "socket-state", SOCKET_STATES, 0, |state| state);
     one(&mut lines, "mask/pass", &VerdictMask::PASS);
     one(&mut lines, "mask/all", &VerdictMask::ALL);
     lines
@@ -164,7 +169,7 @@ where
     bytes
 }
 
-fn requests() -> [RequestBody; 8] {
+fn requests() -> [RequestBody; 12] {
     [
         RequestBody::Hello(Hello {
             lowest: 0,
@@ -197,6 +202,60 @@ fn requests() -> [RequestBody; 8] {
             name: "stats".into(),
             token: [0xa5; 16],
         },
+        RequestBody::OpenSocket(OpenSocket {
+            interface: "eth0".into(),
+            queue: 3,
+            grant: SocketGrant::Bare,
+            redirect: true,
+        }),
+        RequestBody::ActivateSocket {
+            interface: "eth0".into(),
+            queue: 3,
+            token: [0xa5; 16],
+        },
+        RequestBody::CloseSocket {
+            interface: "eth0".into(),
+            queue: 3,
+            token: [0xa5; 16],
+        },
+        RequestBody::ReclaimSocket {
+            interface: "eth0".into(),
+            queue: 3,
+            token: [0xa5; 16],
+        },
+    ]
+}
+
+fn grants() -> [SocketGrant; 2] {
+    let [umem, _] = umems();
+    [
+        SocketGrant::Bound(SocketOptions {
+            umem,
+            fill: 2048,
+            completion: 1024,
+            rx: 512,
+            tx: 256,
+            mode: SocketMode::Copy,
+            need_wakeup: true,
+            multi_buffer: false,
+            busy_poll: Some(BusyPoll {
+                timeout_us: 20,
+                budget: 64,
+            }),
+        }),
+        SocketGrant::Bare,
+    ]
+}
+
+fn umems() -> [Umem; 2] {
+    [
+        Umem::Own(UmemLayout {
+            frame_size: 2048,
+            headroom: 128,
+            unaligned: true,
+            tx_metadata_len: 16,
+        }),
+        Umem::Shared { token: [0xa5; 16] },
     ]
 }
 
@@ -277,7 +336,7 @@ fn positions() -> [Position; 5] {
     ]
 }
 
-fn replies() -> [ReplyBody; 8] {
+fn replies() -> [ReplyBody; 12] {
     [
         ReplyBody::Welcome(Welcome {
             version: 0,
@@ -322,6 +381,7 @@ fn replies() -> [ReplyBody; 8] {
             linger_ms: 30_000,
             share_group: Some("web".into()),
             maps: vec![map()],
+            sockets: vec![socket()],
         })),
         ReplyBody::Status(Status {
             version: "0.1.0".into(),
@@ -340,7 +400,44 @@ fn replies() -> [ReplyBody; 8] {
         }),
         ReplyBody::Map(map()),
         ReplyBody::Reclaimed,
+        ReplyBody::Socket(Socket {
+            ifindex: 2,
+            queue: 3,
+            token: [0xa5; 16],
+            zero_copy: true,
+        }),
+        ReplyBody::SocketActivated {
+            notes: vec!["note".into()],
+        },
+        ReplyBody::SocketClosed,
+        ReplyBody::SocketReclaimed,
     ]
+}
+
+fn socket() -> SocketDetail {
+    SocketDetail {
+        queue: 3,
+        owner: owner(),
+        state: SocketState::Active,
+        zero_copy: false,
+        bytes: 16 << 20,
+        counts: Some(SocketCounts {
+            rx_dropped: 1,
+            rx_invalid_descs: 2,
+            tx_invalid_descs: 3,
+            rx_ring_full: 4,
+            rx_fill_ring_empty_descs: 5,
+            tx_ring_empty_descs: 6,
+        }),
+    }
+}
+
+fn owner() -> Owner {
+    Owner {
+        uid: 1000,
+        pid: 4321,
+        client: "stats 0.1".into(),
+    }
 }
 
 fn member() -> Member {
@@ -357,11 +454,7 @@ fn member() -> Member {
         engine: Engine::Freplace,
         engine_reason: Some("why".into()),
         state: MemberState::Lingering,
-        owner: Owner {
-            uid: 1000,
-            pid: 4321,
-            client: "stats 0.1".into(),
-        },
+        owner: owner(),
         lifetime: Lifetime::Attached,
         sha256: Some([0xd1; 32]),
         packets: SlotCounters {
@@ -398,6 +491,14 @@ const STATES: &[MemberState] = &[
     MemberState::Adopted,
 ];
 
+const SOCKET_MODES: &[SocketMode] = &[SocketMode::Auto, SocketMode::Copy, SocketMode::ZeroCopy];
+
+const SOCKET_STATES: &[SocketState] = &[
+    SocketState::Opened,
+    SocketState::Active,
+    SocketState::Lingering,
+];
+
 /// Every code there is.
 pub(crate) const CODES: &[RefusalCode] = &[
     RefusalCode::Version,
@@ -432,4 +533,7 @@ pub(crate) const CODES: &[RefusalCode] = &[
     RefusalCode::Claim,
     RefusalCode::Kernel,
     RefusalCode::Daemon,
+    RefusalCode::QueueTaken,
+    RefusalCode::NoSuchQueue,
+    RefusalCode::NoSuchSocket,
 ];

@@ -9,10 +9,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use protocol::{
-    Chain, Change, Changed, Configuration, EngineProbe, GlobalValue, Hello, Hook, MapShape, Member,
-    MemberDetail, MemberState, NetNs, Operation, Owner, Position, RefusalCode, Refused, Registered,
-    Registration, Reply, ReplyBody, Request, RequestBody, Settings, Source, Status, TailCall,
-    Welcome,
+    BusyPoll, Chain, Change, Changed, Configuration, EngineProbe, GlobalValue, Hello, Hook,
+    MapShape, Member, MemberDetail, MemberState, NetNs, OpenSocket, Operation, Owner, Position,
+    RefusalCode, Refused, Registered, Registration, Reply, ReplyBody, Request, RequestBody,
+    Settings, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode, SocketOptions,
+    SocketState, Source, Status, TailCall, Umem, UmemLayout, Welcome,
 };
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
@@ -55,6 +56,82 @@ fn request_body() -> impl Strategy<Value = RequestBody> {
                 token,
             }
         }),
+        open_socket().prop_map(RequestBody::OpenSocket),
+        (text(), any::<u32>(), any::<[u8; 16]>(), 0..3_u8).prop_map(
+            |(interface, queue, token, which)| match which {
+                0 => RequestBody::ActivateSocket {
+                    interface,
+                    queue,
+                    token,
+                },
+                1 => RequestBody::CloseSocket {
+                    interface,
+                    queue,
+                    token,
+                },
+                _ => RequestBody::ReclaimSocket {
+                    interface,
+                    queue,
+                    token,
+                },
+            }
+        ),
+    ]
+}
+
+fn open_socket() -> impl Strategy<Value = OpenSocket> {
+    let grant = prop_oneof![
+        Just(SocketGrant::Bare),
+        socket_options().prop_map(SocketGrant::Bound)
+    ];
+    (text(), any::<u32>(), grant, any::<bool>()).prop_map(|(interface, queue, grant, redirect)| {
+        OpenSocket {
+            interface,
+            queue,
+            grant,
+            redirect,
+        }
+    })
+}
+
+fn socket_options() -> impl Strategy<Value = SocketOptions> {
+    let mode = select(vec![
+        SocketMode::Auto,
+        SocketMode::Copy,
+        SocketMode::ZeroCopy,
+    ]);
+    let busy_poll = any::<Option<(u32, u16)>>();
+    (
+        umem(),
+        any::<[u32; 4]>(),
+        mode,
+        any::<[bool; 2]>(),
+        busy_poll,
+    )
+        .prop_map(
+            |(umem, rings, mode, [need_wakeup, multi_buffer], busy_poll)| SocketOptions {
+                umem,
+                fill: rings[0],
+                completion: rings[1],
+                rx: rings[2],
+                tx: rings[3],
+                mode,
+                need_wakeup,
+                multi_buffer,
+                busy_poll: busy_poll.map(|(timeout_us, budget)| BusyPoll { timeout_us, budget }),
+            },
+        )
+}
+
+fn umem() -> impl Strategy<Value = Umem> {
+    prop_oneof![
+        any::<[u8; 16]>().prop_map(|token| Umem::Shared { token }),
+        (any::<[u32; 3]>(), any::<bool>()).prop_map(|(sizes, unaligned)| Umem::Own(UmemLayout {
+            frame_size: sizes[0],
+            headroom: sizes[1],
+            unaligned,
+            tx_metadata_len: sizes[2],
+        })),
     ]
 }
 
@@ -213,6 +290,17 @@ fn reply_body() -> impl Strategy<Value = ReplyBody> {
         status().prop_map(ReplyBody::Status),
         map().prop_map(ReplyBody::Map),
         Just(ReplyBody::Reclaimed),
+        (any::<u32>(), any::<u32>(), any::<[u8; 16]>(), any::<bool>()).prop_map(
+            |(ifindex, queue, token, zero_copy)| ReplyBody::Socket(Socket {
+                ifindex,
+                queue,
+                token,
+                zero_copy,
+            })
+        ),
+        vec(text(), 0..3).prop_map(|notes| ReplyBody::SocketActivated { notes }),
+        Just(ReplyBody::SocketClosed),
+        Just(ReplyBody::SocketReclaimed),
     ]
 }
 
@@ -345,15 +433,52 @@ fn detail() -> impl Strategy<Value = MemberDetail> {
         any::<u32>(),
         option::of(text()),
         vec(map(), 0..3),
+        vec(socket(), 0..3),
     )
         .prop_map(
-            |(member, on_miss, tail_depth, linger_ms, share_group, maps)| MemberDetail {
+            |(member, on_miss, tail_depth, linger_ms, share_group, maps, sockets)| MemberDetail {
                 member,
                 on_miss,
                 tail_depth,
                 linger_ms,
                 share_group,
                 maps,
+                sockets,
+            },
+        )
+}
+
+fn socket() -> impl Strategy<Value = SocketDetail> {
+    let state = select(vec![
+        SocketState::Opened,
+        SocketState::Active,
+        SocketState::Lingering,
+    ]);
+    let owner = (any::<u32>(), any::<u32>(), text());
+    let counts = any::<Option<[u64; 6]>>();
+    (
+        any::<u32>(),
+        owner,
+        state,
+        any::<bool>(),
+        any::<u64>(),
+        counts,
+    )
+        .prop_map(
+            |(queue, (uid, pid, client), state, zero_copy, bytes, counts)| SocketDetail {
+                queue,
+                owner: Owner { uid, pid, client },
+                state,
+                zero_copy,
+                bytes,
+                counts: counts.map(|counts| SocketCounts {
+                    rx_dropped: counts[0],
+                    rx_invalid_descs: counts[1],
+                    tx_invalid_descs: counts[2],
+                    rx_ring_full: counts[3],
+                    rx_fill_ring_empty_descs: counts[4],
+                    tx_ring_empty_descs: counts[5],
+                }),
             },
         )
 }

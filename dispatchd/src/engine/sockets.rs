@@ -1,0 +1,384 @@
+//! `AF_XDP` sockets: whose each queue is, the sockets themselves, and the redirect program that comes
+//! with a chain's first active socket and goes with its last.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
+use planner::{
+    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, QueueKey, Refusal,
+    State, without_redirect,
+};
+use rustix::net::sockopt::socket_cookie;
+
+use super::{Engine, daemon};
+use crate::kernel::{Linux, RedirectMaps};
+use crate::published::PublishedSocket;
+
+/// How long a socket's queue waits for its client after the daemon was started again.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Something that happens to a socket.
+#[derive(Debug)]
+pub enum SocketEvent {
+    /// A client wants a queue.
+    Claim {
+        /// Who.
+        client: Client,
+        /// Which, and for what.
+        opening: Opening,
+        /// It may bind sockets itself.
+        may_bare: bool,
+        /// Where the answer goes.
+        reply: SyncSender<Result<(), Refusal>>,
+    },
+    /// The claimed queue's socket is made.
+    Opened {
+        /// Of which queue.
+        key: QueueKey,
+        /// The socket.
+        socket: Arc<OwnedFd>,
+        /// Whether packets are not copied.
+        zero_copy: bool,
+    },
+    /// The claimed queue's socket could not be made.
+    Failed(QueueKey),
+    /// A client wants its queue's packets.
+    Activate(SocketRequest<Activation>),
+    /// A client gives its queue back.
+    Close(SocketRequest<()>),
+    /// A client comes back for its queue.
+    Reclaim {
+        /// Which.
+        request: SocketRequest<()>,
+        /// The socket.
+        socket: OwnedFd,
+    },
+}
+
+/// What is asked of one socket.
+#[derive(Debug)]
+pub struct SocketRequest<Answer> {
+    /// Who asks.
+    pub client: Client,
+    /// The interface's name.
+    pub interface: String,
+    /// The queue.
+    pub key: QueueKey,
+    /// What names the socket.
+    pub token: [u8; 16],
+    /// Where the answer goes.
+    pub reply: SyncSender<Result<Answer, SocketError>>,
+}
+
+/// What became of an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// The socket gets its queue's packets.
+    Done,
+    /// The chain has no redirect program: it has to be registered first.
+    NeedsRedirect,
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub enum SocketError {
+    /// The planner turned it down.
+    Refused(Refusal),
+    /// The kernel did.
+    Kernel {
+        /// The interface.
+        interface: String,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Every socket.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    claims: Claims,
+    /// A copy of each, for as long as its client is there.
+    held: BTreeMap<QueueKey, Held>,
+    /// When claims whose clients are gone go too.
+    lingering: BTreeMap<QueueKey, Instant>,
+}
+
+#[derive(Debug)]
+struct Held {
+    socket: Arc<OwnedFd>,
+    zero_copy: bool,
+}
+
+impl Sockets {
+    /// Finds what an earlier daemon wrote down.
+    pub(super) fn recover(kernel: &Linux, state: &State) -> Self {
+        let mut sockets = Self::default();
+        let deadline = Instant::now() + LINGER;
+        for (chain, found) in &state.chains {
+            let Some(maps) = redirect_maps(kernel, state, *chain) else {
+                continue;
+            };
+            let interface = &found.interface.name;
+            let written = maps.claims().unwrap_or_else(|error| {
+                tracing::error!(%interface, %error, "the sockets' owners can't be read: their queues are free");
+                Vec::new()
+            });
+            for (queue, claim) in written {
+                let key = QueueKey {
+                    chain: *chain,
+                    queue,
+                };
+                sockets.claims.recover(key, recovered(interface, &claim));
+                sockets.lingering.insert(key, deadline);
+            }
+        }
+        sockets
+    }
+
+    /// What everybody may know of them.
+    pub(super) fn published(&self) -> Vec<PublishedSocket> {
+        self.claims
+            .iter()
+            .map(|(key, claim)| {
+                let held = self.held.get(&key);
+                PublishedSocket {
+                    key,
+                    claim: claim.clone(),
+                    socket: held.map_or_else(Weak::new, |held| Arc::downgrade(&held.socket)),
+                    zero_copy: held.is_some_and(|held| held.zero_copy),
+                }
+            })
+            .collect()
+    }
+}
+
+fn recovered(interface: &str, claim: &SocketClaim) -> Claim {
+    Claim {
+        interface: interface.to_owned(),
+        owner: Owner {
+            uid: claim.uid,
+            pid: claim.pid,
+            client: claim.client().to_owned(),
+            connection: ConnectionId(0),
+        },
+        bytes: claim.bytes,
+        redirect: true,
+        token: claim.token,
+        state: ClaimState::Lingering {
+            cookie: claim.cookie,
+        },
+    }
+}
+
+/// The maps of a chain's redirect program; `None` if it has none.
+fn redirect_maps(kernel: &Linux, state: &State, chain: ChainKey) -> Option<RedirectMaps> {
+    let (_, member) = state.chains.get(&chain)?.member(REDIRECT_MEMBER)?;
+    let maps = kernel.maps(chain, member.id, member.code);
+    Some(RedirectMaps::of(maps))
+}
+
+impl Engine {
+    pub(super) fn socket_event(&mut self, event: SocketEvent) {
+        // A client that went away in between has no use for the answer.
+        match event {
+            SocketEvent::Claim {
+                client,
+                opening,
+                may_bare,
+                reply,
+            } => {
+                let claimed = self.sockets.claims.open(&client, &opening, may_bare);
+                let _ = reply.send(claimed.map(drop));
+            }
+            SocketEvent::Opened {
+                key,
+                socket,
+                zero_copy,
+            } => {
+                let held = Held { socket, zero_copy };
+                self.sockets.held.insert(key, held);
+                self.publish();
+            }
+            SocketEvent::Failed(key) => self.give_back(&[key]),
+            SocketEvent::Activate(request) => {
+                let activated = self.activate(&request);
+                let _ = request.reply.send(activated);
+            }
+            SocketEvent::Close(request) => {
+                let closed = self.close(&request);
+                let _ = request.reply.send(closed);
+            }
+            SocketEvent::Reclaim { request, socket } => {
+                let reclaimed = self.reclaim_socket(&request, socket);
+                let _ = request.reply.send(reclaimed);
+            }
+        }
+    }
+
+    /// Gives a queue's packets to its socket, if the chain has the redirect program.
+    fn activate(&mut self, request: &SocketRequest<Activation>) -> Result<Activation, SocketError> {
+        let key = request.key;
+        self.sockets
+            .claims
+            .may_activate(&request.client, &request.interface, key, &request.token)
+            .map_err(SocketError::Refused)?;
+        if redirect_maps(&self.kernel, &self.state, key.chain).is_none() {
+            return Ok(Activation::NeedsRedirect);
+        }
+        self.sockets.claims.activated(key);
+        // The program may be new: then the other sockets' queues aren't in it either.
+        for other in self.sockets.claims.of_chain(key.chain) {
+            let result = self.put(other);
+            if other == key {
+                result.map_err(|source| SocketError::Kernel {
+                    interface: request.interface.clone(),
+                    source,
+                })?;
+            }
+        }
+        tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the queue's packets go to a socket");
+        self.publish();
+        Ok(Activation::Done)
+    }
+
+    /// Puts an active socket into its chain's maps.
+    fn put(&self, key: QueueKey) -> io::Result<()> {
+        let (Some(claim), Some(held)) = (self.sockets.claims.get(key), self.sockets.held.get(&key))
+        else {
+            return Ok(());
+        };
+        if claim.state != ClaimState::Active {
+            return Ok(());
+        }
+        let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain) else {
+            return Ok(());
+        };
+        let cookie = socket_cookie(&held.socket)?;
+        let Owner {
+            uid, pid, client, ..
+        } = &claim.owner;
+        let written = SocketClaim::new(*uid, *pid, client, claim.token, cookie, claim.bytes);
+        maps.put(key.queue, held.socket.as_fd(), &written)
+    }
+
+    fn close(&mut self, request: &SocketRequest<()>) -> Result<(), SocketError> {
+        self.sockets
+            .claims
+            .own(
+                &request.client,
+                &request.interface,
+                request.key,
+                &request.token,
+            )
+            .map_err(SocketError::Refused)?;
+        self.give_back(&[request.key]);
+        Ok(())
+    }
+
+    fn reclaim_socket(
+        &mut self,
+        request: &SocketRequest<()>,
+        socket: OwnedFd,
+    ) -> Result<(), SocketError> {
+        let key = request.key;
+        // Any other descriptor has another number, or none.
+        let cookie = socket_cookie(&socket).unwrap_or(0);
+        self.sockets
+            .claims
+            .reclaim(
+                &request.client,
+                &request.interface,
+                key,
+                &request.token,
+                cookie,
+            )
+            .map_err(SocketError::Refused)?;
+        let zero_copy = rustix::net::sockopt::xdp_options(&socket).is_ok_and(|mode| {
+            mode.contains(rustix::net::xdp::XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY)
+        });
+        let held = Held {
+            socket: Arc::new(socket),
+            zero_copy,
+        };
+        self.sockets.held.insert(key, held);
+        self.sockets.lingering.remove(&key);
+        if let Err(error) = self.put(key) {
+            tracing::warn!(interface = %request.interface, queue = key.queue, %error, "a socket that came back could not be put into its map again");
+        }
+        tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the socket's client is back");
+        self.publish();
+        Ok(())
+    }
+
+    /// Frees the queues of a connection that ended.
+    pub(super) fn sockets_of_connection_gone(&mut self, connection: ConnectionId) {
+        let keys = self.sockets.claims.of_connection(connection);
+        self.give_back(&keys);
+    }
+
+    /// Frees the queues of an interface that is gone.
+    pub(super) fn sockets_of_interface_gone(&mut self, chain: ChainKey) {
+        let keys = self.sockets.claims.of_chain(chain);
+        self.give_back(&keys);
+    }
+
+    /// Frees queues, and takes the redirect program away where no other socket needs it.
+    fn give_back(&mut self, keys: &[QueueKey]) {
+        if keys.is_empty() {
+            return;
+        }
+        for key in keys {
+            if let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain)
+                && let Err(error) = maps.remove(key.queue)
+            {
+                tracing::warn!(chain = %key.chain, queue = key.queue, %error, "a socket could not be taken out of its map");
+            }
+            self.sockets.held.remove(key);
+            self.sockets.lingering.remove(key);
+            self.sockets.claims.close(*key);
+        }
+        self.drop_idle_redirects();
+        self.publish();
+    }
+
+    /// Takes the redirect program out of chains without sockets. What fails is tried again with the
+    /// next sweep.
+    pub(super) fn drop_idle_redirects(&mut self) {
+        let chains = self.state.chains.values();
+        let idle: Vec<_> = chains
+            .filter_map(|chain| without_redirect(chain, &self.sockets.claims))
+            .collect();
+        for change in idle {
+            let interface = &change.interface.name;
+            let removed = planner::decide(&self.state, &daemon(), &change, &[], &[])
+                .map_err(|refusal| refusal.to_string())
+                .and_then(|plan| self.execute(&plan).map_err(|error| error.to_string()));
+            match removed {
+                Ok(()) => {
+                    tracing::info!(%interface, "the last socket is gone, and the redirect program with it");
+                }
+                Err(error) => {
+                    tracing::error!(%interface, %error, "the redirect program could not be removed; tried again");
+                }
+            }
+        }
+    }
+
+    /// Frees the queues whose clients did not come back to a daemon that was started again.
+    pub(super) fn expire_sockets(&mut self, now: Instant) {
+        let lingering = self.sockets.lingering.iter();
+        let over: Vec<QueueKey> = lingering
+            .filter(|(_, deadline)| **deadline <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &over {
+            tracing::info!(chain = %key.chain, queue = key.queue, "a socket's client did not come back");
+        }
+        self.give_back(&over);
+    }
+}

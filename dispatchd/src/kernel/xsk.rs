@@ -1,0 +1,325 @@
+//! `AF_XDP` sockets, made in an interface's network namespace on a thread that ends with them made.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use planner::Interface;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::net::sockopt as options;
+use rustix::net::xdp::{
+    SocketAddrXdp, SocketAddrXdpFlags, SocketAddrXdpWithSharedUmem, XdpOptionsFlags, XdpUmemReg,
+    XdpUmemRegFlags,
+};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::netns;
+
+/// The kernel frees a queue a little after its socket was closed: for so long a bind is tried again.
+const BUSY_FOR: Duration = Duration::from_secs(1);
+/// The pause between two tries: nothing tells when the queue is free.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// `include/uapi/asm-generic/socket.h`, Linux 5.11.
+const SO_PREFER_BUSY_POLL: libc::c_int = 69;
+const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
+
+/// A bound socket to be.
+#[derive(Debug)]
+pub(crate) struct Bound<'a> {
+    pub(crate) queue: u32,
+    pub(crate) memory: Memory<'a>,
+    /// Entries: of the FILL, COMPLETION, RX and TX ring; 0 for none.
+    pub(crate) rings: [u32; 4],
+    pub(crate) mode: CopyMode,
+    pub(crate) need_wakeup: bool,
+    pub(crate) multi_buffer: bool,
+    /// Microseconds, and packets.
+    pub(crate) busy_poll: Option<(u32, u16)>,
+}
+
+/// Where a socket's frames are.
+#[derive(Debug)]
+pub(crate) enum Memory<'a> {
+    /// In a memfd.
+    Own {
+        memfd: BorrowedFd<'a>,
+        bytes: usize,
+        frame_size: u32,
+        headroom: u32,
+        unaligned: bool,
+        tx_metadata_len: u32,
+    },
+    /// Where this socket has its own.
+    Shared(BorrowedFd<'a>),
+}
+
+/// Whether packets are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopyMode {
+    Auto,
+    Copy,
+    ZeroCopy,
+}
+
+/// A socket that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) socket: OwnedFd,
+    pub(crate) zero_copy: bool,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}")]
+pub(crate) struct SocketError {
+    /// What was tried.
+    pub(crate) call: &'static str,
+    /// What the kernel said.
+    pub(crate) source: io::Error,
+}
+
+impl SocketError {
+    /// The error's number, if it has one.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        Errno::from_io_error(&self.source)
+    }
+}
+
+fn at<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> SocketError {
+    move |error| SocketError {
+        call,
+        source: error.into(),
+    }
+}
+
+/// Runs `work` in a namespace, whatever kind of error it has.
+fn inside<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> Result<T, SocketError> + Send,
+) -> Result<T, SocketError> {
+    netns::within(namespace, || Ok(work())).map_err(at("enter the network namespace"))?
+}
+
+/// A socket that is tied to an interface.
+pub(crate) fn bare(
+    namespace: BorrowedFd<'_>,
+    interface: &Interface,
+) -> Result<OwnedFd, SocketError> {
+    inside(namespace, || tied(interface))
+}
+
+/// A socket that is ready but for its first frames.
+pub(crate) fn bound(
+    namespace: BorrowedFd<'_>,
+    interface: &Interface,
+    wanted: &Bound<'_>,
+) -> Result<Made, SocketError> {
+    inside(namespace, || {
+        let socket = tied(interface)?;
+        let fd = socket.as_fd();
+        if let Some((timeout, budget)) = wanted.busy_poll {
+            busy_poll(fd, timeout, budget).map_err(at("SO_BUSY_POLL"))?;
+        }
+        if let Memory::Own { .. } = wanted.memory {
+            register(fd, &wanted.memory).map_err(at("XDP_UMEM_REG"))?;
+        }
+        let [fill, completion, rx, tx] = wanted.rings;
+        let sized = |call| at::<Errno>(call);
+        options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
+        options::set_xdp_umem_completion_ring_size(fd, completion)
+            .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
+        if rx > 0 {
+            options::set_xdp_rx_ring_size(fd, rx).map_err(sized("XDP_RX_RING"))?;
+        }
+        if tx > 0 {
+            options::set_xdp_tx_ring_size(fd, tx).map_err(sized("XDP_TX_RING"))?;
+        }
+        bind(fd, interface.key.ifindex, wanted).map_err(at("bind"))?;
+        let mode = options::xdp_options(fd).map_err(at("XDP_OPTIONS"))?;
+        Ok(Made {
+            socket,
+            zero_copy: mode.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY),
+        })
+    })
+}
+
+/// A new socket that can be bound to this interface alone, whoever has it.
+fn tied(interface: &Interface) -> Result<OwnedFd, SocketError> {
+    let (family, kind) = (AddressFamily::XDP, SocketType::RAW);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)
+        .map_err(at("socket(AF_XDP)"))?;
+    setsockopt(&socket, BindToDevice, &interface.name.clone().into())
+        .map_err(at("SO_BINDTODEVICE"))?;
+    Ok(socket)
+}
+
+/// Pins a memfd's pages for the socket. The mapping is only for the kernel to find them.
+fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
+    let Memory::Own {
+        memfd,
+        bytes,
+        frame_size,
+        headroom,
+        unaligned,
+        tx_metadata_len,
+    } = memory
+    else {
+        return Ok(());
+    };
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+    // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads or writes it.
+    let address =
+        unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) }?;
+    let mut umem_flags = XdpUmemRegFlags::empty();
+    umem_flags.set(XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG, *unaligned);
+    let registered = options::set_xdp_umem_reg(
+        socket,
+        XdpUmemReg {
+            addr: address.addr() as u64,
+            len: *bytes as u64,
+            chunk_size: *frame_size,
+            headroom: *headroom,
+            flags: umem_flags,
+            tx_metadata_len: *tx_metadata_len,
+        },
+    );
+    // SAFETY: the mapping from above, which nothing refers to: the kernel has pinned its pages.
+    unsafe { rustix::mm::munmap(address, *bytes) }?;
+    Ok(registered?)
+}
+
+fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<()> {
+    let deadline = Instant::now() + BUSY_FOR;
+    loop {
+        let bound = match &wanted.memory {
+            Memory::Own { .. } => {
+                let address = SocketAddrXdp::new(bind_flags(wanted), ifindex, wanted.queue);
+                rustix::net::bind(socket, &address)
+            }
+            // How packets get there is the first socket's choice: no other flag is taken.
+            Memory::Shared(first) => {
+                let flags = SocketAddrXdpFlags::XDP_SHARED_UMEM;
+                let address = SocketAddrXdp::new(flags, ifindex, wanted.queue);
+                let address = SocketAddrXdpWithSharedUmem {
+                    addr: address,
+                    shared_umem_fd: *first,
+                };
+                rustix::net::bind(socket, &address)
+            }
+        };
+        match bound {
+            Err(Errno::BUSY) if Instant::now() < deadline => thread::sleep(BUSY_PAUSE),
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn bind_flags(wanted: &Bound<'_>) -> SocketAddrXdpFlags {
+    let mut flags = SocketAddrXdpFlags::empty();
+    flags.set(SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP, wanted.need_wakeup);
+    flags.set(SocketAddrXdpFlags::XDP_USE_SG, wanted.multi_buffer);
+    match wanted.mode {
+        CopyMode::Auto => {}
+        CopyMode::Copy => flags |= SocketAddrXdpFlags::XDP_COPY,
+        CopyMode::ZeroCopy => flags |= SocketAddrXdpFlags::XDP_ZEROCOPY,
+    }
+    flags
+}
+
+fn busy_poll(socket: BorrowedFd<'_>, timeout_us: u32, budget: u16) -> io::Result<()> {
+    let timeout = libc::c_int::try_from(timeout_us).unwrap_or(libc::c_int::MAX);
+    set_int(socket, SO_PREFER_BUSY_POLL, 1)?;
+    set_int(socket, libc::SO_BUSY_POLL, timeout)?;
+    set_int(socket, SO_BUSY_POLL_BUDGET, budget.into())
+}
+
+fn set_int(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is readable for its 4 bytes and outlives the call.
+    let returned = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            4,
+        )
+    };
+    if returned < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// An interface's receive queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queues {
+    /// That there are now.
+    pub(crate) now: u32,
+    /// That there can be.
+    pub(crate) most: u32,
+}
+
+/// `struct ethtool_channels`, `include/uapi/linux/ethtool.h`.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    max_rx: u32,
+    max_tx: u32,
+    max_other: u32,
+    max_combined: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+/// An interface's receive queues; `None` if its driver doesn't say.
+pub(crate) fn queues(
+    namespace: BorrowedFd<'_>,
+    interface: &Interface,
+) -> io::Result<Option<Queues>> {
+    netns::within(namespace, || {
+        let socket = netns::any_socket()?;
+        let mut channels = Channels {
+            command: ETHTOOL_GCHANNELS,
+            ..Channels::default()
+        };
+        let mut name: [libc::c_char; libc::IFNAMSIZ] = [0; libc::IFNAMSIZ];
+        // One less: a zero has to follow.
+        for (to, from) in name[..libc::IFNAMSIZ - 1]
+            .iter_mut()
+            .zip(interface.name.bytes())
+        {
+            *to = libc::c_char::from_ne_bytes([from]);
+        }
+        let mut request = libc::ifreq {
+            ifr_name: name,
+            ifr_ifru: libc::__c_anonymous_ifr_ifru {
+                ifru_data: (&raw mut channels).cast(),
+            },
+        };
+        // SAFETY: the request and the channels, whose size the command says, outlive the call.
+        let returned =
+            unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        if returned < 0 {
+            let error = io::Error::last_os_error();
+            return match Errno::from_io_error(&error) {
+                Some(Errno::OPNOTSUPP) => Ok(None),
+                _ => Err(error),
+            };
+        }
+        Ok(Some(Queues {
+            now: channels.rx.saturating_add(channels.combined),
+            most: channels.max_rx.saturating_add(channels.max_combined),
+        }))
+    })
+}

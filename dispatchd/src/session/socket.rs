@@ -1,0 +1,339 @@
+//! `AF_XDP` sockets: checked, claimed, made, given away; and the redirect program that comes with the
+//! first that becomes active.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use dispatcher_abi::{
+    CLAIMS_MAP, EngineChoice, Lifetime, OnMiss, REDIRECT_MEMBER, REDIRECT_PRIORITY,
+    REDIRECT_PROGRAM, REDIRECT_QUEUES, SOCKETS_MAP, VerdictMask,
+};
+use planner::{Opening, QueueKey};
+use protocol::{
+    OpenSocket, Operation, RefusalCode, Refused, Registration, ReplyBody, Socket, SocketGrant,
+    SocketMode, SocketOptions, Source, Umem,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::site::Site;
+use super::umem::{self, Room};
+use super::{Answer, Session, stopping};
+use crate::engine::{self, Activation, Event, SocketError, SocketEvent, SocketRequest};
+use crate::kernel::redirect_object;
+use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory, Queues};
+use crate::translate;
+
+/// How often an activation registers the redirect program: more than once if the last other socket
+/// goes in between, and the program with it.
+const TRIES: usize = 4;
+
+impl Session<'_> {
+    /// Opens a socket. The queue is the client's before anything is made, so that of two who want it
+    /// one hears of the other.
+    pub(super) fn open_socket(
+        &self,
+        open: &OpenSocket,
+        site: &Site,
+        memfd: Option<OwnedFd>,
+    ) -> Answer {
+        let interface = &site.interface.name;
+        let room = match &open.grant {
+            SocketGrant::Bound(options) => umem::check(interface, options, memfd)?,
+            SocketGrant::Bare => Room::Elsewhere,
+        };
+        check_queue(site, open.queue)?;
+        let key = QueueKey {
+            chain: site.interface.key,
+            queue: open.queue,
+        };
+        let token = super::change::token();
+        self.claim(open, site, room.bytes(), token)?;
+        let made = self.make(open, site, &room).inspect_err(|_| {
+            // The engine only goes away with the daemon.
+            let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
+        })?;
+        let socket = Arc::new(made.socket);
+        let opened = SocketEvent::Opened {
+            key,
+            socket: Arc::clone(&socket),
+            zero_copy: made.zero_copy,
+        };
+        self.tell(Event::Socket(Box::new(opened)))?;
+        let given = socket.try_clone().map_err(|error| {
+            let message = format!("interface {interface}: the socket: {error}");
+            translate::refused(RefusalCode::Daemon, message)
+        })?;
+        let reply = ReplyBody::Socket(Socket {
+            ifindex: key.chain.ifindex,
+            queue: key.queue,
+            token,
+            zero_copy: made.zero_copy,
+        });
+        Ok((reply, Some(given)))
+    }
+
+    fn claim(
+        &self,
+        open: &OpenSocket,
+        site: &Site,
+        bytes: u64,
+        token: [u8; 16],
+    ) -> Result<(), Refused> {
+        let claimed = self.ask_engine(|reply| SocketEvent::Claim {
+            client: self.client.clone(),
+            opening: Opening {
+                interface: site.interface.clone(),
+                queue: open.queue,
+                bytes,
+                bare: open.grant == SocketGrant::Bare,
+                redirect: open.redirect,
+                token,
+            },
+            may_bare: self.hub.policy.may_bare(self.client.uid),
+            reply,
+        })?;
+        claimed.map_err(|refusal| translate::refusal(&refusal))
+    }
+
+    fn make(&self, open: &OpenSocket, site: &Site, room: &Room) -> Result<Made, Refused> {
+        let interface = &site.interface;
+        let namespace = site.namespace.as_fd();
+        let SocketGrant::Bound(options) = &open.grant else {
+            return xsk::bare(namespace, interface)
+                .map(|socket| Made {
+                    socket,
+                    zero_copy: false,
+                })
+                .map_err(|error| {
+                    let message =
+                        format!("interface {}: {}", interface.name, translate::chain(&error));
+                    translate::refused(RefusalCode::Kernel, message)
+                });
+        };
+        room.check_allocated(&interface.name)?;
+        let first;
+        let memory = match (&options.umem, room) {
+            (Umem::Own(layout), Room::Memfd { memfd, bytes }) => Memory::Own {
+                memfd: memfd.as_fd(),
+                bytes: *bytes,
+                frame_size: layout.frame_size,
+                headroom: layout.headroom,
+                unaligned: layout.unaligned,
+                tx_metadata_len: layout.tx_metadata_len,
+            },
+            (Umem::Shared { token }, _) => {
+                first = self.own_socket(&interface.name, token)?;
+                Memory::Shared(first.as_fd())
+            }
+            (Umem::Own(_), Room::Elsewhere) => return Err(umem::missing(&interface.name)),
+        };
+        let wanted = bound(open.queue, options, memory);
+        xsk::bound(namespace, interface, &wanted)
+            .map_err(|error| translate::not_made(&interface.name, &wanted, &error))
+    }
+
+    /// A socket of this connection, by its token.
+    fn own_socket(&self, interface: &str, token: &[u8; 16]) -> Result<Arc<OwnedFd>, Refused> {
+        let published = self.hub.board.read();
+        let found = published.sockets.iter().find(|socket| {
+            socket.claim.token == *token && socket.claim.owner.connection == self.client.connection
+        });
+        found.and_then(|socket| socket.socket.upgrade()).ok_or_else(|| {
+            let message =
+                format!("interface {interface}: no socket of this connection has the memory to be shared");
+            translate::refused(RefusalCode::NoSuchSocket, message)
+        })
+    }
+
+    /// Gives a socket its queue's packets, after the redirect program where there is none.
+    pub(super) fn activate_socket(
+        &self,
+        site: &Site,
+        queue: u32,
+        token: [u8; 16],
+    ) -> Result<ReplyBody, Refused> {
+        let mut notes = Vec::new();
+        for _ in 0..TRIES {
+            let activated = self.ask_of_socket(site, queue, token, SocketEvent::Activate)?;
+            match activated {
+                Activation::Done => return Ok(ReplyBody::SocketActivated { notes }),
+                Activation::NeedsRedirect => notes.extend(self.register_redirect(site)?),
+            }
+        }
+        Err(translate::refused(
+            RefusalCode::Conflict,
+            format!(
+                "interface {}: the redirect program was removed each time that it was registered",
+                site.interface.name
+            ),
+        ))
+    }
+
+    pub(super) fn close_socket(
+        &self,
+        site: &Site,
+        queue: u32,
+        token: [u8; 16],
+    ) -> Result<ReplyBody, Refused> {
+        self.ask_of_socket(site, queue, token, SocketEvent::Close)?;
+        Ok(ReplyBody::SocketClosed)
+    }
+
+    pub(super) fn reclaim_socket(
+        &self,
+        site: &Site,
+        queue: u32,
+        token: [u8; 16],
+        socket: Option<OwnedFd>,
+    ) -> Result<ReplyBody, Refused> {
+        let socket = socket.ok_or_else(|| {
+            translate::refused(
+                RefusalCode::Descriptor,
+                "the socket's descriptor is missing",
+            )
+        })?;
+        self.ask_of_socket(site, queue, token, |request| SocketEvent::Reclaim {
+            request,
+            socket,
+        })?;
+        Ok(ReplyBody::SocketReclaimed)
+    }
+
+    /// Asks the engine something about one socket.
+    fn ask_of_socket<T>(
+        &self,
+        site: &Site,
+        queue: u32,
+        token: [u8; 16],
+        event: impl FnOnce(SocketRequest<T>) -> SocketEvent,
+    ) -> Result<T, Refused> {
+        let answer: Result<T, SocketError> = self.ask_engine(|reply| {
+            event(SocketRequest {
+                client: self.client.clone(),
+                interface: site.interface.name.clone(),
+                key: QueueKey {
+                    chain: site.interface.key,
+                    queue,
+                },
+                token,
+                reply,
+            })
+        })?;
+        answer.map_err(|error| translate::socket_error(&error))
+    }
+
+    fn ask_engine<T>(
+        &self,
+        event: impl FnOnce(SyncSender<T>) -> SocketEvent,
+    ) -> Result<T, Refused> {
+        let (reply, answer) = sync_channel(1);
+        self.tell(Event::Socket(Box::new(event(reply))))?;
+        answer.recv().map_err(|_| stopping())
+    }
+
+    /// Registers the redirect program as the daemon's own member, by the way of every other.
+    fn register_redirect(&self, site: &Site) -> Result<Vec<String>, Refused> {
+        let object = redirect_object();
+        let digest = Sha256::digest(&*object).into();
+        let daemon = Session {
+            hub: self.hub,
+            client: engine::daemon(),
+            objects: BTreeMap::from([(digest, object)]),
+        };
+        let queues = queues_of(site)?.map_or(REDIRECT_QUEUES, |queues| queues.most);
+        let change = protocol::Change {
+            interface: site.interface.name.clone(),
+            expected_generation: None,
+            dry_run: false,
+            mode: None,
+            operations: vec![Operation::Register(Box::new(redirect(digest, queues)))],
+        };
+        let site = Site {
+            interface: site.interface.clone(),
+            namespace: Arc::clone(&site.namespace),
+        };
+        match daemon.change(change, site) {
+            Ok(ReplyBody::Changed(changed)) => Ok(changed.notes),
+            Ok(_) => Ok(Vec::new()),
+            // Another activation was faster.
+            Err(refused) if refused.code == RefusalCode::NameTaken => Ok(Vec::new()),
+            Err(refused) => Err(refused),
+        }
+    }
+}
+
+/// The redirect program, as a member of an interface with so many queues.
+fn redirect(object: protocol::Digest, queues: u32) -> Registration {
+    let entries = queues.max(REDIRECT_QUEUES);
+    Registration {
+        name: Some(REDIRECT_MEMBER.to_owned()),
+        source: Source {
+            object,
+            program: Some(REDIRECT_PROGRAM.to_owned()),
+            map_sizes: [SOCKETS_MAP, CLAIMS_MAP]
+                .map(|map| (map.to_owned(), entries))
+                .to_vec(),
+            globals: Vec::new(),
+            tail_calls: Vec::new(),
+            frags: false,
+        },
+        priority: Some(REDIRECT_PRIORITY),
+        chain_call: Some(VerdictMask::PASS),
+        allowed: None,
+        on_miss: OnMiss::Abort,
+        lifetime: Lifetime::Kept,
+        linger_ms: 0,
+        engine: EngineChoice::Auto,
+        tail_depth: None,
+        share_group: None,
+    }
+}
+
+fn bound<'a>(queue: u32, options: &SocketOptions, memory: Memory<'a>) -> Bound<'a> {
+    Bound {
+        queue,
+        memory,
+        rings: [options.fill, options.completion, options.rx, options.tx],
+        mode: match options.mode {
+            SocketMode::Auto => CopyMode::Auto,
+            SocketMode::Copy => CopyMode::Copy,
+            SocketMode::ZeroCopy => CopyMode::ZeroCopy,
+        },
+        need_wakeup: options.need_wakeup,
+        multi_buffer: options.multi_buffer,
+        busy_poll: options
+            .busy_poll
+            .as_ref()
+            .map(|poll| (poll.timeout_us, poll.budget)),
+    }
+}
+
+fn check_queue(site: &Site, queue: u32) -> Result<(), Refused> {
+    let interface = &site.interface.name;
+    let (count, how) = match queues_of(site)? {
+        Some(queues) => (queues.now, "receive queues"),
+        None => (
+            REDIRECT_QUEUES,
+            "receive queues at most, since its driver doesn't say how many",
+        ),
+    };
+    if queue < count {
+        return Ok(());
+    }
+    Err(translate::refused(
+        RefusalCode::NoSuchQueue,
+        format!("interface {interface} has no queue {queue}: it has {count} {how}, from 0"),
+    ))
+}
+
+fn queues_of(site: &Site) -> Result<Option<Queues>, Refused> {
+    xsk::queues(site.namespace.as_fd(), &site.interface).map_err(|error| {
+        let message = format!(
+            "interface {}: its queues can't be read: {error}",
+            site.interface.name
+        );
+        translate::refused(RefusalCode::Kernel, message)
+    })
+}

@@ -1,0 +1,100 @@
+//! What is said of `AF_XDP` sockets, in the wire's words.
+
+use planner::ClaimState;
+use protocol::{RefusalCode, Refused, SocketCounts, SocketDetail, SocketState};
+use rustix::io::Errno;
+use rustix::net::sockopt::xdp_statistics;
+
+use super::{chain, refusal, refused};
+use crate::engine::SocketError;
+use crate::kernel::xsk::{self, CopyMode};
+use crate::published::PublishedSocket;
+
+/// Why something was not done to a socket.
+pub(crate) fn socket_error(error: &SocketError) -> Refused {
+    match error {
+        SocketError::Refused(reason) => refusal(reason),
+        SocketError::Kernel { interface, source } => refused(
+            RefusalCode::Kernel,
+            format!("interface {interface}: the redirect program's maps: {source}"),
+        ),
+    }
+}
+
+/// Why a socket was not made.
+pub(crate) fn not_made(
+    interface: &str,
+    wanted: &xsk::Bound<'_>,
+    error: &xsk::SocketError,
+) -> Refused {
+    let queue = wanted.queue;
+    let text = |why: &str| format!("interface {interface}: {why} ({})", chain(error));
+    let forced = wanted.mode == CopyMode::ZeroCopy;
+    match (error.call, error.errno()) {
+        ("socket(AF_XDP)", Some(Errno::AFNOSUPPORT)) => refused(
+            RefusalCode::Unsupported,
+            text("this kernel has no AF_XDP sockets"),
+        ),
+        ("bind", Some(Errno::OPNOTSUPP)) if forced => refused(
+            RefusalCode::Mode,
+            text(&format!("its driver has no zero-copy for queue {queue}")),
+        ),
+        ("bind", Some(Errno::OPNOTSUPP)) => refused(
+            RefusalCode::Mode,
+            text(&format!(
+                "its driver can't do on queue {queue} what is asked for"
+            )),
+        ),
+        ("bind", Some(Errno::BUSY)) => refused(
+            RefusalCode::QueueTaken,
+            text(&format!(
+                "queue {queue} is bound by a socket that this daemon did not open, or that its \
+                 client did not close"
+            )),
+        ),
+        ("bind", Some(Errno::INVAL)) => refused(
+            RefusalCode::NoSuchQueue,
+            text(&format!(
+                "no socket can be bound to queue {queue} like this"
+            )),
+        ),
+        ("XDP_UMEM_REG", Some(Errno::INVAL | Errno::NOBUFS | Errno::NOMEM | Errno::ACCESS)) => {
+            refused(RefusalCode::Descriptor, text("the memory can't be used"))
+        }
+        _ => refused(RefusalCode::Kernel, text("the socket can't be made")),
+    }
+}
+
+/// A socket for a listing, with what the kernel has counted for it by now.
+pub(crate) fn socket_view(socket: &PublishedSocket) -> SocketDetail {
+    let claim = &socket.claim;
+    SocketDetail {
+        queue: socket.key.queue,
+        owner: protocol::Owner {
+            uid: claim.owner.uid,
+            pid: claim.owner.pid,
+            client: claim.owner.client.clone(),
+        },
+        state: match claim.state {
+            ClaimState::Opened => SocketState::Opened,
+            ClaimState::Active => SocketState::Active,
+            ClaimState::Lingering { .. } => SocketState::Lingering,
+        },
+        zero_copy: socket.zero_copy,
+        bytes: claim.bytes,
+        counts: counts(socket),
+    }
+}
+
+fn counts(socket: &PublishedSocket) -> Option<SocketCounts> {
+    let counted = xdp_statistics(&*socket.socket.upgrade()?).ok()?;
+    Some(SocketCounts {
+        rx_dropped: counted.rx_dropped,
+        rx_invalid_descs: counted.rx_invalid_descs,
+        tx_invalid_descs: counted.tx_invalid_descs,
+        // Linux 5.9 and newer count these as well, and the daemon needs 5.10.
+        rx_ring_full: counted.rx_ring_full.unwrap_or_default(),
+        rx_fill_ring_empty_descs: counted.rx_fill_ring_empty_descs.unwrap_or_default(),
+        tx_ring_empty_descs: counted.tx_ring_empty_descs.unwrap_or_default(),
+    })
+}
