@@ -7,8 +7,8 @@ use xsk_echo::{Address, Mac, PORT_DEFAULT};
 
 /// Answers pings and UDP echo in user space, for an interface whose packets it takes.
 ///
-/// Gets all packets of one or all receive queues, which the kernel's network stack then does not
-/// see: what is not answered is dropped. So that others still find the interface, it answers ARP
+/// Has dispatchd give it all packets of one or all receive queues, which takes no privilege. The
+/// kernel's network stack does not see them then: what is not answered is dropped. So that others still find the interface, it answers ARP
 /// requests and neighbour solicitations as well.
 ///
 /// Firewalls and others that are ahead in the interface's chain decide first.

@@ -4,20 +4,21 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use std::{panic, thread};
 
+use libdispatch::{Client, escape};
 use shell::{Failure, Signal, Signals};
 use xsk_echo::{Addresses, Forward, Responder, Task};
 
 use crate::args::Args;
 use crate::local::Local;
-use crate::open::Interface;
+use crate::open::Lease;
 use crate::report::{Report, Totals};
-use crate::worker::{self, Order, Shared};
+use crate::worker::{self, Shared};
 
 /// How often it is shown.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -27,23 +28,34 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// A queue whose packets are treated.
 struct Queue<'scope> {
     number: u32,
+    lease: Lease,
     shared: Arc<Shared>,
     thread: ScopedJoinHandle<'scope, Result<(), Failure>>,
 }
 
-/// Opens the queues, treats packets and reports.
+/// Claims the queues, treats packets and reports.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let task = task(args)?;
-    let stop = AtomicBool::new(false);
+    let client = connect(args)?;
     thread::scope(|scope| {
         let mut queues = Vec::new();
-        let watched = start(args, &task, scope, &stop, &mut queues)
+        let watched = start(args, &client, &task, scope, &mut queues)
             .and_then(|()| watch(args, &signals, &queues));
-        stop.store(true, Ordering::Relaxed);
-        let ended = queues.into_iter().map(|queue| join(queue.thread));
-        ended.fold(watched, Result::and)
+        let stopped = queues.into_iter().map(Queue::stop);
+        stopped.fold(watched, Result::and)
     })
+}
+
+fn connect(args: &Args) -> Result<Client, Failure> {
+    let mut client = Client::builder().name("xsk-echo");
+    if let Some(netns) = &args.netns {
+        client = client.netns(netns.as_str());
+    }
+    if let Some(socket) = &args.socket {
+        client = client.socket(socket);
+    }
+    client.connect().map_err(Failure::on(&args.interface))
 }
 
 /// What is done with packets.
@@ -100,52 +112,56 @@ fn input(fault: impl Display) -> Failure {
 /// Starts a worker for each queue that was asked for.
 fn start<'scope, 'env: 'scope>(
     args: &'env Args,
+    client: &Client,
     task: &'env Task,
     scope: &'scope Scope<'scope, 'env>,
-    stop: &'env AtomicBool,
     queues: &mut Vec<Queue<'scope>>,
 ) -> Result<(), Failure> {
-    let netns = args.netns.as_deref();
-    let interface = Interface {
-        name: &args.interface,
-        netns,
+    let interface = &args.interface;
+    let out = args.forward.as_deref().filter(|out| out != interface);
+    let wanted = if args.all {
+        0..=u32::MAX
+    } else {
+        args.queue..=args.queue
     };
-    let other = args.forward.as_deref().filter(|it| *it != args.interface);
-    let out = other.map(|name| Interface { name, netns });
-    let mut number = if args.all { 0 } else { args.queue };
-    loop {
-        let order = Order {
-            task,
-            interface,
-            queue: number,
-            out,
+    for number in wanted {
+        let Some((lease, handed)) = Lease::open(client, interface, number, out)? else {
+            if queues.is_empty() {
+                return Err(input(format!("{interface} has no queue {number}")));
+            }
+            break;
         };
         let shared = Arc::new(Shared::default());
-        let (opened, answer) = mpsc::sync_channel(1);
+        let (ready, is_ready) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
-        let thread = scope.spawn(move || worker::work(order, &theirs, stop, &opened));
-        let exists = match answer.recv() {
-            Ok(exists) => exists?,
-            // It ended without a word.
-            Err(mpsc::RecvError) => return join(thread),
-        };
-        if !exists {
-            break;
-        }
-        queues.push(Queue {
+        let thread = scope.spawn(move || worker::work(handed, task, &theirs, &ready));
+        let queue = Queue {
             number,
+            lease,
             shared,
             thread,
-        });
-        if !args.all {
-            break;
+        };
+        if is_ready.recv().is_err() {
+            return queue.stop();
         }
-        number += 1;
-    }
-    if queues.is_empty() {
-        return Err(input(format!("{} has no queue {number}", args.interface)));
+        let activated = queue.lease.activate();
+        queues.push(queue);
+        for note in activated? {
+            eprintln!("xsk-echo: {}", escape(&note));
+        }
     }
     Ok(())
+}
+
+impl Queue<'_> {
+    /// Gives the queue back, and then treats what came until then.
+    fn stop(self) -> Result<(), Failure> {
+        drop(self.lease);
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| panic::resume_unwind(panic))
+    }
 }
 
 fn watch(args: &Args, signals: &Signals, queues: &[Queue<'_>]) -> Result<(), Failure> {
@@ -156,6 +172,9 @@ fn watch(args: &Args, signals: &Signals, queues: &[Queue<'_>]) -> Result<(), Fai
     while signals.wait_until(next)?.is_none() {
         if queues.iter().any(|queue| queue.thread.is_finished()) {
             break;
+        }
+        for queue in queues {
+            queue.lease.check()?;
         }
         let now = totals(queues);
         let ended = Instant::now();
@@ -193,10 +212,4 @@ fn show(report: &Report, json: bool) -> Result<(), Failure> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
-}
-
-fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
