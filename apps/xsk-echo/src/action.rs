@@ -133,12 +133,20 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a packet of so many bytes.
+    #[inline]
     pub fn add(&mut self, bytes: usize, action: Action) {
-        self.packets += 1;
+        self.add_all(1, bytes, action);
+    }
+
+    /// Counts so many packets, of so many bytes together, that became the same.
+    #[inline]
+    pub fn add_all(&mut self, packets: usize, bytes: usize, action: Action) {
+        let packets = packets as u64;
+        self.packets += packets;
         self.bytes += bytes as u64;
         match action {
-            Action::Send { sent, .. } => self.sent[sent as usize] += 1,
-            Action::Drop(reason) => self.dropped[reason as usize] += 1,
+            Action::Send { sent, .. } => self.sent[sent as usize] += packets,
+            Action::Drop(reason) => self.dropped[reason as usize] += packets,
         }
     }
 
@@ -195,10 +203,10 @@ mod tests {
         one.add(60, sent);
         let mut other = Counts::default();
         other.add(100, sent);
-        other.add(40, Action::Drop(Reason::Port));
+        other.add_all(2, 40, Action::Drop(Reason::Port));
         one.merge(&other);
-        assert_eq!((one.packets, one.bytes), (3, 200));
+        assert_eq!((one.packets, one.bytes), (4, 200));
         assert_eq!(one.sent(Sent::Ping4), 2);
-        assert_eq!(one.dropped(Reason::Port), 1);
+        assert_eq!(one.dropped(Reason::Port), 2);
     }
 }

@@ -19,11 +19,31 @@ pub fn treat_batch<'u>(
     sender: &mut Sender<'u>,
     counts: &mut Counts,
 ) -> usize {
+    match task {
+        Task::Respond(responder) => {
+            let treat = |frame: &mut [u8]| responder.respond(frame);
+            send_batch(treat, receiver, sender, counts)
+        }
+        Task::Forward(forward) => {
+            let treat = |frame: &mut [u8]| forward.forward(frame);
+            send_batch(treat, receiver, sender, counts)
+        }
+        Task::Drop => drop_batch(receiver, counts),
+    }
+}
+
+#[inline]
+fn send_batch<'u>(
+    treat: impl Fn(&mut [u8]) -> Action,
+    receiver: &mut Receiver<'u>,
+    sender: &mut Sender<'u>,
+    counts: &mut Counts,
+) -> usize {
     let mut treated = 0;
     let mut batch = receiver.receive(BATCH);
     while let Some(mut packet) = batch.next() {
         let bytes = packet.len();
-        let mut action = task.treat(&mut packet);
+        let mut action = treat(&mut packet);
         if let Action::Send { length, .. } = action {
             packet.set_len(length);
             if let Err(unsent) = sender.send(packet) {
@@ -37,4 +57,18 @@ pub fn treat_batch<'u>(
         treated += 1;
     }
     treated
+}
+
+/// All have the same fate, so they are counted together.
+#[inline]
+fn drop_batch(receiver: &mut Receiver<'_>, counts: &mut Counts) -> usize {
+    let (mut packets, mut bytes) = (0, 0);
+    let mut batch = receiver.receive(BATCH);
+    while let Some(packet) = batch.next() {
+        packets += 1;
+        bytes += packet.len();
+        batch.recycle(packet);
+    }
+    counts.add_all(packets, bytes, Action::Drop(Reason::All));
+    packets
 }

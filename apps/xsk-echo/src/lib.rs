@@ -1,5 +1,5 @@
-//! What `xsk-echo` does with packets: a [`Task`] rewrites one in place and says what becomes of it.
-//! Nothing here opens anything.
+//! What `xsk-echo` does with packets: rewrites one in place, and says what becomes of it. Nothing here
+//! opens anything.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -42,16 +42,4 @@ pub enum Task {
     Forward(Forward),
     /// It is dropped.
     Drop,
-}
-
-impl Task {
-    /// Does it with this packet.
-    #[inline]
-    pub fn treat(&self, frame: &mut [u8]) -> Action {
-        match self {
-            Self::Respond(responder) => responder.respond(frame),
-            Self::Forward(forward) => forward.forward(frame),
-            Self::Drop => Action::Drop(Reason::All),
-        }
-    }
 }
