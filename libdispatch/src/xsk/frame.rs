@@ -14,7 +14,25 @@ use super::ring::Descriptor;
 /// are plain memory. Dropping it gives the frame back to the UMEM's pool, from which sockets
 /// take what they receive into.
 ///
-/// It may be sent to another thread.
+/// It may be sent to another thread. It can't be used after it was given away:
+///
+/// ```compile_fail,E0382
+/// # use libdispatch::xsk::{Packet, Sender};
+/// fn twice<'u>(sender: &mut Sender<'u>, packet: Packet<'u>) {
+///     drop(sender.send(packet));
+///     drop(sender.send(packet)); // use of moved value
+/// }
+/// ```
+///
+/// nor outlive its memory:
+///
+/// ```compile_fail,E0597
+/// # use libdispatch::xsk::Umem;
+/// let frame = {
+///     let umem = Umem::builder().build().unwrap();
+///     umem.allocate() // `umem` does not live long enough
+/// };
+/// ```
 pub struct Frame<'u> {
     umem: &'u Umem,
     index: u32,
@@ -59,29 +77,56 @@ impl Spare {
     }
 }
 
-impl<'u> Frame<'u> {
-    /// The frame of a received packet, if the descriptor can be true: it lies within one frame, and
-    /// the kernel had that frame from this ring.
+/// Bytes of a frame that was just received: what a [`Frame`] is made of, as plain numbers, so that
+/// nothing has to be dropped, or passed through memory, before it is known what becomes of it.
+#[derive(Debug)]
+pub(super) struct Received {
+    index: u32,
+    start: u32,
+    length: u32,
+}
+
+impl Received {
+    /// What a descriptor of RX says, if it can be true: the bytes lie within one frame, and the
+    /// kernel had that frame from this ring.
     #[inline]
-    pub(super) fn received(
-        umem: &'u Umem,
+    pub(super) fn new(
+        umem: &Umem,
         descriptor: Descriptor,
         ring: RingNumber,
         contended: bool,
     ) -> Option<Self> {
-        let (index, start) = umem.layout().locate(descriptor.address)?;
+        let Descriptor {
+            address, length, ..
+        } = descriptor;
+        let (index, start) = umem.layout().locate(address)?;
         let room = umem.layout().frame_size() - start;
-        let taken =
-            descriptor.length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
-        // Not `then_some`: a token that is made in vain would be dropped, and so free the frame.
-        taken.then(|| Self {
-            umem,
+        let taken = length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
+        taken.then_some(Self {
             index,
             start,
-            length: descriptor.length,
+            length,
         })
     }
 
+    /// Makes it a token.
+    #[inline]
+    pub(super) fn into_frame(self, umem: &Umem) -> Frame<'_> {
+        let Self {
+            index,
+            start,
+            length,
+        } = self;
+        Frame {
+            umem,
+            index,
+            start,
+            length,
+        }
+    }
+}
+
+impl<'u> Frame<'u> {
     /// Lends it to the kernel for sending; returns address and length for TX.
     #[inline]
     pub(super) fn lend(self, ring: RingNumber) -> (u64, u32) {

@@ -247,13 +247,13 @@ fn what_cannot_be_sent_comes_back_with_the_reason() {
     assert_eq!(refused(empty.into()), UnsentReason::Empty);
     assert_eq!(refused(frame(&other)), UnsentReason::OtherUmem);
     let mut mixed = frame(&umem);
-    mixed.append(frame(&other).into_first());
+    mixed.append(frame(&other).into_parts().0);
     assert_eq!(refused(mixed), UnsentReason::OtherUmem);
     let mut long = frame(&umem);
-    (1..19).for_each(|_| long.append(frame(&umem).into_first()));
+    (1..19).for_each(|_| long.append(frame(&umem).into_parts().0));
     assert_eq!(refused(long), UnsentReason::TooManyFrames);
     let mut parts = frame(&umem);
-    (1..9).for_each(|_| parts.append(frame(&umem).into_first()));
+    (1..9).for_each(|_| parts.append(frame(&umem).into_parts().0));
     assert_eq!(refused(parts), UnsentReason::RingFull);
     assert_eq!((umem.free(), other.free()), (64, 64), "all came back");
 }
