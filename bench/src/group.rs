@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::figure::Figure;
 use crate::table::Table;
-use crate::{Result, daemon, data_plane, firewall};
+use crate::{Result, daemon, data_plane, firewall, xsk};
 
 /// Figures that come of the same measurement.
 pub(crate) struct Group {
@@ -17,7 +17,7 @@ pub(crate) struct Group {
 }
 
 /// Every group, in the order in which they run.
-pub(crate) const ALL: [Group; 6] = [
+pub(crate) const ALL: [Group; 7] = [
     Group {
         figures: &data_plane::instructions::FIGURES,
         measure: data_plane::instructions::measure,
@@ -41,6 +41,10 @@ pub(crate) const ALL: [Group; 6] = [
     Group {
         figures: &firewall::FIGURES,
         measure: firewall::measure,
+    },
+    Group {
+        figures: &xsk::FIGURES,
+        measure: xsk::measure,
     },
 ];
 

@@ -13,6 +13,7 @@ mod firewall;
 mod group;
 mod sample;
 mod table;
+mod xsk;
 
 use std::error::Error;
 use std::fs;
@@ -49,7 +50,7 @@ struct Arguments {
     guest: Option<Guest>,
 }
 
-/// What runs in a virtual machine.
+/// What runs in a virtual machine, or beside others on this one.
 #[derive(Subcommand)]
 enum Guest {
     /// Print what packets cost on this machine, as JSON
@@ -58,13 +59,22 @@ enum Guest {
     /// Print how long two loaders take on this machine, as JSON
     #[command(hide = true)]
     Add,
+    /// Treat an interface's packets until SIGTERM, and print how fast, as JSON
+    #[command(hide = true)]
+    Xsk {
+        /// What is done with them
+        mode: xsk::Mode,
+        /// Where they come from
+        interface: String,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.guest {
+    let result = match &arguments.guest {
         Some(Guest::Instructions) => data_plane::instructions::print(),
         Some(Guest::Add) => daemon::add::print(),
+        Some(Guest::Xsk { mode, interface }) => xsk::print(*mode, interface),
         None => run(&arguments),
     };
     match result {

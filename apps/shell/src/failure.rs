@@ -54,6 +54,15 @@ pub enum Failure {
         source: io::Error,
     },
 
+    /// An interface, or a socket on it, can't be used.
+    #[error("{what}")]
+    Interface {
+        /// Which.
+        what: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
     /// Standard output can't be written to.
     #[error("standard output")]
     Output(#[from] io::Error),
@@ -80,6 +89,18 @@ impl Failure {
     {
         move |error| Self::Map {
             map,
+            source: error.into(),
+        }
+    }
+
+    /// A failure of an interface or of a socket on it, for `map_err`.
+    pub fn interface<E>(what: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let what = what.into();
+        move |error| Self::Interface {
+            what,
             source: error.into(),
         }
     }
