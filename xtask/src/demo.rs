@@ -1,11 +1,14 @@
-//! The demonstration: two applications share one interface, on real packets.
+//! The demonstration: three applications share one interface, on real packets.
+
+mod stage;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, process, thread};
 
+use self::stage::Stage;
 use crate::command::{self, Failure};
 use crate::packages;
 
@@ -16,6 +19,12 @@ const CLIENT_ADDRESS: &str = "10.77.0.1";
 const SERVER_ADDRESS: &str = "10.77.0.2";
 const CLIENT_PREFIX: &str = "10.77.0.0/28";
 const INTERFACE: &str = "shared0";
+/// A user without any privilege.
+const NOBODY: u32 = 65534;
+/// The member by which `AF_XDP` sockets get packets.
+const REDIRECT: &str = "xsk-redirect";
+/// The firewall's rules that deny nobody.
+const ALLOW: &str = "default allow\n";
 /// How long anything may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,7 +39,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     heading("Building");
     let mut build = command::cargo();
     build.arg("build");
-    for package in ["dispatchd", "dispatchctl", "stats", "firewall"] {
+    for package in ["dispatchd", "dispatchctl", "stats", "firewall", "xsk-echo"] {
         build.args(["--package", package]);
     }
     command::run(&mut build)?;
@@ -52,7 +61,7 @@ fn play(stage: &mut Stage) -> Result<(), Failure> {
     show(&mut stage.ctl(&["status"]))?;
     stage.start("stats", &["stats", INTERFACE, "--priority", "10"])?;
     stage.wait_for_member("stats")?;
-    fs::write(&stage.rules, "default allow\n").map_err(|error| Failure::new(error.to_string()))?;
+    stage.rule(ALLOW)?;
     let rules = stage.rules.display().to_string();
     stage.start(
         "firewall",
@@ -74,20 +83,15 @@ fn play(stage: &mut Stage) -> Result<(), Failure> {
     show(&mut stage.list())?;
 
     heading("Blocking a prefix while it runs");
-    fs::write(
-        &stage.rules,
-        format!("default allow\ndeny {CLIENT_PREFIX}\n"),
-    )
-    .map_err(|error| Failure::new(error.to_string()))?;
-    wait(PATIENCE, "the firewall to block the client", || {
-        !pings(SERVER_ADDRESS, 1)
-    })?;
+    block(stage)?;
     let answered = pings(SERVER_ADDRESS, 3);
     println!("deny {CLIENT_PREFIX}: ping gets no answer any more");
     show(&mut stage.list())?;
     if answered || stage.drops_of("firewall")? < 3 {
         return Err(Failure::new("the firewall's slot did not count the drops"));
     }
+
+    user_space(stage)?;
 
     heading("New code for a running member: same slot, same maps");
     let object = "apps/stats/objects/stats.o";
@@ -107,155 +111,47 @@ fn play(stage: &mut Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Namespaces, a bpffs, processes: everything that has to go again.
-struct Stage {
-    folder: PathBuf,
-    rules: PathBuf,
-    running: Vec<(String, Child)>,
+/// A third application answers pings itself.
+fn user_space(stage: &mut Stage) -> Result<(), Failure> {
+    heading("Packets in user space, for a user without any privilege");
+    stage.rule(ALLOW)?;
+    kernel_answers(false)?;
+    stage.start_as_nobody("xsk-echo", &["xsk-echo", INTERFACE])?;
+    stage.wait_for_member(REDIRECT)?;
+    wait(PATIENCE, "xsk-echo to answer", || pings(SERVER_ADDRESS, 1))?;
+    if !pings(SERVER_ADDRESS, 3) {
+        return Err(Failure::new("xsk-echo did not answer"));
+    }
+    println!("ping: 3 answers, with the kernel told to give none");
+    show(&mut stage.list())?;
+    block(stage)?;
+    println!("deny {CLIENT_PREFIX}: the firewall is ahead of it, ping gets no answer any more");
+    stage.rule(ALLOW)?;
+    stage.kill("xsk-echo")?;
+    kernel_answers(true)?;
+    wait(PATIENCE, "the kernel to answer", || {
+        pings(SERVER_ADDRESS, 1)
+    })?;
+    wait(PATIENCE, "the redirect program to go", || {
+        !stage.has_member(REDIRECT)
+    })?;
+    println!("xsk-echo killed: packets go to the kernel again, and the redirect program is gone");
+    Ok(())
 }
 
-impl Stage {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("dispatch-demo-{}", process::id()));
-        Self {
-            rules: folder.join("rules.txt"),
-            folder,
-            running: Vec::new(),
-        }
-    }
+/// Denies the client, and waits until it is.
+fn block(stage: &Stage) -> Result<(), Failure> {
+    stage.rule(&format!("{ALLOW}deny {CLIENT_PREFIX}\n"))?;
+    wait(PATIENCE, "the firewall to block the client", || {
+        !pings(SERVER_ADDRESS, 1)
+    })
+}
 
-    fn set(&self) -> Result<(), Failure> {
-        // What an interrupted demo left.
-        for namespace in [CLIENT, SERVER] {
-            let _ = command::quiet(Command::new("ip").args(["netns", "delete", namespace]));
-        }
-        fs::create_dir_all(self.bpffs()).map_err(|error| Failure::new(error.to_string()))?;
-        command::quiet(
-            Command::new("mount")
-                .args(["-t", "bpf", "bpf"])
-                .arg(self.bpffs()),
-        )?;
-        for namespace in [CLIENT, SERVER] {
-            ip(&["netns", "add", namespace])?;
-        }
-        ip(&[
-            "link", "add", "cable0", "netns", CLIENT, "type", "veth", "peer", "name", INTERFACE,
-            "netns", SERVER,
-        ])?;
-        for (namespace, interface, address) in [
-            (CLIENT, "cable0", CLIENT_ADDRESS),
-            (SERVER, INTERFACE, SERVER_ADDRESS),
-        ] {
-            let address = format!("{address}/24");
-            ip(&["-n", namespace, "addr", "add", &address, "dev", interface])?;
-            ip(&["-n", namespace, "link", "set", interface, "up"])?;
-        }
-        Ok(())
-    }
-
-    fn bpffs(&self) -> PathBuf {
-        self.folder.join("bpffs")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("dispatchd.sock")
-    }
-
-    fn start_daemon(&mut self) -> Result<(), Failure> {
-        let mut daemon = Command::new(binary("dispatchd"));
-        daemon.arg("--bpffs").arg(self.bpffs());
-        self.spawn("dispatchd", &mut daemon)?;
-        let socket = self.socket();
-        wait(PATIENCE, "the daemon's socket", || socket.exists())
-    }
-
-    /// Starts an application on the server.
-    fn start(&mut self, name: &str, words: &[&str]) -> Result<(), Failure> {
-        println!("$ {}", words.join(" "));
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", SERVER])
-            .arg(binary(words[0]))
-            .args(&words[1..]);
-        self.spawn(name, &mut command)
-    }
-
-    fn spawn(&mut self, name: &str, command: &mut Command) -> Result<(), Failure> {
-        let io = |error: std::io::Error| Failure::new(format!("{name}: {error}"));
-        let log = fs::File::create(self.log(name)).map_err(io)?;
-        let child = command
-            .env("DISPATCHD_SOCKET", self.socket())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(io)?)
-            .stderr(log)
-            .spawn()
-            .map_err(io)?;
-        self.running.push((name.to_owned(), child));
-        Ok(())
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.log"))
-    }
-
-    fn ctl(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(binary("dispatchctl"));
-        command.args(words).env("DISPATCHD_SOCKET", self.socket());
-        command
-    }
-
-    fn list(&self) -> Command {
-        self.ctl(&["list", "--netns", SERVER, INTERFACE])
-    }
-
-    fn wait_for_member(&self, name: &str) -> Result<(), Failure> {
-        let member = |()| {
-            command::quiet(&mut self.ctl(&["show", "--netns", SERVER, INTERFACE, name])).is_ok()
-        };
-        wait(PATIENCE, name, || member(())).map_err(|failure| {
-            let log = fs::read_to_string(self.log(name)).unwrap_or_default();
-            Failure::new(format!("{failure}\n{log}"))
-        })
-    }
-
-    /// The drops that a member's slot counted.
-    fn drops_of(&self, name: &str) -> Result<u64, Failure> {
-        let shown = command::output(
-            &mut self.ctl(&["show", "--netns", SERVER, INTERFACE, name, "--json"]),
-        )?;
-        // One number out of one document: not worth a JSON parser here.
-        let drops = shown
-            .split("\"drop\":")
-            .nth(1)
-            .map(str::trim_start)
-            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
-            .and_then(|digits| digits.parse().ok());
-        drops.ok_or_else(|| Failure::new(format!("no drops in {shown}")))
-    }
-
-    /// Ends the applications, then the daemon, then the namespaces; says what was left.
-    fn clear(&mut self) -> Result<(), Failure> {
-        for (name, mut child) in self.running.drain(..).rev() {
-            let pid = child.id().to_string();
-            let _ = command::quiet(Command::new("kill").args(["-TERM", &pid]));
-            if wait(PATIENCE, &name, || matches!(child.try_wait(), Ok(Some(_)))).is_err() {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
-        let pins = fs::read_dir(self.bpffs().join("dispatchd"))
-            .map(Iterator::count)
-            .unwrap_or_default();
-        let _ = command::quiet(Command::new("umount").arg(self.bpffs()));
-        for namespace in [CLIENT, SERVER] {
-            let _ = command::quiet(Command::new("ip").args(["netns", "delete", namespace]));
-        }
-        let removed = fs::remove_dir_all(&self.folder);
-        if pins > 0 {
-            return Err(Failure::new(format!("{pins} pinned chains were left")));
-        }
-        removed.map_err(|error| Failure::new(format!("{}: {error}", self.folder.display())))
-    }
+/// Whether the server's kernel answers pings.
+fn kernel_answers(answers: bool) -> Result<(), Failure> {
+    let ignore = u8::from(!answers);
+    let write = format!("echo {ignore} > /proc/sys/net/ipv4/icmp_echo_ignore_all");
+    command::quiet(Command::new("ip").args(["netns", "exec", SERVER, "sh", "-c", &write]))
 }
 
 /// Ping, UDP and TCP from the client to the server.
