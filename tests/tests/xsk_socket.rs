@@ -302,3 +302,23 @@ fn waiting_ends_when_a_packet_comes_and_not_before() {
     assert_eq!(socket.halves().0.receive(64).count(), 1);
     assert!(!socket.wait(short).expect("the interface is up"));
 }
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_socket_whose_interface_goes_says_so_and_keeps_its_packets() {
+    let rig = plain();
+    let umem = Umem::builder().frames(64).build().expect("there is memory");
+    let mut socket = open(&rig, &umem, 0, &Options::default().rings(32));
+    Tap::on(&rig.pair.far).send(&numbered(7, 64));
+    let held = receive(socket.halves().0, 1);
+    rig.pair.near.netns.ip("link del xd0");
+    let error = socket.wait(Some(DEADLINE)).expect_err("it is gone");
+    let gone = rustix::io::Errno::NXIO.raw_os_error();
+    assert_eq!(error.raw_os_error(), Some(gone), "{error}");
+    assert_eq!(number_of(&held[0]), 7);
+    let (_, sender) = socket.halves();
+    for packet in held {
+        sender.send(packet).expect("the ring is still there");
+    }
+    assert!(sender.flush().is_err());
+}
