@@ -11,8 +11,8 @@ use std::time::Duration;
 use libdispatch::xsk::{BusyPoll, Copies, Options, Umem};
 use tests::{DEADLINE, PairOptions, Tap, frame, ipv4_udp, volume, wait_until};
 use xsk::{
-    answer, assert_echo, assert_sound, index, is_since, number_of, numbered, open, plain, receive,
-    rig, send, turn,
+    answer, assert_echo, assert_sound, index, is_taken_since, number_of, numbered, open, plain,
+    receive, rig, send, turn,
 };
 
 #[test]
@@ -130,7 +130,7 @@ fn a_jumbo_packet_comes_in_several_frames_and_goes_back_whole() {
         multi_buffer: true,
         ..Options::default().rings(64)
     };
-    if !is_since((6, 6), &rig, &umem, &options) {
+    if !is_taken_since((6, 6), &rig, &umem, &options) {
         return;
     }
     let mut socket = open(&rig, &umem, 0, &options);
@@ -190,7 +190,7 @@ fn a_checksum_that_was_asked_for_is_right_at_the_other_end() {
     let umem = Umem::builder().frames(64).headroom(64).tx_metadata(24);
     let umem = umem.build().expect("there is memory");
     let options = Options::default().rings(32);
-    if !is_since((6, 11), &rig, &umem, &options) {
+    if !is_taken_since((6, 11), &rig, &umem, &options) {
         return;
     }
     let mut socket = open(&rig, &umem, 0, &options);
@@ -301,4 +301,24 @@ fn waiting_ends_when_a_packet_comes_and_not_before() {
     assert!(socket.wait(Some(DEADLINE)).expect("the interface is up"));
     assert_eq!(socket.halves().0.receive(64).count(), 1);
     assert!(!socket.wait(short).expect("the interface is up"));
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_socket_whose_interface_goes_says_so_and_keeps_its_packets() {
+    let rig = plain();
+    let umem = Umem::builder().frames(64).build().expect("there is memory");
+    let mut socket = open(&rig, &umem, 0, &Options::default().rings(32));
+    Tap::on(&rig.pair.far).send(&numbered(7, 64));
+    let held = receive(socket.halves().0, 1);
+    rig.pair.near.netns.ip("link del xd0");
+    let error = socket.wait(Some(DEADLINE)).expect_err("it is gone");
+    let gone = rustix::io::Errno::NXIO.raw_os_error();
+    assert_eq!(error.raw_os_error(), Some(gone), "{error}");
+    assert_eq!(number_of(&held[0]), 7);
+    let (_, sender) = socket.halves();
+    for packet in held {
+        sender.send(packet).expect("the ring is still there");
+    }
+    assert!(sender.flush().is_err());
 }

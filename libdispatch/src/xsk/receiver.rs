@@ -62,7 +62,7 @@ impl<'u> Receiver<'u> {
     ///
     /// # Errors
     ///
-    /// `ENETDOWN` if the interface is down or gone.
+    /// `ENETDOWN` if the interface is down, `ENXIO` if it is gone; this may take a second.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.inbound.refill();
         wait(self.socket.as_fd(), PollFlags::IN, timeout)

@@ -55,7 +55,7 @@ impl<'u> Sender<'u> {
     ///
     /// # Errors
     ///
-    /// `ENETDOWN` if the interface is down or gone. What was put into TX stays there.
+    /// `ENETDOWN` if the interface is down, `ENXIO` if it is gone. What was put into TX stays there.
     pub fn flush(&mut self) -> io::Result<()> {
         self.outbound.publish();
         self.outbound.reap();

@@ -2,11 +2,15 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt;
+use rustix::net::RecvFlags;
+
+/// How often to look whether the interface is still there, since the kernel wakes nobody when it
+/// goes: `poll` on such a socket waits on.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits until the socket is ready for this, at most so long; false if it isn't, or a signal came.
 pub(super) fn wait(
@@ -14,18 +18,28 @@ pub(super) fn wait(
     ready: PollFlags,
     timeout: Option<Duration>,
 ) -> io::Result<bool> {
-    // A timeout that is too long to be told is none.
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    let mut sockets = [PollFd::from_borrowed_fd(socket, ready)];
-    match poll(&mut sockets, timeout.as_ref()) {
-        Ok(_) => {}
-        Err(Errno::INTR) => return Ok(false),
-        Err(error) => return Err(error.into()),
+    let start = Instant::now();
+    loop {
+        let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let interval = left.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL));
+        let interval = Timespec::try_from(interval).expect("it is at most a second");
+        let mut sockets = [PollFd::from_borrowed_fd(socket, ready)];
+        match poll(&mut sockets, Some(&interval)) {
+            Ok(_) if sockets[0].revents().intersects(ready) => return Ok(true),
+            Ok(_) => check(socket)?,
+            Err(Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        if left.is_some_and(|left| left <= LOOK_INTERVAL) {
+            return Ok(false);
+        }
     }
-    let events = sockets[0].revents();
-    if events.intersects(PollFlags::ERR | PollFlags::HUP) {
-        let pending = sockopt::socket_error(socket)?;
-        return Err(pending.err().unwrap_or(Errno::NETDOWN).into());
+}
+
+/// Whether the interface is still there, which a call that has nothing to do says.
+fn check(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match rustix::net::recv(socket, &mut [0; 0], RecvFlags::DONTWAIT) {
+        Err(error @ (Errno::NETDOWN | Errno::NXIO)) => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
     }
-    Ok(events.intersects(ready))
 }

@@ -154,12 +154,14 @@ pub(crate) fn assert_echo(
 
 /// Whether the kernel is this new; and if it isn't, a socket with these options is refused with
 /// `EINVAL` and nothing else, as the options' documentation says.
-pub(crate) fn is_since(version: (u32, u32), rig: &Rig, umem: &Umem, options: &Options) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it can be read");
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
-    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
-    let is_since = (number(), number()) >= (Some(version.0), Some(version.1));
-    if !is_since {
+pub(crate) fn is_taken_since(
+    version: (u32, u32),
+    rig: &Rig,
+    umem: &Umem,
+    options: &Options,
+) -> bool {
+    let is_taken = kernel_is(version);
+    if !is_taken {
         let error = try_open(rig, umem, 0, options).expect_err("it came later");
         let Error::System { source, .. } = &error else {
             panic!("{error:?}");
@@ -167,7 +169,15 @@ pub(crate) fn is_since(version: (u32, u32), rig: &Rig, umem: &Umem, options: &Op
         let invalid = rustix::io::Errno::INVAL.raw_os_error();
         assert_eq!(source.raw_os_error(), Some(invalid), "{error:?}");
     }
-    is_since
+    is_taken
+}
+
+/// Whether the kernel is at least this new.
+pub(crate) fn kernel_is(version: (u32, u32)) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it can be read");
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    (number(), number()) >= (Some(version.0), Some(version.1))
 }
 
 /// A small number as an index.
