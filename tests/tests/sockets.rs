@@ -277,6 +277,28 @@ fn what_cannot_be_is_refused_with_its_reason_and_nothing_is_lost() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_program_that_a_killed_daemon_left_without_sockets_is_removed_by_the_next() {
+    let mut rig = queues(1);
+    rig.load_verdict("kept", PASS, &[]);
+    let client = rig.client("application");
+    let socket = active(&client, 0);
+    let claims = rig.map("xsk-redirect", "CLAIMS");
+    rig.daemon.kill();
+    // As if it had been killed after it registered the program.
+    claims
+        .delete(&0_u32.to_ne_bytes())
+        .expect("root may change it");
+    rig.daemon.restart();
+    assert_eq!(rig.chain().order(), ["kept"]);
+    wait_until("the client hears of it", DEADLINE, || {
+        matches!(socket.check_held(), Err(libdispatch::Error::Lost { .. }))
+    });
+    drop(socket);
+    drop(active(&client, 0));
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn an_operator_may_remove_the_program_and_the_next_activation_brings_every_socket_back() {
     let rig = queues(2);
     let client = rig.client("application");
