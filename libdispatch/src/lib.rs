@@ -36,7 +36,7 @@
 //!
 //! The socket is `/run/dispatchd/dispatchd.sock`, or what the environment variable
 //! `DISPATCHD_SOCKET` says, or what [`ClientBuilder::socket`] says.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod change;
 mod claim;
@@ -53,6 +53,8 @@ mod session;
 mod settings;
 mod socket_listing;
 mod socket_request;
+#[allow(unsafe_code, reason = "memory that is shared with the kernel")]
+pub mod xsk;
 
 pub use change::{Change, Changed, Registered};
 pub use client::{Client, ClientBuilder, SOCKET_DEFAULT, SOCKET_VARIABLE};

@@ -1,0 +1,75 @@
+//! `AF_XDP`: packets of an interface's queue in memory of the application's own.
+//!
+//! A [`Umem`] is packet memory, divided into frames. A [`Socket`] has one queue of an interface: its
+//! [`Receiver`] takes packets that an XDP program redirected to it, its [`Sender`] sends packets.
+//! Frames are values: a [`Packet`] is its frames' only owner, and when it is dropped they are free
+//! to be received into. There is no `unsafe` and no address to get wrong.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use libdispatch::xsk::{Options, Socket, Umem};
+//!
+//! let umem = Umem::builder().frames(8192).build()?;
+//! let mut socket = Socket::open(&umem, 2, 0, &Options::default())?;
+//! let (receiver, sender) = socket.halves();
+//! loop {
+//!     receiver.wait(None)?;
+//!     for packet in receiver.receive(64) {
+//!         if let Err(unsent) = sender.send(packet) {
+//!             drop(unsent.packet); // TX is full: the frame is free to be received into again
+//!         }
+//!     }
+//!     sender.flush()?;
+//! }
+//! # }
+//! ```
+//!
+//! | want | use |
+//! | --- | --- |
+//! | a socket that the daemon opened, configured and bound | [`Socket::from_bound`] |
+//! | a socket that the daemon only opened and tied to an interface | [`Socket::from_bare`] |
+//! | a socket with one's own `CAP_NET_RAW` | [`Socket::open`] |
+//! | a second socket on the same queue | [`Socket::open_beside`] |
+//! | several queues or interfaces with the same frames | open several on one [`Umem`] |
+//! | one thread that receives and one that sends | [`Socket::split`] |
+//! | an event loop | [`AsFd`](std::os::fd::AsFd) of the socket and its halves |
+//! | frames that are only looked at, at the least cost | [`Batch::recycle`] |
+//!
+//! The rings are shared with the kernel, and with whoever else has the socket. What is read from
+//! them is checked: an entry must name a frame that the kernel really had from that ring, and bytes
+//! within it. Anything else is counted in [`Faults`] and has no other effect.
+//!
+//! From `include/uapi/linux/if_xdp.h`. `AF_XDP` is in Linux since 4.18; FILL rings can be refilled by
+//! a socket that was received since 5.10.
+
+mod cursor;
+mod error;
+mod frame;
+mod inbound;
+mod layout;
+mod ledger;
+mod memory;
+mod options;
+mod outbound;
+mod packet;
+mod receiver;
+mod ring;
+mod sender;
+mod setup;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod umem;
+mod wait;
+
+pub use error::Error;
+pub use frame::Frame;
+pub use inbound::Faults;
+pub use layout::Layout;
+pub use options::{BusyPoll, Copies, Options};
+pub use outbound::{Unsent, UnsentReason};
+pub use packet::Packet;
+pub use receiver::{Batch, Receiver};
+pub use sender::Sender;
+pub use socket::{Socket, Statistics};
+pub use umem::{Tally, Umem, UmemBuilder};

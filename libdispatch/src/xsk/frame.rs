@@ -1,0 +1,216 @@
+//! A frame of the UMEM as a value: whoever has it is the only one who has.
+
+use std::fmt;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
+use super::Umem;
+use super::ledger::{Place, RingNumber};
+use super::ring::Descriptor;
+
+/// One frame of a [`Umem`], with a packet, or a part of one, in it.
+///
+/// There is never a second value for the same frame, and none while it is the kernel's: so the bytes
+/// are plain memory. Dropping it gives the frame back to the UMEM's pool, from which sockets
+/// take what they receive into.
+///
+/// It may be sent to another thread.
+pub struct Frame<'u> {
+    umem: &'u Umem,
+    index: u32,
+    /// Where the bytes begin and how many they are; together never more than the frame's size.
+    start: u32,
+    length: u32,
+}
+
+/// A frame that is nobody's: not in the kernel, and no token has its bytes. Move-only as well, so
+/// that the books can't be cooked by a copied number.
+#[derive(Debug)]
+pub(super) struct Spare(u32);
+
+impl Spare {
+    /// One for each frame of a new UMEM.
+    pub(super) fn all(frames: u32) -> impl Iterator<Item = Self> {
+        (0..frames).map(Self)
+    }
+
+    /// Makes it a token without bytes, behind the UMEM's headroom.
+    pub(super) fn into_frame(self, umem: &Umem) -> Frame<'_> {
+        Frame {
+            umem,
+            index: self.0,
+            start: umem.layout().headroom(),
+            length: 0,
+        }
+    }
+
+    /// Lends it to the kernel for receiving; returns the address that belongs into FILL.
+    #[inline]
+    pub(super) fn lend(self, umem: &Umem, ring: RingNumber) -> u64 {
+        umem.ledger().lend(self.0, Place::Fill(ring));
+        umem.layout().address(self.0, 0)
+    }
+
+    /// The frame whose transmission is complete. `None` if it is not one that was being sent.
+    pub(super) fn sent(umem: &Umem, address: u64, ring: RingNumber) -> Option<Self> {
+        let (index, _) = umem.layout().locate(address)?;
+        let taken = umem.ledger().take(index, Place::Transmit(ring), false);
+        taken.then_some(Self(index))
+    }
+}
+
+impl<'u> Frame<'u> {
+    /// The frame of a received packet, if the descriptor can be true: it lies within one frame, and
+    /// the kernel had that frame from this ring.
+    #[inline]
+    pub(super) fn received(
+        umem: &'u Umem,
+        descriptor: Descriptor,
+        ring: RingNumber,
+        contended: bool,
+    ) -> Option<Self> {
+        let (index, start) = umem.layout().locate(descriptor.address)?;
+        let room = umem.layout().frame_size() - start;
+        let taken =
+            descriptor.length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
+        // Not `then_some`: a token that is made in vain would be dropped, and so free the frame.
+        taken.then(|| Self {
+            umem,
+            index,
+            start,
+            length: descriptor.length,
+        })
+    }
+
+    /// Lends it to the kernel for sending; returns address and length for TX.
+    #[inline]
+    pub(super) fn lend(self, ring: RingNumber) -> (u64, u32) {
+        let Self {
+            umem,
+            index,
+            start,
+            length,
+        } = self;
+        mem::forget(self);
+        umem.ledger().lend(index, Place::Transmit(ring));
+        (umem.layout().address(index, start), length)
+    }
+
+    /// Gives the bytes up.
+    #[inline]
+    pub(super) fn into_spare(self) -> Spare {
+        let spare = Spare(self.index);
+        mem::forget(self);
+        spare
+    }
+
+    /// The UMEM that it is of.
+    pub fn umem(&self) -> &'u Umem {
+        self.umem
+    }
+
+    /// Bytes ahead of the packet, into which [`grow_front`](Self::grow_front) can grow. A frame that
+    /// was received into has at least 256 more than the UMEM's headroom.
+    pub fn headroom(&self) -> usize {
+        self.start as usize
+    }
+
+    /// Bytes behind the packet, up to the frame's end.
+    pub fn tailroom(&self) -> usize {
+        (self.umem.layout().frame_size() - self.start - self.length) as usize
+    }
+
+    /// Moves the packet's front so many bytes ahead, for a header to be written there; false, and
+    /// nothing changes, if the headroom is smaller. What the bytes are is left over from before.
+    pub fn grow_front(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.headroom();
+        if fits {
+            let bytes = narrow(bytes);
+            self.start -= bytes;
+            self.length += bytes;
+        }
+        fits
+    }
+
+    /// Cuts so many bytes off the packet's front; false, and nothing changes, if it has fewer.
+    pub fn shrink_front(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.length as usize;
+        if fits {
+            let bytes = narrow(bytes);
+            self.start += bytes;
+            self.length -= bytes;
+        }
+        fits
+    }
+
+    /// Makes the packet shorter or longer at its end; false, and nothing changes, if the frame has
+    /// no room. What new bytes are is left over from before.
+    pub fn set_len(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.length as usize + self.tailroom();
+        if fits {
+            self.length = narrow(bytes);
+        }
+        fits
+    }
+
+    /// Makes these bytes the packet, from where it begins now; false, and nothing changes, if the
+    /// frame has no room.
+    pub fn write(&mut self, packet: &[u8]) -> bool {
+        let fits = self.set_len(packet.len());
+        if fits {
+            self.copy_from_slice(packet);
+        }
+        fits
+    }
+
+    /// The `bytes` bytes right ahead of the packet: what an XDP program put there by
+    /// `bpf_xdp_adjust_meta`. The kernel doesn't say how many they are, so that program and
+    /// application have to agree. `None` if there is no such room.
+    pub fn metadata(&self, bytes: usize) -> Option<&[u8]> {
+        let start = self.start.checked_sub(u32::try_from(bytes).ok()?)?;
+        Some(self.umem.bytes(self, start, narrow(bytes)))
+    }
+
+    /// The frame's number in its UMEM: the same frame has the same number each time it comes.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+impl Deref for Frame<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.umem.bytes(self, self.start, self.length)
+    }
+}
+
+impl DerefMut for Frame<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let (start, length) = (self.start, self.length);
+        self.umem.bytes_mut(self, start, length)
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        self.umem.put([Spare(self.index)]);
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("index", &self.index)
+            .field("start", &self.start)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number of bytes that was compared with a frame's size.
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a frame is smaller than that")
+}

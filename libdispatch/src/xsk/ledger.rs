@@ -1,0 +1,94 @@
+//! Who has each frame: the one thing that what is read from shared memory is held against.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// One queue's rings among all that a UMEM serves. Sockets on one queue have it in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RingNumber(u16);
+
+impl RingNumber {
+    /// The largest number; each has two states.
+    pub(super) const MAX: u16 = (u16::MAX >> 1) - 1;
+
+    /// The ring of this number.
+    pub(super) fn new(number: u16) -> Option<Self> {
+        (number <= Self::MAX).then_some(Self(number))
+    }
+}
+
+/// Where a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// With the application: in the pool, or a token.
+    Ours,
+    /// The kernel may write to it: it is in FILL, or received and not yet taken.
+    Fill(RingNumber),
+    /// The kernel may read it: it is in TX, or sent and its completion not yet taken.
+    Transmit(RingNumber),
+}
+
+impl Place {
+    #[inline]
+    fn code(self) -> u16 {
+        match self {
+            Self::Ours => 0,
+            Self::Fill(RingNumber(number)) => 2 * number + 2,
+            Self::Transmit(RingNumber(number)) => 2 * number + 3,
+        }
+    }
+}
+
+/// The place of each frame.
+///
+/// A frame's place is only changed by who has it: the holder of its token, or, while it is the
+/// kernel's, the one half of a socket that reads the ring where it comes back. So relaxed loads and
+/// stores suffice; where two sockets read what comes back from one FILL ring, they compare and swap.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    places: Box<[AtomicU16]>,
+}
+
+impl Ledger {
+    /// So many frames, all ours.
+    pub(super) fn new(frames: u32) -> Self {
+        let ours = Place::Ours.code();
+        Self {
+            places: (0..frames).map(|_| AtomicU16::new(ours)).collect(),
+        }
+    }
+
+    /// Notes that a frame of ours goes to the kernel.
+    #[inline]
+    pub(super) fn lend(&self, frame: u32, to: Place) {
+        self.places[frame as usize].store(to.code(), Ordering::Relaxed);
+    }
+
+    /// Takes a frame back from a place in the kernel; false, and nothing changes, if it isn't there.
+    /// `contended` says that another thread may try the same.
+    #[inline]
+    pub(super) fn take(&self, frame: u32, from: Place, contended: bool) -> bool {
+        let place = &self.places[frame as usize];
+        let (from, ours) = (from.code(), Place::Ours.code());
+        if contended {
+            return place
+                .compare_exchange(from, ours, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+        }
+        let is_there = place.load(Ordering::Relaxed) == from;
+        if is_there {
+            place.store(ours, Ordering::Relaxed);
+        }
+        is_there
+    }
+
+    /// How many frames are ours, in FILL rings, and in TX rings.
+    pub(super) fn count(&self) -> [u32; 3] {
+        let mut counts = [0; 3];
+        for place in &self.places {
+            let code = place.load(Ordering::Relaxed);
+            let kind = if code == 0 { 0 } else { 1 + code % 2 };
+            counts[usize::from(kind)] += 1;
+        }
+        counts
+    }
+}

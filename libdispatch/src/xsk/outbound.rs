@@ -1,0 +1,185 @@
+//! The sending half, without a socket: the TX and COMPLETION rings and what goes between them.
+
+use std::{fmt, ptr};
+
+use super::frame::Spare;
+use super::inbound::CONTINUED;
+use super::ledger::RingNumber;
+use super::memory::RingMemory;
+use super::ring::{Completion, Descriptor, Tx};
+use super::{Faults, Packet, Umem};
+
+/// TX and COMPLETION, of which a socket may lack either.
+#[derive(Debug)]
+pub(super) struct Outbound<'u, M> {
+    umem: &'u Umem,
+    ring: RingNumber,
+    tx: Option<Tx<M>>,
+    completion: Option<Completion<M>>,
+    multi_buffer: bool,
+    /// Room for the frames of one look at COMPLETION.
+    spares: Vec<Spare>,
+    false_completions: u64,
+}
+
+/// A packet that was not taken for sending, and why.
+#[derive(Debug)]
+pub struct Unsent<'u> {
+    /// The packet, as it was.
+    pub packet: Packet<'u>,
+    /// Why.
+    pub reason: UnsentReason,
+}
+
+/// Why a packet was not taken for sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsentReason {
+    /// TX has no room: flush, and wait until packets have been sent.
+    #[error("the TX ring is full")]
+    RingFull,
+    /// The socket has no TX ring.
+    #[error("the socket has no TX ring")]
+    NoRing,
+    /// A frame of it is of another UMEM than the socket's: it has to be copied.
+    #[error("the packet is in another UMEM than the socket's")]
+    OtherUmem,
+    /// A frame of it has no bytes: the kernel would lose it.
+    #[error("a frame of the packet is empty")]
+    Empty,
+    /// It has several frames and the socket is not for that, or more than
+    /// [`Packet::FRAMES_MAX`].
+    #[error("the packet has more frames than can be sent")]
+    TooManyFrames,
+}
+
+impl<'u, M: RingMemory> Outbound<'u, M> {
+    /// Over these rings.
+    pub(super) fn new(
+        umem: &'u Umem,
+        ring: RingNumber,
+        tx: Option<Tx<M>>,
+        completion: Option<Completion<M>>,
+        multi_buffer: bool,
+    ) -> Self {
+        Self {
+            umem,
+            ring,
+            tx,
+            completion,
+            multi_buffer,
+            spares: Vec::new(),
+            false_completions: 0,
+        }
+    }
+
+    /// Puts a packet into TX, for the kernel to see after [`publish`](Self::publish).
+    pub(super) fn send(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
+        let checked = self.check(&packet);
+        let (Ok(()), Some(tx)) = (checked, self.tx.as_mut()) else {
+            let reason = checked.err().unwrap_or(UnsentReason::NoRing);
+            return Err(Unsent { packet, reason });
+        };
+        let mut left = packet.frame_count();
+        for frame in packet.into_frames() {
+            left -= 1;
+            let (address, length) = frame.lend(self.ring);
+            tx.push(Descriptor {
+                address,
+                length,
+                options: if left > 0 { CONTINUED } else { 0 },
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel see what was put into TX.
+    pub(super) fn publish(&mut self) {
+        if let Some(tx) = &self.tx {
+            tx.publish();
+        }
+    }
+
+    /// Frees the frames that were sent; returns how many.
+    pub(super) fn reap(&mut self) -> usize {
+        let Some(completion) = &mut self.completion else {
+            return 0;
+        };
+        completion.drain(|address| match Spare::sent(self.umem, address, self.ring) {
+            Some(spare) => self.spares.push(spare),
+            None => self.false_completions += 1,
+        });
+        let count = self.spares.len();
+        if count > 0 {
+            self.umem.put(self.spares.drain(..));
+        }
+        count
+    }
+
+    /// How many descriptors the kernel has yet to look at.
+    pub(super) fn unread(&mut self) -> u32 {
+        self.tx.as_mut().map_or(0, Tx::unread)
+    }
+
+    /// How many descriptors TX has room for.
+    pub(super) fn room(&mut self) -> u32 {
+        self.tx.as_mut().map_or(0, |tx| tx.free(u32::MAX))
+    }
+
+    /// Whether the kernel has to be told that TX has new packets.
+    pub(super) fn needs_wakeup(&self) -> bool {
+        let tx = self.tx.as_ref();
+        tx.is_some_and(|tx| tx.needs_wakeup(true))
+    }
+
+    /// The UMEM whose frames it sends.
+    pub(super) fn umem(&self) -> &'u Umem {
+        self.umem
+    }
+
+    /// What the other side did wrong so far.
+    pub(super) fn faults(&self) -> Faults {
+        let tx = self.tx.as_ref().map_or(0, Tx::faults);
+        let completion = self.completion.as_ref().map_or(0, Completion::faults);
+        Faults {
+            indices: tx + completion,
+            entries: self.false_completions,
+            long_packets: 0,
+        }
+    }
+
+    #[inline]
+    fn check(&mut self, packet: &Packet<'u>) -> Result<(), UnsentReason> {
+        let tx = self.tx.as_mut().ok_or(UnsentReason::NoRing)?;
+        let mut count = 0;
+        for frame in packet.frames() {
+            if !ptr::eq(frame.umem(), self.umem) {
+                return Err(UnsentReason::OtherUmem);
+            }
+            if frame.is_empty() {
+                return Err(UnsentReason::Empty);
+            }
+            count += 1;
+        }
+        let most = if self.multi_buffer {
+            Packet::FRAMES_MAX
+        } else {
+            1
+        };
+        if count > most {
+            return Err(UnsentReason::TooManyFrames);
+        }
+        if (tx.free(u32::try_from(count).unwrap_or(u32::MAX)) as usize) < count {
+            return Err(UnsentReason::RingFull);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Unsent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl std::error::Error for Unsent<'_> {}

@@ -1,0 +1,108 @@
+//! The half of a socket that sends.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
+use super::memory::MappedRing;
+use super::outbound::Outbound;
+use super::wait::wait;
+use super::{Faults, Options, Packet, Umem, Unsent};
+
+/// The half of a [`Socket`](super::Socket) that sends: its TX and COMPLETION rings.
+#[derive(Debug)]
+pub struct Sender<'u> {
+    outbound: Outbound<'u, MappedRing>,
+    socket: Arc<OwnedFd>,
+    /// The kernel doesn't say when it sleeps.
+    always_wake: bool,
+}
+
+impl<'u> Sender<'u> {
+    pub(super) fn new(
+        outbound: Outbound<'u, MappedRing>,
+        socket: Arc<OwnedFd>,
+        options: &Options,
+    ) -> Self {
+        Self {
+            outbound,
+            socket,
+            always_wake: !options.need_wakeup || options.busy_poll.is_some(),
+        }
+    }
+
+    /// Puts a packet into TX. The kernel is told by [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// The packet comes back with a reason, such as that TX is full.
+    pub fn send(&mut self, packet: impl Into<Packet<'u>>) -> Result<(), Unsent<'u>> {
+        self.outbound.send(packet.into())
+    }
+
+    /// Lets the kernel send what was put into TX, and frees the frames of what was sent. It doesn't
+    /// wait; what a kernel that is busy leaves in TX is looked at by the next flush.
+    ///
+    /// # Errors
+    ///
+    /// `ENETDOWN` if the interface is down or gone. What was put into TX stays there.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.outbound.publish();
+        self.outbound.reap();
+        let mut left = self.outbound.unread();
+        while left > 0 && (self.always_wake || self.outbound.needs_wakeup()) {
+            let sent = rustix::net::send(&self.socket, &[], SendFlags::DONTWAIT);
+            self.outbound.reap();
+            let before = left;
+            left = self.outbound.unread();
+            match sent {
+                // It sends a few packets per call.
+                Err(Errno::AGAIN) if left < before => {}
+                Ok(_) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until TX has room, at most so long; false if it has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush), which comes first.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.flush()?;
+        wait(self.socket.as_fd(), PollFlags::OUT, timeout)
+    }
+
+    /// Frees the frames of what was sent; returns how many.
+    pub fn reap(&mut self) -> usize {
+        self.outbound.reap()
+    }
+
+    /// How many more frames TX has room for.
+    pub fn room(&mut self) -> u32 {
+        self.outbound.room()
+    }
+
+    /// What in the rings could not be true.
+    pub fn faults(&self) -> Faults {
+        self.outbound.faults()
+    }
+
+    /// The UMEM whose frames it sends.
+    pub fn umem(&self) -> &'u Umem {
+        self.outbound.umem()
+    }
+}
+
+impl AsFd for Sender<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

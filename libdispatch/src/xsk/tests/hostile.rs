@@ -1,0 +1,197 @@
+//! Garbage from the other side of every ring.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use proptest::prelude::*;
+
+use super::cursors::start;
+use super::model::{Kernel, Plain, total};
+use crate::xsk::ring::Descriptor;
+use crate::xsk::{Frame, Packet, Umem};
+
+/// What somebody writes into a ring.
+#[derive(Clone, Copy, Debug)]
+enum Garbage {
+    /// Any value, or one that is near to making sense, in an index.
+    Producer(u32),
+    ProducerBy(i32),
+    Consumer(u32),
+    ConsumerBy(i32),
+    Flags(u32),
+    /// A value in a word.
+    Word(usize, u64),
+    /// An entry of one of the frames, published.
+    Entry(u32, u32),
+}
+
+fn garbage(frames: u32) -> impl Strategy<Value = Garbage> {
+    let near = u64::from(frames) * 2048;
+    prop_oneof![
+        any::<u32>().prop_map(Garbage::Producer),
+        (-70_i32..70).prop_map(Garbage::ProducerBy),
+        any::<u32>().prop_map(Garbage::Consumer),
+        (-70_i32..70).prop_map(Garbage::ConsumerBy),
+        any::<u32>().prop_map(Garbage::Flags),
+        (
+            any::<usize>(),
+            prop_oneof![any::<u64>(), 0..near, (0..near).prop_map(|word| word << 32)]
+        )
+            .prop_map(|(place, word)| Garbage::Word(place, word)),
+        (0..frames + 2, any::<u32>()).prop_map(|(frame, options)| Garbage::Entry(frame, options)),
+    ]
+}
+
+fn write(ring: &Plain, wide: bool, garbage: Garbage) {
+    match garbage {
+        Garbage::Producer(value) => ring.producer.store(value, Ordering::Relaxed),
+        Garbage::ProducerBy(by) => {
+            ring.producer
+                .fetch_add(by.cast_unsigned(), Ordering::Relaxed);
+        }
+        Garbage::Consumer(value) => ring.consumer.store(value, Ordering::Relaxed),
+        Garbage::ConsumerBy(by) => {
+            ring.consumer
+                .fetch_add(by.cast_unsigned(), Ordering::Relaxed);
+        }
+        Garbage::Flags(value) => ring.flags.store(value, Ordering::Relaxed),
+        Garbage::Word(place, word) => {
+            ring.words[place % ring.words.len()].store(word, Ordering::Relaxed);
+        }
+        Garbage::Entry(frame, options) => {
+            let address = u64::from(frame) * 2048 + u64::from(options % 300);
+            if wide {
+                let length = options % 2100;
+                ring.put(Descriptor {
+                    address,
+                    length,
+                    options,
+                });
+            } else {
+                ring.put(address);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn garbage_never_makes_a_second_token_nor_one_out_of_bounds(
+        start in start(),
+        log in 0_u32..6,
+        garbage in proptest::collection::vec((0_usize..4, garbage(40), 0_u32..20), 0..200),
+    ) {
+        const FRAMES: u32 = 40;
+        let umem = Umem::builder().frames(FRAMES).build().expect("the layout is right");
+        let mut kernel = Kernel::new(&umem, [1 << log; 4], start);
+        let (mut inbound, mut outbound) = kernel.halves();
+        let mut held = Vec::<Packet<'_>>::new();
+        for (ring, garbage, count) in garbage {
+            inbound.refill();
+            // What was published before may be garbage by now, so the kernel is careful as well.
+            if garbage_free(&kernel) {
+                kernel.receive(count as usize);
+            }
+            write(kernel.rings()[ring], ring > 1, garbage);
+            for mut packet in inbound.receive(count) {
+                for frame in packet.frames_mut() {
+                    prop_assert!(frame.headroom() + frame.len() + frame.tailroom() == 2048);
+                    frame.fill(0x5a);
+                }
+                held.push(packet);
+            }
+            if count % 3 == 0 {
+                for packet in held.drain(..) {
+                    drop(outbound.send(packet));
+                }
+                outbound.publish();
+            }
+            outbound.reap();
+            let indices = held.iter().flat_map(Packet::frames).map(Frame::index);
+            let indices: Vec<u32> = indices.collect();
+            let distinct: BTreeSet<u32> = indices.iter().copied().collect();
+            prop_assert_eq!(indices.len(), distinct.len(), "a frame has two tokens");
+            prop_assert_eq!(total(umem.tally()), FRAMES);
+            if count % 7 == 0 {
+                held.clear();
+            }
+        }
+        // Whatever is ours is in the pool at last, once.
+        drop((held, inbound, outbound));
+        prop_assert_eq!(umem.free(), umem.tally().ours as usize);
+        let all: Vec<_> = std::iter::from_fn(|| umem.allocate()).collect();
+        let distinct: BTreeSet<u32> = all.iter().map(Frame::index).collect();
+        prop_assert_eq!(all.len(), distinct.len(), "a frame is free twice");
+    }
+}
+
+/// Whether the kernel's side of FILL has only what the application could have put there.
+fn garbage_free(kernel: &Kernel<'_>) -> bool {
+    let known = |word: &std::sync::atomic::AtomicU64| word.load(Ordering::Relaxed) < 40 * 2048;
+    kernel.fill.words.iter().all(known)
+}
+
+#[test]
+fn a_false_entry_is_counted_and_its_frame_stays_where_it_was() {
+    let umem = Umem::builder()
+        .frames(4)
+        .build()
+        .expect("the layout is right");
+    let kernel = Kernel::new(&umem, [2, 8, 8, 8], 0);
+    let (mut inbound, mut outbound) = kernel.halves();
+    inbound.refill();
+    let lent = [kernel.fill.get::<u64>(), kernel.fill.get()].map(|address| address.unwrap());
+    let entry = |address, length| Descriptor {
+        address,
+        length,
+        options: 0,
+    };
+    let free = (0..4)
+        .map(|frame| frame * 2048)
+        .find(|address| !lent.contains(address));
+    let false_entries = [
+        entry(free.unwrap(), 8), // it is in the pool
+        entry(4 * 2048, 8),      // there is no such frame
+        entry(u64::MAX, u32::MAX),
+        entry(lent[0] + 2040, 9), // a byte over the end
+    ];
+    for entry in false_entries {
+        assert!(kernel.rx.put(entry));
+    }
+    assert!(kernel.rx.put(entry(lent[0], 2048)));
+    assert!(kernel.rx.put(entry(lent[0], 8)), "it comes twice");
+    let packets: Vec<_> = inbound.receive(64).collect();
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0].len(), 2048);
+    assert_eq!(inbound.faults().entries, 5);
+    assert_eq!(umem.tally().fill, 1);
+
+    for address in [lent[0], lent[1], free.unwrap(), u64::MAX] {
+        assert!(kernel.completion.put(address));
+    }
+    assert_eq!(outbound.reap(), 0, "nothing was sent");
+    assert_eq!(outbound.faults().entries, 4);
+    assert_eq!(umem.tally().fill, 1);
+}
+
+#[test]
+fn a_packet_without_end_is_given_up() {
+    let umem = Umem::builder()
+        .frames(64)
+        .build()
+        .expect("the layout is right");
+    let mut kernel = Kernel::new(&umem, [64, 8, 64, 8], 0);
+    let (mut inbound, _outbound) = kernel.halves();
+    inbound.refill();
+    (0..40).for_each(|_| assert!(kernel.receive_part(true)));
+    assert!(kernel.receive_part(false), "it ends at last");
+    assert!(kernel.receive_part(false), "the next is whole");
+    let packets: Vec<_> = inbound.receive(64).collect();
+    assert_eq!(packets.len(), 1);
+    assert_eq!(inbound.faults().long_packets, 1);
+    drop((packets, inbound));
+    assert_eq!(umem.tally().fill, 64 - 42);
+    assert_eq!(umem.free(), 42);
+}

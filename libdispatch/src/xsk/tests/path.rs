@@ -1,0 +1,259 @@
+//! Packets through both halves: none lost, none twice, contents exact.
+
+use proptest::prelude::*;
+
+use super::cursors::start;
+use super::model::{Kernel, number, total};
+use crate::xsk::{Packet, Tally, Umem, UmemBuilder, UnsentReason};
+
+fn umem(frames: u32) -> UmemBuilder {
+    Umem::builder().frames(frames)
+}
+
+fn ring_size(largest_log: u32) -> impl Strategy<Value = u32> {
+    (0..=largest_log).prop_map(|log| 1 << log)
+}
+
+/// What is done in one step, each with so many packets.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The kernel receives.
+    Arrive(usize),
+    /// The application receives and sends all, or keeps them.
+    Forward(usize),
+    Keep(usize),
+    /// The application drops, recycles or sends what it kept.
+    Drop(usize),
+    Recycle(usize),
+    Send(usize),
+    /// The kernel sends.
+    Transmit(usize),
+    /// The application reaps.
+    Reap,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let count = 0_usize..40;
+    let step = prop_oneof![
+        count.clone().prop_map(Step::Arrive),
+        count.clone().prop_map(Step::Forward),
+        count.clone().prop_map(Step::Keep),
+        count.clone().prop_map(Step::Drop),
+        count.clone().prop_map(Step::Recycle),
+        count.clone().prop_map(Step::Send),
+        count.prop_map(Step::Transmit),
+        Just(Step::Reap),
+    ];
+    proptest::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_packet_is_lost_or_changed_and_no_frame_leaks(
+        frames in 1_u32..80,
+        sizes in [ring_size(6), ring_size(6), ring_size(6), ring_size(6)],
+        shape in prop_oneof![Just((2048, 0, false)), Just((4096, 100, false)), Just((3000, 64, true))],
+        start in start(),
+        steps in steps(),
+    ) {
+        let (frame_size, headroom, unaligned) = shape;
+        let umem = umem(frames)
+            .frame_size(frame_size)
+            .headroom(headroom)
+            .unaligned(unaligned)
+            .build()
+            .expect("the layout is right");
+        let mut kernel = Kernel::new(&umem, sizes, start);
+        let (mut inbound, mut outbound) = kernel.halves();
+        let (mut kept, mut received, mut sent) = (Vec::<Packet<'_>>::new(), 0, Vec::new());
+        for step in steps {
+            inbound.refill();
+            match step {
+                Step::Arrive(count) => { kernel.receive(count); }
+                Step::Forward(count) | Step::Keep(count) => {
+                    let count = u32::try_from(count).expect("it is small");
+                    for packet in inbound.receive(count) {
+                        prop_assert_eq!(number(&packet), received);
+                        prop_assert_eq!(packet.headroom(), 256 + headroom as usize);
+                        received += 1;
+                        kept.push(packet);
+                    }
+                    if matches!(step, Step::Forward(_)) {
+                        kept = kept.into_iter().filter_map(|packet| {
+                            let carried = number(&packet);
+                            let refused = outbound.send(packet).err();
+                            if refused.is_none() {
+                                sent.push(carried);
+                            }
+                            refused.map(|unsent| {
+                                assert_eq!(unsent.reason, UnsentReason::RingFull);
+                                unsent.packet
+                            })
+                        }).collect();
+                        outbound.publish();
+                    }
+                }
+                Step::Drop(count) => drop(kept.drain(..count.min(kept.len()))),
+                Step::Recycle(count) => {
+                    kept.drain(..count.min(kept.len())).for_each(|packet| inbound.recycle(packet));
+                }
+                Step::Send(count) => {
+                    for packet in kept.drain(..count.min(kept.len())) {
+                        let carried = number(&packet);
+                        if outbound.send(packet).is_ok() {
+                            sent.push(carried);
+                        }
+                    }
+                    outbound.publish();
+                }
+                Step::Transmit(count) => { kernel.send(count); }
+                Step::Reap => { outbound.reap(); }
+            }
+            prop_assert_eq!(total(umem.tally()), frames);
+        }
+        // Everything comes home.
+        drop(kept);
+        while kernel.send(usize::MAX) + outbound.reap() > 0 {}
+        prop_assert_eq!(&kernel.sent, &sent);
+        while inbound.receive(u32::MAX).count() > 0 {}
+        let filled = umem.tally().fill;
+        prop_assert_eq!(umem.tally(), Tally { ours: frames - filled, fill: filled, transmit: 0 });
+        drop(inbound);
+        prop_assert_eq!(umem.free(), (frames - filled) as usize);
+    }
+
+    #[test]
+    fn packets_of_several_frames_come_and_go_whole(
+        parts in proptest::collection::vec(1_usize..=18, 1..30),
+        batch in 1_u32..10,
+        start in start(),
+    ) {
+        let umem = umem(256).build().expect("the layout is right");
+        let mut kernel = Kernel::new(&umem, [128, 128, 64, 64], start);
+        let (mut inbound, mut outbound) = kernel.halves();
+        let mut whole = parts.iter();
+        let mut next = 0;
+        for count in &parts {
+            inbound.refill();
+            for part in 1..=*count {
+                // In the middle of a packet nothing is taken, whole ones are.
+                for packet in inbound.receive(batch) {
+                    let count = *whole.next().expect("no more than there were");
+                    prop_assert_eq!(packet.frame_count(), count);
+                    prop_assert_eq!(packet.total_len(), 8 * count);
+                    for frame in packet.frames() {
+                        prop_assert_eq!(number(frame), next);
+                        next += 1;
+                    }
+                    outbound.send(packet).expect("there is room");
+                }
+                prop_assert!(kernel.receive_part(part < *count));
+            }
+            outbound.publish();
+            kernel.send(usize::MAX);
+            outbound.reap();
+        }
+        prop_assert!(kernel.sent.iter().copied().eq(0..next));
+        drop(inbound.receive(u32::MAX).collect::<Vec<_>>());
+        prop_assert_eq!(umem.tally().transmit, 0);
+        prop_assert_eq!(inbound.faults().entries + outbound.faults().entries, 0);
+    }
+}
+
+#[test]
+fn a_million_packets_leak_no_frame() {
+    const PACKETS: u64 = 1_000_000;
+    let umem = umem(256).build().expect("the layout is right");
+    let mut kernel = Kernel::new(&umem, [128, 64, 64, 32], u32::MAX - 1000);
+    let (mut inbound, mut outbound) = kernel.halves();
+    let (mut received, mut step) = (0, 0_usize);
+    while received < PACKETS {
+        step += 1;
+        inbound.refill();
+        kernel.receive(1 + step * 7 % 61);
+        let batch = u32::try_from(1 + step * 5 % 37).expect("it is small");
+        let mut packets = inbound.receive(batch);
+        while let Some(packet) = packets.next() {
+            assert_eq!(number(&packet), received);
+            received += 1;
+            match received % 3 {
+                0 => packets.recycle(packet),
+                1 => drop(packet),
+                _ => drop(outbound.send(packet)),
+            }
+        }
+        drop(packets);
+        outbound.publish();
+        kernel.send(step % 50);
+        outbound.reap();
+        kernel.sent.clear();
+    }
+    while kernel.send(usize::MAX) + outbound.reap() > 0 {}
+    drop((inbound, outbound));
+    let Tally {
+        ours,
+        fill,
+        transmit,
+    } = umem.tally();
+    assert_eq!((ours + fill, transmit), (256, 0));
+    assert_eq!(umem.free(), ours as usize);
+}
+
+#[test]
+fn a_frame_has_room_on_both_sides_and_no_further() {
+    let umem = umem(1).headroom(32).build().expect("the layout is right");
+    let mut frame = umem.allocate().expect("it is free");
+    assert!(umem.allocate().is_none(), "there is one");
+    assert_eq!(
+        (frame.len(), frame.headroom(), frame.tailroom()),
+        (0, 32, 2016)
+    );
+    assert!(frame.write(b"payload"));
+    assert!(frame.grow_front(4));
+    frame[..4].copy_from_slice(b"head");
+    assert_eq!(&*frame, b"headpayload");
+    assert!(!frame.grow_front(29));
+    assert!(frame.grow_front(28));
+    assert_eq!(frame.headroom(), 0);
+    assert!(!frame.set_len(2049));
+    assert!(frame.set_len(2048));
+    assert_eq!(frame.tailroom(), 0);
+    assert!(!frame.shrink_front(2049));
+    assert!(frame.shrink_front(28));
+    assert_eq!(&frame[..11], b"headpayload");
+    assert!(frame.shrink_front(4));
+    assert_eq!(frame.metadata(4), Some(&b"head"[..]));
+    assert_eq!(frame.metadata(33), None);
+    drop(frame);
+    let frame = umem.allocate().expect("it is free again");
+    assert_eq!((frame.len(), frame.headroom()), (0, 32));
+}
+
+#[test]
+fn what_cannot_be_sent_comes_back_with_the_reason() {
+    let (umem, other) = (umem(64).build(), umem(64).build());
+    let (umem, other) = (umem.expect("it is right"), other.expect("it is right"));
+    let kernel = Kernel::new(&umem, [8; 4], 0);
+    let (_inbound, mut outbound) = kernel.halves();
+    let frame = |umem| -> Packet<'_> {
+        let mut frame = Umem::allocate(umem).expect("there are enough");
+        assert!(frame.write(&[1; 8]));
+        frame.into()
+    };
+    let mut refused = |packet| outbound.send(packet).expect_err("it can't be sent").reason;
+    let empty = umem.allocate().expect("there are enough");
+    assert_eq!(refused(empty.into()), UnsentReason::Empty);
+    assert_eq!(refused(frame(&other)), UnsentReason::OtherUmem);
+    let mut mixed = frame(&umem);
+    mixed.append(frame(&other).into_first());
+    assert_eq!(refused(mixed), UnsentReason::OtherUmem);
+    let mut long = frame(&umem);
+    (1..19).for_each(|_| long.append(frame(&umem).into_first()));
+    assert_eq!(refused(long), UnsentReason::TooManyFrames);
+    let mut parts = frame(&umem);
+    (1..9).for_each(|_| parts.append(frame(&umem).into_first()));
+    assert_eq!(refused(parts), UnsentReason::RingFull);
+    assert_eq!((umem.free(), other.free()), (64, 64), "all came back");
+}
