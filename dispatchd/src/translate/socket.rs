@@ -35,6 +35,13 @@ pub(crate) fn not_made(
             RefusalCode::Unsupported,
             text("this kernel has no AF_XDP sockets"),
         ),
+        (xsk::MAP_RINGS, Some(Errno::BUSY)) => refused(
+            RefusalCode::Unsupported,
+            text(
+                "this kernel lets nobody map the rings of a bound socket, which Linux 6.3 does; a \
+                 bare socket can be had, by root and whom `dispatchd --allow-bare` names",
+            ),
+        ),
         ("mmap", _) => refused(RefusalCode::Descriptor, text("the memory can't be used")),
         ("bind", Some(Errno::OPNOTSUPP)) if forced => refused(
             RefusalCode::Mode,
