@@ -49,6 +49,7 @@ mod inbound;
 mod layout;
 mod ledger;
 mod memory;
+mod offload;
 mod options;
 mod outbound;
 mod packet;

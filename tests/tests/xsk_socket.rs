@@ -3,11 +3,13 @@
 
 mod xsk;
 
+use std::fs;
+use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
 use libdispatch::xsk::{BusyPoll, Copies, Options, Umem};
-use tests::{DEADLINE, PairOptions, Tap, frame, volume, wait_until};
+use tests::{DEADLINE, PairOptions, Tap, frame, ipv4_udp, volume, wait_until};
 use xsk::{
     answer, assert_echo, assert_sound, index, number_of, numbered, open, plain, receive, rig, send,
     turn,
@@ -172,6 +174,88 @@ fn metadata_of_a_program_is_ahead_of_the_packet_and_headers_fit_there() {
     turn(&mut expected);
     send(sender, packets);
     assert_eq!(answer(&tap), expected);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_checksum_that_was_asked_for_is_right_at_the_other_end() {
+    let options = PairOptions {
+        addresses: true,
+        ..PairOptions::default()
+    };
+    let rig = rig(&options, &[]);
+    let umem = Umem::builder().frames(64).headroom(64).tx_metadata(24);
+    let umem = umem.build().expect("there is memory");
+    let mut socket = open(&rig, &umem, 0, &Options::default().rings(32));
+    let sender = socket.halves().1;
+    let far = rig.pair.far.netns.run(|| UdpSocket::bind("10.1.0.2:4000"));
+    let far = far.expect("the address is there");
+    far.set_read_timeout(Some(DEADLINE)).expect("it can wait");
+    // The packets without it are lost, so that those with it are what comes.
+    for number in 0..20_u8 {
+        let mut bytes = ipv4_udp([10, 1, 0, 1], [10, 1, 0, 2], 4000);
+        turn(&mut bytes);
+        bytes[42] = number;
+        // The sum of the pseudo header: addresses, protocol and length.
+        let sum = 2 * 0x0a01_u16 + 1 + 2 + 17 + 30;
+        bytes[40..42].copy_from_slice(&sum.to_be_bytes());
+        let mut frame = umem.allocate().expect("there are enough");
+        assert!(frame.write(&bytes));
+        if number % 2 == 1 {
+            assert!(frame.offload_checksum(34, 6));
+        }
+        send(sender, vec![frame.into()]);
+        if number % 2 == 1 {
+            let mut payload = [0; 64];
+            let length = far.recv(&mut payload).expect("it comes");
+            assert_eq!((length, payload[0]), (22, number));
+        }
+    }
+    assert_sound(&umem, &mut socket, 64);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn huge_pages_hold_packets_as_well() {
+    let _set_aside = HugePages::set_aside(2);
+    let rig = plain();
+    let umem = Umem::builder().frames(1024).huge_pages(true);
+    let umem = umem.build().expect("there are huge pages");
+    let mut socket = open(&rig, &umem, 0, &Options::default().rings(32));
+    assert_echo(&rig, &umem, &mut socket, volume(200), 1514);
+}
+
+/// Huge pages that the system has more than before, until this is dropped.
+struct HugePages {
+    before: u64,
+}
+
+impl HugePages {
+    const COUNT: &str = "/proc/sys/vm/nr_hugepages";
+
+    fn set_aside(pages: u64) -> Self {
+        let before = Self::count();
+        let wanted = before + pages;
+        fs::write(Self::COUNT, wanted.to_string()).expect("root may ask");
+        let set_aside = Self { before };
+        assert_eq!(
+            Self::count(),
+            wanted,
+            "the system has so much memory in one piece"
+        );
+        set_aside
+    }
+
+    fn count() -> u64 {
+        let count = fs::read_to_string(Self::COUNT).expect("this kernel has huge pages");
+        count.trim().parse().expect("it is a number")
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        fs::write(Self::COUNT, self.before.to_string()).expect("root may give them back");
+    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Producer {
     /// The next entry's place.
     #[inline]
     pub(super) fn place(&self) -> u32 {
-        self.side.place()
+        self.side.own & (self.side.size - 1)
     }
 
     /// How often the other side's index was impossible.
@@ -165,10 +165,10 @@ impl Consumer {
         consumer.store(self.side.own, Ordering::Release);
     }
 
-    /// The next entry's place.
+    /// The place of the entry that is so many after the next one.
     #[inline]
-    pub(super) fn place(&self) -> u32 {
-        self.side.place()
+    pub(super) fn place(&self, ahead: u32) -> u32 {
+        self.side.own.wrapping_add(ahead) & (self.side.size - 1)
     }
 
     /// How often the other side's index was impossible.
@@ -186,10 +186,5 @@ impl Side {
             other,
             faults: 0,
         }
-    }
-
-    #[inline]
-    fn place(&self) -> u32 {
-        self.own & (self.size - 1)
     }
 }

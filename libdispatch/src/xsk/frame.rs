@@ -4,9 +4,9 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use super::Umem;
 use super::ledger::{Place, RingNumber};
 use super::ring::Descriptor;
+use super::{Umem, offload};
 
 /// One frame of a [`Umem`], with a packet, or a part of one, in it.
 ///
@@ -14,13 +14,33 @@ use super::ring::Descriptor;
 /// are plain memory. Dropping it gives the frame back to the UMEM's pool, from which sockets
 /// take what they receive into.
 ///
-/// It may be sent to another thread.
+/// It may be sent to another thread. It can't be used after it was given away:
+///
+/// ```compile_fail,E0382
+/// # use libdispatch::xsk::{Packet, Sender};
+/// fn twice<'u>(sender: &mut Sender<'u>, packet: Packet<'u>) {
+///     drop(sender.send(packet));
+///     drop(sender.send(packet)); // use of moved value
+/// }
+/// ```
+///
+/// nor outlive its memory:
+///
+/// ```compile_fail,E0597
+/// # use libdispatch::xsk::Umem;
+/// let frame = {
+///     let umem = Umem::builder().build().unwrap();
+///     umem.allocate() // `umem` does not live long enough
+/// };
+/// ```
 pub struct Frame<'u> {
     umem: &'u Umem,
     index: u32,
     /// Where the bytes begin and how many they are; together never more than the frame's size.
     start: u32,
     length: u32,
+    /// Whether the driver's metadata is ahead of the bytes.
+    offloaded: bool,
 }
 
 /// A frame that is nobody's: not in the kernel, and no token has its bytes. Move-only as well, so
@@ -41,6 +61,7 @@ impl Spare {
             index: self.0,
             start: umem.layout().headroom(),
             length: 0,
+            offloaded: false,
         }
     }
 
@@ -59,41 +80,74 @@ impl Spare {
     }
 }
 
-impl<'u> Frame<'u> {
-    /// The frame of a received packet, if the descriptor can be true: it lies within one frame, and
-    /// the kernel had that frame from this ring.
+/// Bytes of a frame that was just received: what a [`Frame`] is made of, as plain numbers, so that
+/// nothing has to be dropped, or passed through memory, before it is known what becomes of it.
+#[derive(Debug)]
+pub(super) struct Received {
+    index: u32,
+    start: u32,
+    length: u32,
+}
+
+impl Received {
+    /// What a descriptor of RX says, if it can be true: the bytes lie within one frame, and the
+    /// kernel had that frame from this ring.
     #[inline]
-    pub(super) fn received(
-        umem: &'u Umem,
+    pub(super) fn new(
+        umem: &Umem,
         descriptor: Descriptor,
         ring: RingNumber,
         contended: bool,
     ) -> Option<Self> {
-        let (index, start) = umem.layout().locate(descriptor.address)?;
+        let Descriptor {
+            address, length, ..
+        } = descriptor;
+        let (index, start) = umem.layout().locate(address)?;
         let room = umem.layout().frame_size() - start;
-        let taken =
-            descriptor.length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
-        // Not `then_some`: a token that is made in vain would be dropped, and so free the frame.
-        taken.then(|| Self {
-            umem,
+        let taken = length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
+        taken.then_some(Self {
             index,
             start,
-            length: descriptor.length,
+            length,
         })
     }
 
-    /// Lends it to the kernel for sending; returns address and length for TX.
+    /// Makes it a token.
     #[inline]
-    pub(super) fn lend(self, ring: RingNumber) -> (u64, u32) {
+    pub(super) fn into_frame(self, umem: &Umem) -> Frame<'_> {
+        let Self {
+            index,
+            start,
+            length,
+        } = self;
+        Frame {
+            umem,
+            index,
+            start,
+            length,
+            offloaded: false,
+        }
+    }
+}
+
+impl<'u> Frame<'u> {
+    /// Lends it to the kernel for sending; returns what belongs into TX.
+    #[inline]
+    pub(super) fn lend(self, ring: RingNumber) -> Descriptor {
         let Self {
             umem,
             index,
             start,
             length,
+            offloaded,
         } = self;
         mem::forget(self);
         umem.ledger().lend(index, Place::Transmit(ring));
-        (umem.layout().address(index, start), length)
+        Descriptor {
+            address: umem.layout().address(index, start),
+            length,
+            options: if offloaded { offload::OPTION } else { 0 },
+        }
     }
 
     /// Gives the bytes up.
@@ -128,6 +182,7 @@ impl<'u> Frame<'u> {
             let bytes = narrow(bytes);
             self.start -= bytes;
             self.length += bytes;
+            self.offloaded = false;
         }
         fits
     }
@@ -139,6 +194,7 @@ impl<'u> Frame<'u> {
             let bytes = narrow(bytes);
             self.start += bytes;
             self.length -= bytes;
+            self.offloaded = false;
         }
         fits
     }
@@ -169,6 +225,29 @@ impl<'u> Frame<'u> {
     pub fn metadata(&self, bytes: usize) -> Option<&[u8]> {
         let start = self.start.checked_sub(u32::try_from(bytes).ok()?)?;
         Some(self.umem.bytes(self, start, narrow(bytes)))
+    }
+
+    /// Asks the driver to put the Internet checksum of all bytes from `start` on at `start + offset`,
+    /// where the sum of what else it has to cover (the pseudo header) is already. It is for this
+    /// packet as it is: ask last, after the packet's front was moved.
+    ///
+    /// False, and nothing changes, if the UMEM has no [`tx_metadata`](super::UmemBuilder::tx_metadata)
+    /// of 16 bytes at least, or the packet's front was moved into it.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.8, and 6.11 for a UMEM that is registered with metadata by this library.
+    pub fn offload_checksum(&mut self, start: u16, offset: u16) -> bool {
+        let room = self.umem.layout().tx_metadata();
+        let asked = offload::checksum(start, offset);
+        let fits = room as usize >= asked.len() && room <= self.start;
+        if fits {
+            let place = self.start - room;
+            let bytes = self.umem.bytes_mut(self, place, narrow(asked.len()));
+            bytes.copy_from_slice(&asked);
+            self.offloaded = true;
+        }
+        fits
     }
 
     /// The frame's number in its UMEM: the same frame has the same number each time it comes.

@@ -3,7 +3,7 @@
 use std::mem;
 use std::ptr;
 
-use super::frame::Spare;
+use super::frame::{self, Spare};
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
 use super::ring::{Fill, Rx};
@@ -60,7 +60,8 @@ pub(super) struct Received<'r, 'u, M: RingMemory> {
     inbound: &'r mut Inbound<'u, M>,
     /// How many packets are still to be given.
     packets: u32,
-    /// How many entries are still to be read.
+    /// How many entries were read, of how many.
+    read: u32,
     entries: u32,
 }
 
@@ -120,21 +121,26 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         Received {
             inbound: self,
             packets,
+            read: 0,
             entries,
         }
     }
 
     /// Takes a packet's frames for FILL, without a look at the pool.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a packet that goes through memory costs more cycles than all else"
+    )]
+    #[inline(always)]
     pub(super) fn recycle(&mut self, packet: Packet<'u>) {
         if !ptr::eq(packet.umem(), self.umem) {
             return;
         }
-        if packet.is_single() {
-            self.spares.push(packet.into_first().into_spare());
-        } else {
-            let frames = packet.into_frames();
-            self.spares.extend(frames.map(Frame::into_spare));
+        let (first, rest) = packet.into_parts();
+        self.spares.push(first.into_spare());
+        if let Some(rest) = rest {
+            let rest = rest.into_iter();
+            self.spares.extend(rest.map(Frame::into_spare));
         }
     }
 
@@ -172,7 +178,13 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
     /// The next frame of a packet that has several, or is not whole; returns the packet if this was
     /// its last.
     #[cold]
-    fn assemble(&mut self, frame: Option<Frame<'u>>, continued: bool) -> Option<Packet<'u>> {
+    fn assemble(
+        &mut self,
+        received: Option<frame::Received>,
+        continued: bool,
+    ) -> Option<Packet<'u>> {
+        let umem = self.umem;
+        let frame = received.map(|received| received.into_frame(umem));
         self.faults.entries += u64::from(frame.is_none());
         let packet = match (mem::take(&mut self.assembly), frame) {
             (Assembly::Begin, Some(frame)) => Some(Packet::from(frame)),
@@ -206,31 +218,43 @@ impl<M> Drop for Inbound<'_, M> {
 
 impl<'u, M: RingMemory> Received<'_, 'u, M> {
     /// See [`Inbound::recycle`].
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a packet that goes through memory costs more cycles than all else"
+    )]
+    #[inline(always)]
     pub(super) fn recycle(&mut self, packet: Packet<'u>) {
         self.inbound.recycle(packet);
     }
 
     /// The most that may come.
     pub(super) fn remaining(&self) -> usize {
-        self.packets.min(self.entries) as usize
+        self.packets.min(self.entries - self.read) as usize
     }
 }
 
 impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
     type Item = Packet<'u>;
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a packet that goes through memory costs more cycles than all else"
+    )]
+    #[inline(always)]
     fn next(&mut self) -> Option<Packet<'u>> {
         let inbound = &mut *self.inbound;
-        while self.packets > 0 && self.entries > 0 {
-            let descriptor = inbound.rx.as_mut()?.pop();
-            self.entries -= 1;
+        while self.packets > 0 && self.read < self.entries {
+            let descriptor = inbound.rx.as_ref()?.peek(self.read);
+            self.read += 1;
             let continued = descriptor.options & CONTINUED != 0;
-            let frame = Frame::received(inbound.umem, descriptor, inbound.ring, inbound.contended);
-            let packet = match (frame, &inbound.assembly) {
-                (Some(frame), Assembly::Begin) if !continued => Some(Packet::from(frame)),
-                (frame, _) => inbound.assemble(frame, continued),
+            let (umem, ring) = (inbound.umem, inbound.ring);
+            let received = frame::Received::new(umem, descriptor, ring, inbound.contended);
+            let packet = match (received, &inbound.assembly) {
+                (Some(received), Assembly::Begin) if !continued => {
+                    self.packets -= 1;
+                    return Some(received.into_frame(umem).into());
+                }
+                (received, _) => inbound.assemble(received, continued),
             };
             if packet.is_some() {
                 self.packets -= 1;
@@ -244,8 +268,8 @@ impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
 /// The places of the entries that were read are the kernel's again.
 impl<M: RingMemory> Drop for Received<'_, '_, M> {
     fn drop(&mut self) {
-        if let Some(rx) = &self.inbound.rx {
-            rx.publish();
+        if let Some(rx) = &mut self.inbound.rx {
+            rx.release(self.read);
         }
     }
 }

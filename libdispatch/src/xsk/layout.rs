@@ -21,7 +21,7 @@ const HUGE_PAGE: u64 = 2 << 20;
 pub struct Layout {
     frames: u32,
     frame_size: u32,
-    /// The base-2 logarithm of the frame size, if it has one: a shift is quicker than a division.
+    /// The base-2 logarithm of the frame size, unless frames are unaligned.
     shift: Option<u32>,
     headroom: u32,
     unaligned: bool,
@@ -64,7 +64,7 @@ impl Layout {
         Ok(Self {
             frames,
             frame_size,
-            shift: (frame_size.is_power_of_two()).then(|| frame_size.trailing_zeros()),
+            shift: (!unaligned).then(|| frame_size.trailing_zeros()),
             headroom,
             unaligned,
             tx_metadata,
@@ -124,21 +124,17 @@ impl Layout {
     /// The frame that an address is in, and how far in; `None` if there is no such frame.
     #[inline]
     pub(super) fn locate(&self, address: u64) -> Option<(u32, u32)> {
-        let address = if self.unaligned {
-            let base = address & ((1 << OFFSET_SHIFT) - 1);
-            base + (address >> OFFSET_SHIFT)
+        let (frame, start) = if let Some(shift) = self.shift {
+            let start = address & u64::from(self.frame_size - 1);
+            (address >> shift, start)
         } else {
-            address
+            let base = address & ((1 << OFFSET_SHIFT) - 1);
+            let address = base + (address >> OFFSET_SHIFT);
+            let size = u64::from(self.frame_size);
+            (address / size, address % size)
         };
-        let frame = match self.shift {
-            Some(shift) => address >> shift,
-            None => address / u64::from(self.frame_size),
-        };
-        let frame = u32::try_from(frame)
-            .ok()
-            .filter(|frame| *frame < self.frames)?;
-        let start = address - self.address(frame, 0);
-        Some((frame, u32::try_from(start).ok()?))
+        let frame = u32::try_from(frame).ok()?;
+        (frame < self.frames).then_some((frame, u32::try_from(start).ok()?))
     }
 }
 

@@ -6,8 +6,8 @@ use super::frame::Spare;
 use super::inbound::CONTINUED;
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
-use super::ring::{Completion, Descriptor, Tx};
-use super::{Faults, Packet, Umem};
+use super::ring::{Completion, Tx};
+use super::{Faults, Frame, Packet, Umem};
 
 /// TX and COMPLETION, of which a socket may lack either.
 #[derive(Debug)]
@@ -47,6 +47,10 @@ pub enum UnsentReason {
     /// A frame of it has no bytes: the kernel would lose it.
     #[error("a frame of the packet is empty")]
     Empty,
+    /// The UMEM has [`tx_metadata`](super::UmemBuilder::tx_metadata), and a frame's bytes begin where
+    /// it should be.
+    #[error("a frame of the packet has no room for metadata ahead of its bytes")]
+    NoMetadata,
     /// It has several frames and the socket is not for that, or more than
     /// [`Packet::FRAMES_MAX`].
     #[error("the packet has more frames than can be sent")]
@@ -74,7 +78,26 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     }
 
     /// Puts a packet into TX, for the kernel to see after [`publish`](Self::publish).
+    #[expect(
+        clippy::inline_always,
+        reason = "a packet that goes through memory costs more cycles than all else"
+    )]
+    #[inline(always)]
     pub(super) fn send(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
+        let sound = packet.is_single() && self.check_frame(&packet).is_ok();
+        if let Some(tx) = self.tx.as_mut().filter(|_| sound)
+            && tx.free(1) > 0
+        {
+            let (frame, _) = packet.into_parts();
+            tx.push(frame.lend(self.ring));
+            return Ok(());
+        }
+        self.send_parts(packet)
+    }
+
+    /// Sends a packet of several frames, or finds out why one can't be sent.
+    #[cold]
+    fn send_parts(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
         let checked = self.check(&packet);
         let (Ok(()), Some(tx)) = (checked, self.tx.as_mut()) else {
             let reason = checked.err().unwrap_or(UnsentReason::NoRing);
@@ -83,12 +106,11 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let mut left = packet.frame_count();
         for frame in packet.into_frames() {
             left -= 1;
-            let (address, length) = frame.lend(self.ring);
-            tx.push(Descriptor {
-                address,
-                length,
-                options: if left > 0 { CONTINUED } else { 0 },
-            });
+            let mut descriptor = frame.lend(self.ring);
+            if left > 0 {
+                descriptor.options |= CONTINUED;
+            }
+            tx.push(descriptor);
         }
         Ok(())
     }
@@ -148,17 +170,26 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         }
     }
 
+    /// The kernel passes over a descriptor that it finds invalid without a completion, and so its
+    /// frame would be lost.
     #[inline]
+    fn check_frame(&self, frame: &Frame<'u>) -> Result<(), UnsentReason> {
+        if !ptr::eq(frame.umem(), self.umem) {
+            return Err(UnsentReason::OtherUmem);
+        }
+        if frame.is_empty() {
+            return Err(UnsentReason::Empty);
+        }
+        if frame.headroom() < self.umem.layout().tx_metadata() as usize {
+            return Err(UnsentReason::NoMetadata);
+        }
+        Ok(())
+    }
+
     fn check(&mut self, packet: &Packet<'u>) -> Result<(), UnsentReason> {
-        let tx = self.tx.as_mut().ok_or(UnsentReason::NoRing)?;
         let mut count = 0;
         for frame in packet.frames() {
-            if !ptr::eq(frame.umem(), self.umem) {
-                return Err(UnsentReason::OtherUmem);
-            }
-            if frame.is_empty() {
-                return Err(UnsentReason::Empty);
-            }
+            self.check_frame(frame)?;
             count += 1;
         }
         let most = if self.multi_buffer {
@@ -169,6 +200,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         if count > most {
             return Err(UnsentReason::TooManyFrames);
         }
+        let tx = self.tx.as_mut().ok_or(UnsentReason::NoRing)?;
         if (tx.free(u32::try_from(count).unwrap_or(u32::MAX)) as usize) < count {
             return Err(UnsentReason::RingFull);
         }

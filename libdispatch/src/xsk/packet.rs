@@ -49,8 +49,8 @@ impl<'u> Packet<'u> {
 
     /// All frames in order, apart.
     pub fn into_frames(self) -> impl Iterator<Item = Frame<'u>> {
-        let rest = self.rest.map(|rest| rest.frames).unwrap_or_default();
-        iter::once(self.first).chain(rest)
+        let (first, rest) = self.into_parts();
+        iter::once(first).chain(rest.unwrap_or_default())
     }
 
     /// Adds a frame at the end.
@@ -59,10 +59,10 @@ impl<'u> Packet<'u> {
         rest.frames.push(frame);
     }
 
-    /// Its first frame; the others are free.
+    /// Its first frame, and the others if there are any.
     #[inline]
-    pub(super) fn into_first(self) -> Frame<'u> {
-        self.first
+    pub(super) fn into_parts(self) -> (Frame<'u>, Option<Vec<Frame<'u>>>) {
+        (self.first, self.rest.map(|rest| rest.frames))
     }
 
     /// Whether it is a single frame.

@@ -182,31 +182,33 @@ impl<M: RingMemory, E: Entry> ConsumerRing<M, E> {
         self.cursor.available(self.memory.producer(), wanted)
     }
 
-    /// Reads one entry, of those that [`available`](Self::available) said. The kernel may use its
-    /// place again after [`publish`](Self::publish).
+    /// The entry that is so many after the next one, of those that [`available`](Self::available)
+    /// said. Its place stays the application's until [`release`](Self::release).
     #[inline]
-    pub(super) fn pop(&mut self) -> E {
-        let entry = E::load(words::<M, E>(&self.memory, self.cursor.place()));
-        self.cursor.advance(1);
-        entry
+    pub(super) fn peek(&self, ahead: u32) -> E {
+        E::load(words::<M, E>(&self.memory, self.cursor.place(ahead)))
+    }
+
+    /// Gives the next so many entries' places back.
+    #[inline]
+    pub(super) fn release(&mut self, count: u32) {
+        self.cursor.advance(count);
+        self.publish();
     }
 
     /// Reads all entries that are there, in at most two slices, and gives their places back.
     pub(super) fn drain(&mut self, mut each: impl FnMut(E)) {
         let count = self.available(u32::MAX);
-        let (first, second) = slices::<M, E>(&self.memory, self.cursor.place(), count);
+        let (first, second) = slices::<M, E>(&self.memory, self.cursor.place(0), count);
         for slice in [first, second] {
             slice
                 .chunks_exact(E::WORDS)
                 .for_each(|words| each(E::load(words)));
         }
-        self.cursor.advance(count);
-        self.publish();
+        self.release(count);
     }
 
-    /// Lets the kernel use the places of all entries that were read.
-    #[inline]
-    pub(super) fn publish(&self) {
+    fn publish(&self) {
         self.cursor.publish(self.memory.consumer());
     }
 

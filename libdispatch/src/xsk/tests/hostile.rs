@@ -177,6 +177,24 @@ fn a_false_entry_is_counted_and_its_frame_stays_where_it_was() {
 }
 
 #[test]
+fn a_batch_that_is_forgotten_gives_no_frame_twice() {
+    let umem = Umem::builder().frames(8).build();
+    let umem = umem.expect("the layout is right");
+    let mut kernel = Kernel::new(&umem, [8; 4], 0);
+    let (mut inbound, _outbound) = kernel.halves();
+    inbound.refill();
+    assert_eq!(kernel.receive(4), 4);
+    let mut batch = inbound.receive(2);
+    let held: Vec<_> = batch.by_ref().collect();
+    std::mem::forget(batch);
+    let others: Vec<_> = inbound.receive(8).collect();
+    assert_eq!((held.len(), others.len()), (2, 2));
+    assert_eq!(inbound.faults().entries, 2, "they were read again");
+    assert_eq!(kernel.receive(4), 4, "RX goes on");
+    assert_eq!(inbound.receive(8).count(), 4);
+}
+
+#[test]
 fn a_packet_without_end_is_given_up() {
     let umem = Umem::builder()
         .frames(64)
