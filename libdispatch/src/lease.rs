@@ -164,8 +164,8 @@ impl SocketLease {
         self.check(&mut self.client.session())
     }
 
-    /// A descriptor of the socket of its own, for [`xsk`'s sockets](crate::SocketRequest) or others.
-    /// As long as it is open, nobody else can bind the queue.
+    /// A descriptor of the socket, to map its rings from and to send and receive with. As long as it is
+    /// open, nobody else can bind the queue.
     pub fn try_clone_socket(&self) -> io::Result<OwnedFd> {
         self.socket.try_clone()
     }
