@@ -11,8 +11,8 @@ use libdispatch::xsk::{Copies, Error, Faults, Options, Packet, Socket, Tally, Um
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tests::{DEADLINE, PairOptions, Tap, ipv4_udp, volume, wait_until};
 use xsk::{
-    BURST, answer, assert_echo, assert_sound, direct, number_of, numbered, open, plain, receive,
-    rig, send, try_open, turn,
+    BURST, answer, assert_echo, assert_sound, direct, kernel_is, number_of, numbered, open, plain,
+    receive, rig, send, try_open, turn,
 };
 
 #[test]
@@ -172,8 +172,13 @@ fn a_socket_that_is_ready_is_taken_over_by_its_descriptor() {
         .try_clone_to_owned()
         .expect("it can be copied");
     drop(ready);
-    let mut socket = Socket::from_bound(&umem, descriptor, rig.pair.near.index, 0, &options)
-        .expect("it is ready");
+    let socket = Socket::from_bound(&umem, descriptor, rig.pair.near.index, 0, &options);
+    if !kernel_is((6, 4)) {
+        let error = socket.expect_err("its rings can't be mapped any more");
+        assert!(matches!(error, Error::BoundTooEarly), "{error:?}");
+        return;
+    }
+    let mut socket = socket.expect("it is ready");
     direct(&rig, &mut socket);
     assert_echo(&rig, &umem, &mut socket, volume(500), 1514);
 }

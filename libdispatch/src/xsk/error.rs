@@ -86,6 +86,11 @@ pub enum Error {
         queue: u32,
     },
 
+    /// The socket is bound, and this kernel maps its rings only before that: since Linux 6.4, they can
+    /// be mapped at any time.
+    #[error("the socket was bound before its rings were mapped, which needs Linux 6.4")]
+    BoundTooEarly,
+
     /// The kernel's description of its rings makes no sense.
     #[error("the kernel's XDP_MMAP_OFFSETS make no sense")]
     Offsets,

@@ -41,8 +41,10 @@ impl Place {
 /// The place of each frame.
 ///
 /// A frame's place is only changed by who has it: the holder of its token, or, while it is the
-/// kernel's, the one half of a socket that reads the ring where it comes back. So relaxed loads and
-/// stores suffice; where two sockets read what comes back from one FILL ring, they compare and swap.
+/// kernel's, the one half of a socket that reads the ring where it comes back. So loads and stores
+/// suffice. Where two sockets read what comes back from one FILL ring, they compare and swap; and
+/// should one be told of a frame before the kernel had it, lending it is a release, so that what was
+/// done to its bytes has been done.
 #[derive(Debug)]
 pub(super) struct Ledger {
     places: Box<[AtomicU16]>,
@@ -60,7 +62,7 @@ impl Ledger {
     /// Notes that a frame of ours goes to the kernel.
     #[inline]
     pub(super) fn lend(&self, frame: u32, to: Place) {
-        self.places[frame as usize].store(to.code(), Ordering::Relaxed);
+        self.places[frame as usize].store(to.code(), Ordering::Release);
     }
 
     /// Takes a frame back from a place in the kernel; false, and nothing changes, if it isn't there.

@@ -1,5 +1,6 @@
 //! Memory that is shared through a descriptor, mapped for as long as a value lives.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -72,7 +73,12 @@ impl MappedRing {
             .len(length)
             .populate()
             .map_raw(&socket)
-            .map_err(Error::system("mmap of a ring"))?;
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::ResourceBusy {
+                    return Error::BoundTooEarly;
+                }
+                Error::system("mmap of a ring")(error)
+            })?;
         Ok(ring(map, producer, consumer, flags, entries))
     }
 

@@ -82,14 +82,17 @@ impl<'u> Socket<'u> {
     }
 
     /// Takes over a socket that was received and is ready: this UMEM's memfd is registered for it, in
-    /// this layout, its rings have the sizes that the options say, and it is bound to this queue.
+    /// this layout, its rings have the sizes that the options say, and it is bound to this queue, or
+    /// will be.
     ///
-    /// Nothing but a system call that fails is lost by options that are not those of the socket, but
-    /// its packets are.
+    /// # Errors
+    ///
+    /// A ring that the socket doesn't have, or a smaller one, can't be mapped; see [`Error`].
     ///
     /// # Minimum kernel version
     ///
-    /// 5.10: before, FILL and COMPLETION can't be mapped once the socket is bound.
+    /// 6.4 for a socket that is bound already: before, its rings can only be mapped until it is
+    /// ([`Error::BoundTooEarly`]).
     pub fn from_bound(
         umem: &'u Umem,
         socket: OwnedFd,

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libdispatch::xsk::{Error, Faults, Options, Packet, Receiver, Sender, Socket, Tally, Umem};
@@ -149,6 +150,34 @@ pub(crate) fn assert_echo(
         }
     }
     assert_sound(umem, socket, umem.layout().frames());
+}
+
+/// Whether the kernel is this new; and if it isn't, a socket with these options is refused with
+/// `EINVAL` and nothing else, as the options' documentation says.
+pub(crate) fn is_taken_since(
+    version: (u32, u32),
+    rig: &Rig,
+    umem: &Umem,
+    options: &Options,
+) -> bool {
+    let is_taken = kernel_is(version);
+    if !is_taken {
+        let error = try_open(rig, umem, 0, options).expect_err("it came later");
+        let Error::System { source, .. } = &error else {
+            panic!("{error:?}");
+        };
+        let invalid = rustix::io::Errno::INVAL.raw_os_error();
+        assert_eq!(source.raw_os_error(), Some(invalid), "{error:?}");
+    }
+    is_taken
+}
+
+/// Whether the kernel is at least this new.
+pub(crate) fn kernel_is(version: (u32, u32)) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it can be read");
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    (number(), number()) >= (Some(version.0), Some(version.1))
 }
 
 /// A small number as an index.
