@@ -13,10 +13,12 @@ pub struct SocketClaim {
     pub uid: u32,
     /// The socket's `SO_COOKIE`.
     pub cookie: u64,
-    /// Bytes of memory that it pins.
+    /// Bytes of the memory that its frames are in.
     pub bytes: u64,
     /// What its client re-claims it with.
     pub token: [u8; 16],
+    /// The token of the socket that brought the memory.
+    pub memory: [u8; 16],
     /// Bytes of the client's name.
     pub client_bytes: u32,
     /// The process that opened it.
@@ -31,27 +33,18 @@ impl SocketClaim {
     /// The layout that is described here.
     pub const VERSION: u32 = 1;
     /// What it takes in the map.
-    pub const BYTES: usize = 112;
+    pub const BYTES: usize = 128;
 
-    /// The claim of a client of this name, which is cut to what there is room for.
-    pub fn new(uid: u32, pid: u32, client: &str, token: [u8; 16], cookie: u64, bytes: u64) -> Self {
+    /// A client's name as it is kept, cut to what there is room for, and its length.
+    pub fn name(client: &str) -> ([u8; CLIENT_NAME_BYTES_MAX], u32) {
         let mut end = client.len().min(CLIENT_NAME_BYTES_MAX);
         while !client.is_char_boundary(end) {
             end -= 1;
         }
         let mut name = [0; CLIENT_NAME_BYTES_MAX];
         name[..end].copy_from_slice(&client.as_bytes()[..end]);
-        Self {
-            version: Self::VERSION,
-            uid,
-            cookie,
-            bytes,
-            token,
-            #[expect(clippy::cast_possible_truncation, reason = "it is 64 at most")]
-            client_bytes: end as u32,
-            pid,
-            client: name,
-        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is 64 at most")]
+        (name, end as u32)
     }
 
     /// What the client calls itself.
@@ -69,9 +62,10 @@ impl SocketClaim {
         bytes[8..16].copy_from_slice(&self.cookie.to_ne_bytes());
         bytes[16..24].copy_from_slice(&self.bytes.to_ne_bytes());
         bytes[24..40].copy_from_slice(&self.token);
-        bytes[40..44].copy_from_slice(&self.client_bytes.to_ne_bytes());
-        bytes[44..48].copy_from_slice(&self.pid.to_ne_bytes());
-        bytes[48..].copy_from_slice(&self.client);
+        bytes[40..56].copy_from_slice(&self.memory);
+        bytes[56..60].copy_from_slice(&self.client_bytes.to_ne_bytes());
+        bytes[60..64].copy_from_slice(&self.pid.to_ne_bytes());
+        bytes[64..].copy_from_slice(&self.client);
         bytes
     }
 
@@ -83,9 +77,10 @@ impl SocketClaim {
             cookie: u64::from_ne_bytes(part(bytes, 8)),
             bytes: u64::from_ne_bytes(part(bytes, 16)),
             token: part(bytes, 24),
-            client_bytes: u32::from_ne_bytes(part(bytes, 40)),
-            pid: u32::from_ne_bytes(part(bytes, 44)),
-            client: part(bytes, 48),
+            memory: part(bytes, 40),
+            client_bytes: u32::from_ne_bytes(part(bytes, 56)),
+            pid: u32::from_ne_bytes(part(bytes, 60)),
+            client: part(bytes, 64),
         };
         (claim.version == Self::VERSION).then_some(claim)
     }
@@ -107,19 +102,34 @@ mod tests {
 
     use super::*;
 
+    fn claim(client: &str) -> SocketClaim {
+        let (client, client_bytes) = SocketClaim::name(client);
+        SocketClaim {
+            version: SocketClaim::VERSION,
+            uid: 1000,
+            cookie: u64::MAX - 1,
+            bytes: 16 << 20,
+            token: [7; 16],
+            memory: [8; 16],
+            client_bytes,
+            pid: 77,
+            client,
+        }
+    }
+
     #[test]
     fn a_claim_survives_its_bytes() {
-        let claim = SocketClaim::new(1000, 77, "xsk-echo", [7; 16], u64::MAX - 1, 16 << 20);
+        let claim = claim("xsk-echo");
         let bytes = claim.to_bytes();
         assert_eq!(SocketClaim::from_bytes(&bytes), Some(claim));
         assert_eq!(claim.client(), "xsk-echo");
         assert_eq!(offset_of!(SocketClaim, token), 24);
-        assert_eq!(offset_of!(SocketClaim, client), 48);
+        assert_eq!(offset_of!(SocketClaim, client), 64);
     }
 
     #[test]
     fn another_versions_claim_is_none() {
-        let mut bytes = SocketClaim::new(0, 1, "", [0; 16], 0, 0).to_bytes();
+        let mut bytes = claim("").to_bytes();
         bytes[0] ^= 2;
         assert_eq!(SocketClaim::from_bytes(&bytes), None);
     }
@@ -127,12 +137,8 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_between_characters() {
         let long = "ä".repeat(40);
-        let claim = SocketClaim::new(0, 1, &long, [0; 16], 0, 0);
-        assert_eq!(claim.client(), "ä".repeat(32));
+        assert_eq!(claim(&long).client(), "ä".repeat(32));
         let odd = "a".to_owned() + &long;
-        assert_eq!(
-            SocketClaim::new(0, 1, &odd, [0; 16], 0, 0).client().len(),
-            63
-        );
+        assert_eq!(claim(&odd).client().len(), 63);
     }
 }

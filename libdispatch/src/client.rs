@@ -158,9 +158,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]: the queue is another's ([`RefusalCode::QueueTaken`](crate::RefusalCode),
+    /// [`RefusalCode::Unsupported`](crate::RefusalCode) before Linux 6.3, where nobody can map the rings
+    /// of a bound socket: see [`open_bare_socket`](Self::open_bare_socket).
+    /// [`Error::Refused`] too: the queue is another's ([`RefusalCode::QueueTaken`](crate::RefusalCode),
     /// with the owner's name) or doesn't exist, the memory is more than this user may pin or not as it
     /// should be, or the driver can't do what is asked for.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.3.
     pub fn open_socket(
         &self,
         request: &SocketRequest,

@@ -248,3 +248,49 @@ impl Drop for SocketLease {
         session.timeout = patience;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_active_socket_is_wanted_after_a_lost_connection() {
+        let mut active = leased(true);
+        active.disconnected();
+        assert_eq!(active.held, Held::Wanted { asked: None });
+        let mut opened = leased(false);
+        opened.disconnected();
+        assert!(opened.is_lost());
+    }
+
+    #[test]
+    fn a_socket_is_wanted_until_the_daemon_does_not_know_it() {
+        let mut active = leased(true);
+        active.disconnected();
+        let start = Instant::now();
+        active.refused(refusal(RefusalCode::Claim), start);
+        assert_eq!(active.held, Held::Wanted { asked: Some(start) });
+        active.refused(refusal(RefusalCode::NoSuchSocket), start);
+        assert_eq!(active.held, Held::Lost(refusal(RefusalCode::NoSuchSocket)));
+        active.disconnected();
+        assert!(active.is_lost());
+    }
+
+    fn leased(active: bool) -> Leased {
+        let (end, _) = io::pipe().unwrap();
+        Leased {
+            token: [7; 16],
+            socket: Arc::new(end.into()),
+            active,
+            held: Held::Yes,
+        }
+    }
+
+    fn refusal(code: RefusalCode) -> Refusal {
+        Refusal {
+            code,
+            message: "no".to_owned(),
+            log: None,
+        }
+    }
+}

@@ -13,7 +13,7 @@ pub struct SocketDetail {
     pub state: SocketState,
     /// Whether packets are not copied.
     pub zero_copy: bool,
-    /// Bytes of memory that it pins; 0 if another one's, or if its client registered it.
+    /// Bytes of the memory that its frames are in, which sockets may share; 0 if its client registered it.
     pub bytes: u64,
     /// What the kernel counted; `None` while its client has not come back.
     pub counts: Option<SocketCounts>,

@@ -43,14 +43,23 @@ pub struct Opening {
     pub interface: Interface,
     /// On which receive queue.
     pub queue: u32,
-    /// Bytes that it pins.
-    pub bytes: u64,
+    /// The memory that its frames are in.
+    pub memory: PinnedMemory,
     /// Its client binds it.
     pub bare: bool,
     /// The redirect program gives it packets, once it is active.
     pub redirect: bool,
     /// Random, chosen by the session: what names the socket.
     pub token: [u8; 16],
+}
+
+/// Memory that a socket keeps pinned, and every other one that shares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedMemory {
+    /// The token of the socket that brought it.
+    pub of: [u8; 16],
+    /// Its size; 0 if the daemon doesn't pin it.
+    pub bytes: u64,
 }
 
 /// A queue that is somebody's.
@@ -60,8 +69,8 @@ pub struct Claim {
     pub interface: String,
     /// Whose.
     pub owner: Owner,
-    /// Bytes that its socket pins.
-    pub bytes: u64,
+    /// The memory that its socket's frames are in.
+    pub memory: PinnedMemory,
     /// The redirect program gives it packets, once it is active.
     pub redirect: bool,
     /// What names the socket.
@@ -123,7 +132,7 @@ impl Claims {
         if let Some(claim) = self.claims.get(&key) {
             return Err(claim.taken(interface, key.queue));
         }
-        self.check_quota(client, interface, opening.bytes)?;
+        self.check_quota(client, interface, opening.memory)?;
         let claim = Claim {
             interface: interface.clone(),
             owner: Owner {
@@ -132,7 +141,7 @@ impl Claims {
                 client: client.name.clone(),
                 connection: client.connection,
             },
-            bytes: opening.bytes,
+            memory: opening.memory,
             redirect: opening.redirect,
             token: opening.token,
             state: ClaimState::Opened,
@@ -141,7 +150,12 @@ impl Claims {
         Ok(key)
     }
 
-    fn check_quota(&self, client: &Client, interface: &str, bytes: u64) -> Result<(), Refusal> {
+    fn check_quota(
+        &self,
+        client: &Client,
+        interface: &str,
+        memory: PinnedMemory,
+    ) -> Result<(), Refusal> {
         if client.rights == Rights::All {
             return Ok(());
         }
@@ -153,12 +167,17 @@ impl Claims {
                 max: self.limits.sockets,
             });
         }
-        let used = own().map(|claim| claim.bytes).sum::<u64>();
-        if bytes > self.limits.bytes.saturating_sub(used) {
+        // Shared memory is pinned once, until the last socket that has its frames there is closed.
+        let pinned: BTreeMap<_, _> = own()
+            .map(|claim| (claim.memory.of, claim.memory.bytes))
+            .collect();
+        let used = pinned.values().sum::<u64>();
+        let is_new = !pinned.contains_key(&memory.of);
+        if is_new && memory.bytes > self.limits.bytes.saturating_sub(used) {
             return Err(Refusal::MemoryQuota {
                 uid: client.uid,
                 interface: interface.to_owned(),
-                bytes,
+                bytes: memory.bytes,
                 used,
                 max: self.limits.bytes,
             });

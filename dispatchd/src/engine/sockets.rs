@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
 use planner::{
-    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, QueueKey, Refusal,
-    State, without_redirect,
+    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, PinnedMemory,
+    QueueKey, Refusal, State, without_redirect,
 };
 use rustix::net::sockopt::socket_cookie;
 
@@ -166,7 +166,10 @@ fn recovered(interface: &str, claim: &SocketClaim) -> Claim {
             client: claim.client().to_owned(),
             connection: ConnectionId(0),
         },
-        bytes: claim.bytes,
+        memory: PinnedMemory {
+            of: claim.memory,
+            bytes: claim.bytes,
+        },
         redirect: true,
         token: claim.token,
         state: ClaimState::Lingering {
@@ -200,9 +203,12 @@ impl Engine {
                 socket,
                 zero_copy,
             } => {
-                let held = Held { socket, zero_copy };
-                self.sockets.held.insert(key, held);
-                self.publish();
+                // The interface may have gone in between, and the claim with it.
+                if self.sockets.claims.get(key).is_some() {
+                    let held = Held { socket, zero_copy };
+                    self.sockets.held.insert(key, held);
+                    self.publish();
+                }
             }
             SocketEvent::Failed(key) => self.give_back(&[key]),
             SocketEvent::Activate(request) => {
@@ -230,39 +236,52 @@ impl Engine {
         if redirect_maps(&self.kernel, &self.state, key.chain).is_none() {
             return Ok(Activation::NeedsRedirect);
         }
+        self.put(key).map_err(|source| SocketError::Kernel {
+            interface: request.interface.clone(),
+            source,
+        })?;
         self.sockets.claims.activated(key);
-        // The program may be new: then the other sockets' queues aren't in it either.
-        for other in self.sockets.claims.of_chain(key.chain) {
-            let result = self.put(other);
-            if other == key {
-                result.map_err(|source| SocketError::Kernel {
-                    interface: request.interface.clone(),
-                    source,
-                })?;
-            }
-        }
+        self.put_others(key);
         tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the queue's packets go to a socket");
         self.publish();
         Ok(Activation::Done)
     }
 
-    /// Puts an active socket into its chain's maps.
+    /// Puts the chain's other active sockets into its maps: the program may be new.
+    fn put_others(&self, key: QueueKey) {
+        for other in self.sockets.claims.of_chain(key.chain) {
+            let claim = self.sockets.claims.get(other);
+            let is_active = claim.is_some_and(|claim| claim.state == ClaimState::Active);
+            if other != key
+                && is_active
+                && let Err(error) = self.put(other)
+            {
+                tracing::warn!(chain = %key.chain, queue = other.queue, %error, "a socket could not be put into its map again");
+            }
+        }
+    }
+
+    /// Puts a socket into its chain's maps.
     fn put(&self, key: QueueKey) -> io::Result<()> {
         let (Some(claim), Some(held)) = (self.sockets.claims.get(key), self.sockets.held.get(&key))
         else {
             return Ok(());
         };
-        if claim.state != ClaimState::Active {
-            return Ok(());
-        }
         let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain) else {
             return Ok(());
         };
-        let cookie = socket_cookie(&held.socket)?;
-        let Owner {
-            uid, pid, client, ..
-        } = &claim.owner;
-        let written = SocketClaim::new(*uid, *pid, client, claim.token, cookie, claim.bytes);
+        let (client, client_bytes) = SocketClaim::name(&claim.owner.client);
+        let written = SocketClaim {
+            version: SocketClaim::VERSION,
+            uid: claim.owner.uid,
+            cookie: socket_cookie(&held.socket)?,
+            bytes: claim.memory.bytes,
+            token: claim.token,
+            memory: claim.memory.of,
+            client_bytes,
+            pid: claim.owner.pid,
+            client,
+        };
         maps.put(key.queue, held.socket.as_fd(), &written)
     }
 

@@ -29,6 +29,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 const SO_PREFER_BUSY_POLL: libc::c_int = 69;
 const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
 
+/// The FILL ring's offset, `include/uapi/linux/if_xdp.h`.
+const XDP_UMEM_PGOFF_FILL_RING: u64 = 0x1_0000_0000;
+
+/// What fails with EBUSY on kernels whose sockets are no use once they are bound.
+pub(crate) const MAP_RINGS: &str = "mmap of a bound socket's ring";
+
 /// A bound socket to be.
 #[derive(Debug)]
 pub(crate) struct Bound<'a> {
@@ -127,7 +133,7 @@ pub(crate) fn bound(
             busy_poll(fd, timeout, budget).map_err(at("SO_BUSY_POLL"))?;
         }
         if let Memory::Own { .. } = wanted.memory {
-            register(fd, &wanted.memory).map_err(at("XDP_UMEM_REG"))?;
+            register(fd, &wanted.memory)?;
         }
         let [fill, completion, rx, tx] = wanted.rings;
         let sized = |call| at::<Errno>(call);
@@ -141,6 +147,7 @@ pub(crate) fn bound(
             options::set_xdp_tx_ring_size(fd, tx).map_err(sized("XDP_TX_RING"))?;
         }
         bind(fd, interface.key.ifindex, wanted).map_err(at("bind"))?;
+        check_rings(fd).map_err(at(MAP_RINGS))?;
         let mode = options::xdp_options(fd).map_err(at("XDP_OPTIONS"))?;
         Ok(Made {
             socket,
@@ -160,7 +167,7 @@ fn tied(interface: &Interface) -> Result<OwnedFd, SocketError> {
 }
 
 /// Pins a memfd's pages for the socket. The mapping is only for the kernel to find them.
-fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
+fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> Result<(), SocketError> {
     let Memory::Own {
         memfd,
         bytes,
@@ -174,8 +181,8 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
     };
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads or writes it.
-    let address =
-        unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) }?;
+    let mapped = unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) };
+    let address = mapped.map_err(at("mmap"))?;
     let mut umem_flags = XdpUmemRegFlags::empty();
     umem_flags.set(XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG, *unaligned);
     let registered = options::set_xdp_umem_reg(
@@ -190,8 +197,8 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> io::Result<()> {
         },
     );
     // SAFETY: the mapping from above, which nothing refers to: the kernel has pinned its pages.
-    unsafe { rustix::mm::munmap(address, *bytes) }?;
-    Ok(registered?)
+    unsafe { rustix::mm::munmap(address, *bytes) }.map_err(at("munmap"))?;
+    registered.map_err(at("XDP_UMEM_REG"))
 }
 
 fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<()> {
@@ -218,6 +225,25 @@ fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<
             result => return Ok(result?),
         }
     }
+}
+
+/// Whether who gets the socket can map its rings: before Linux 6.3 nobody can, once it is bound.
+fn check_rings(socket: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let page = rustix::param::page_size();
+    let (protection, flags) = (ProtFlags::READ, MapFlags::SHARED);
+    // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads it.
+    let mapped = unsafe {
+        rustix::mm::mmap(
+            ptr::null_mut(),
+            page,
+            protection,
+            flags,
+            socket,
+            XDP_UMEM_PGOFF_FILL_RING,
+        )
+    }?;
+    // SAFETY: the mapping from above, which nothing refers to.
+    unsafe { rustix::mm::munmap(mapped, page) }
 }
 
 fn bind_flags(wanted: &Bound<'_>) -> SocketAddrXdpFlags {

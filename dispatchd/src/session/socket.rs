@@ -10,7 +10,7 @@ use dispatcher_abi::{
     CLAIMS_MAP, EngineChoice, Lifetime, OnMiss, REDIRECT_MEMBER, REDIRECT_PRIORITY,
     REDIRECT_PROGRAM, REDIRECT_QUEUES, SOCKETS_MAP, VerdictMask,
 };
-use planner::{Opening, QueueKey};
+use planner::{Opening, PinnedMemory, QueueKey};
 use protocol::{
     OpenSocket, Operation, RefusalCode, Refused, Registration, ReplyBody, Socket, SocketGrant,
     SocketMode, SocketOptions, Source, Umem,
@@ -49,8 +49,16 @@ impl Session<'_> {
             queue: open.queue,
         };
         let token = super::change::token();
-        self.claim(open, site, room.bytes(), token)?;
-        let made = self.make(open, site, &room).inspect_err(|_| {
+        let first = self.shared_with(interface, &open.grant)?;
+        let memory = first.as_ref().map_or(
+            PinnedMemory {
+                of: token,
+                bytes: room.bytes(),
+            },
+            |first| first.memory,
+        );
+        self.claim(open, site, memory, token)?;
+        let made = make(open, site, &room, first.as_ref()).inspect_err(|_| {
             // The engine only goes away with the daemon.
             let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
         })?;
@@ -78,7 +86,7 @@ impl Session<'_> {
         &self,
         open: &OpenSocket,
         site: &Site,
-        bytes: u64,
+        memory: PinnedMemory,
         token: [u8; 16],
     ) -> Result<(), Refused> {
         let claimed = self.ask_engine(|reply| SocketEvent::Claim {
@@ -86,7 +94,7 @@ impl Session<'_> {
             opening: Opening {
                 interface: site.interface.clone(),
                 queue: open.queue,
-                bytes,
+                memory,
                 bare: open.grant == SocketGrant::Bare,
                 redirect: open.redirect,
                 token,
@@ -97,52 +105,29 @@ impl Session<'_> {
         claimed.map_err(|refusal| translate::refusal(&refusal))
     }
 
-    fn make(&self, open: &OpenSocket, site: &Site, room: &Room) -> Result<Made, Refused> {
-        let interface = &site.interface;
-        let namespace = site.namespace.as_fd();
-        let SocketGrant::Bound(options) = &open.grant else {
-            return xsk::bare(namespace, interface)
-                .map(|socket| Made {
-                    socket,
-                    zero_copy: false,
-                })
-                .map_err(|error| {
-                    let message =
-                        format!("interface {}: {}", interface.name, translate::chain(&error));
-                    translate::refused(RefusalCode::Kernel, message)
-                });
+    /// The socket of this connection whose memory is to be shared, if any is.
+    fn shared_with(&self, interface: &str, grant: &SocketGrant) -> Result<Option<First>, Refused> {
+        let SocketGrant::Bound(SocketOptions {
+            umem: Umem::Shared { token },
+            ..
+        }) = grant
+        else {
+            return Ok(None);
         };
-        room.check_allocated(&interface.name)?;
-        let first;
-        let memory = match (&options.umem, room) {
-            (Umem::Own(layout), Room::Memfd { memfd, bytes }) => Memory::Own {
-                memfd: memfd.as_fd(),
-                bytes: *bytes,
-                frame_size: layout.frame_size,
-                headroom: layout.headroom,
-                unaligned: layout.unaligned,
-                tx_metadata_len: layout.tx_metadata_len,
-            },
-            (Umem::Shared { token }, _) => {
-                first = self.own_socket(&interface.name, token)?;
-                Memory::Shared(first.as_fd())
-            }
-            (Umem::Own(_), Room::Elsewhere) => return Err(umem::missing(&interface.name)),
-        };
-        let wanted = bound(open.queue, options, memory);
-        xsk::bound(namespace, interface, &wanted)
-            .map_err(|error| translate::not_made(&interface.name, &wanted, &error))
-    }
-
-    /// A socket of this connection, by its token.
-    fn own_socket(&self, interface: &str, token: &[u8; 16]) -> Result<Arc<OwnedFd>, Refused> {
         let published = self.hub.board.read();
         let found = published.sockets.iter().find(|socket| {
             socket.claim.token == *token && socket.claim.owner.connection == self.client.connection
         });
-        found.and_then(|socket| socket.socket.upgrade()).ok_or_else(|| {
-            let message =
-                format!("interface {interface}: no socket of this connection has the memory to be shared");
+        let first = found.and_then(|found| {
+            Some(First {
+                socket: found.socket.upgrade()?,
+                memory: found.claim.memory,
+            })
+        });
+        first.map(Some).ok_or_else(|| {
+            let message = format!(
+                "interface {interface}: no socket of this connection has the memory to be shared"
+            );
             translate::refused(RefusalCode::NoSuchSocket, message)
         })
     }
@@ -264,6 +249,12 @@ impl Session<'_> {
     }
 }
 
+/// A socket whose memory another one shares.
+struct First {
+    socket: Arc<OwnedFd>,
+    memory: PinnedMemory,
+}
+
 /// The redirect program, as a member of an interface with so many queues.
 fn redirect(object: protocol::Digest, queues: u32) -> Registration {
     let entries = queues.max(REDIRECT_QUEUES);
@@ -289,6 +280,47 @@ fn redirect(object: protocol::Digest, queues: u32) -> Registration {
         tail_depth: None,
         share_group: None,
     }
+}
+
+/// Makes the socket, once the queue is the client's.
+fn make(
+    open: &OpenSocket,
+    site: &Site,
+    room: &Room,
+    first: Option<&First>,
+) -> Result<Made, Refused> {
+    let interface = &site.interface;
+    let namespace = site.namespace.as_fd();
+    let SocketGrant::Bound(options) = &open.grant else {
+        return xsk::bare(namespace, interface)
+            .map(|socket| Made {
+                socket,
+                zero_copy: false,
+            })
+            .map_err(|error| {
+                let message = format!("interface {}: {}", interface.name, translate::chain(&error));
+                translate::refused(RefusalCode::Kernel, message)
+            });
+    };
+    room.check_allocated(&interface.name)?;
+    let memory = match (&options.umem, room) {
+        (Umem::Own(layout), Room::Memfd { memfd, bytes }) => Memory::Own {
+            memfd: memfd.as_fd(),
+            bytes: *bytes,
+            frame_size: layout.frame_size,
+            headroom: layout.headroom,
+            unaligned: layout.unaligned,
+            tx_metadata_len: layout.tx_metadata_len,
+        },
+        (Umem::Shared { .. }, _) => {
+            let first = first.ok_or_else(|| umem::missing(&interface.name))?;
+            Memory::Shared(first.socket.as_fd())
+        }
+        (Umem::Own(_), Room::Elsewhere) => return Err(umem::missing(&interface.name)),
+    };
+    let wanted = bound(open.queue, options, memory);
+    xsk::bound(namespace, interface, &wanted)
+        .map_err(|error| translate::not_made(&interface.name, &wanted, &error))
 }
 
 fn bound<'a>(queue: u32, options: &SocketOptions, memory: Memory<'a>) -> Bound<'a> {

@@ -35,6 +35,14 @@ pub(crate) fn not_made(
             RefusalCode::Unsupported,
             text("this kernel has no AF_XDP sockets"),
         ),
+        (xsk::MAP_RINGS, Some(Errno::BUSY)) => refused(
+            RefusalCode::Unsupported,
+            text(
+                "this kernel lets nobody map the rings of a bound socket, which Linux 6.3 does; a \
+                 bare socket can be had, by root and whom `dispatchd --allow-bare` names",
+            ),
+        ),
+        ("mmap", _) => refused(RefusalCode::Descriptor, text("the memory can't be used")),
         ("bind", Some(Errno::OPNOTSUPP)) if forced => refused(
             RefusalCode::Mode,
             text(&format!("its driver has no zero-copy for queue {queue}")),
@@ -58,7 +66,11 @@ pub(crate) fn not_made(
                 "no socket can be bound to queue {queue} like this"
             )),
         ),
-        ("XDP_UMEM_REG", Some(Errno::INVAL | Errno::NOBUFS | Errno::NOMEM | Errno::ACCESS)) => {
+        ("XDP_UMEM_REG", Some(Errno::NOBUFS)) => refused(
+            RefusalCode::Quota,
+            text("the daemon may not pin so much memory: it needs CAP_IPC_LOCK or a larger limit"),
+        ),
+        ("XDP_UMEM_REG", Some(Errno::INVAL | Errno::NOMEM)) => {
             refused(RefusalCode::Descriptor, text("the memory can't be used"))
         }
         _ => refused(RefusalCode::Kernel, text("the socket can't be made")),
@@ -81,7 +93,7 @@ pub(crate) fn socket_view(socket: &PublishedSocket) -> SocketDetail {
             ClaimState::Lingering { .. } => SocketState::Lingering,
         },
         zero_copy: socket.zero_copy,
-        bytes: claim.bytes,
+        bytes: claim.memory.bytes,
         counts: counts(socket),
     }
 }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use crate::claims::without_redirect;
 use crate::testing::{ENGINES, change, client, decided, facts, interface, registration, root};
 use crate::{
-    Claim, ClaimState, Claims, Client, ConnectionId, Opening, Operation, QueueKey, Refusal,
-    Registration, SocketLimits, State,
+    Claim, ClaimState, Claims, Client, ConnectionId, Opening, Operation, PinnedMemory, QueueKey,
+    Refusal, Registration, SocketLimits, State,
 };
 
 const LIMITS: SocketLimits = SocketLimits {
@@ -22,7 +22,10 @@ fn opening(place: u32, queue: u32, bytes: u64) -> Opening {
     Opening {
         interface: interface(place),
         queue,
-        bytes,
+        memory: PinnedMemory {
+            of: [u8::try_from(place * 64 + queue).unwrap(); 16],
+            bytes,
+        },
         bare: false,
         redirect: true,
         token: [7; 16],
@@ -85,6 +88,24 @@ fn quotas_are_a_users_and_not_roots() {
     }
     claims.close(key(0, 0)).unwrap();
     claims.open(&user, &opening(0, 3, 60), false).unwrap();
+}
+
+#[test]
+fn shared_memory_counts_once_and_as_long_as_anybody_has_it() {
+    let mut claims = Claims::new(LIMITS);
+    let user = client(1002, 1);
+    let first = opening(0, 0, 80);
+    let second = Opening {
+        memory: first.memory,
+        ..opening(0, 1, 0)
+    };
+    claims.open(&user, &first, false).unwrap();
+    claims.open(&user, &second, false).unwrap();
+    claims.close(key(0, 0)).unwrap();
+    let refusal = claims.open(&user, &opening(1, 0, 30), false).unwrap_err();
+    assert!(matches!(refusal, Refusal::MemoryQuota { used: 80, .. }));
+    claims.close(key(0, 1)).unwrap();
+    claims.open(&user, &opening(1, 0, 100), false).unwrap();
 }
 
 #[test]
@@ -247,7 +268,7 @@ proptest! {
             for (_, claim) in claims.iter().filter(|(_, claim)| claim.owner.uid != 0) {
                 let used = used.entry(claim.owner.uid).or_default();
                 used.0 += 1;
-                used.1 += claim.bytes;
+                used.1 += claim.memory.bytes;
             }
             for (sockets, bytes) in used.into_values() {
                 prop_assert!(sockets <= LIMITS.sockets && bytes <= LIMITS.bytes);

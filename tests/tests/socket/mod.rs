@@ -1,0 +1,200 @@
+//! Sockets and who holds them.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command};
+
+use libdispatch::{Client, Error, RefusalCode, SocketLease, SocketRequest};
+use protocol::{
+    Connection, Hello, OpenSocket, Reply, ReplyBody, Request, RequestBody, SocketGrant,
+    SocketOptions, Umem, UmemLayout,
+};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use tests::{PairOptions, Rig};
+
+/// What a socket has of its own unless a test is about it.
+pub(crate) const MEMORY: u64 = 64 * 2048;
+
+/// A daemon and an interface with so many queues.
+pub(crate) fn queues(queues: u32) -> Rig {
+    let options = PairOptions {
+        queues,
+        ..PairOptions::default()
+    };
+    Rig::with(&[], &options)
+}
+
+/// Small rings.
+pub(crate) fn request(queue: u32) -> SocketRequest {
+    SocketRequest::new("xd0", queue).rings(64)
+}
+
+/// A bound socket; where the kernel lets nobody map its rings, a bare one, whose queue is claimed all
+/// the same.
+pub(crate) fn try_open(client: &Client, queue: u32, bytes: u64) -> Result<SocketLease, Error> {
+    match client.open_socket(&request(queue), memory(bytes)) {
+        Err(error) if is_old(&error) => client.open_bare_socket(&request(queue)),
+        opened => opened,
+    }
+}
+
+/// Whether the kernel is older than 6.3, as the daemon says with this refusal.
+pub(crate) fn is_old(error: &Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|refusal| {
+        refusal.code == RefusalCode::Unsupported && refusal.message.contains("which Linux 6.3 does")
+    })
+}
+
+/// Whether this kernel lets a bound socket's rings be mapped: if not, the daemon has to say so.
+pub(crate) fn lends_bound_sockets(client: &Client) -> bool {
+    match client.open_socket(&request(0), memory(MEMORY)) {
+        Ok(socket) => {
+            socket.close().expect("it is ours");
+            true
+        }
+        Err(error) => {
+            assert!(is_old(&error), "{error}");
+            false
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn open(client: &Client, queue: u32) -> SocketLease {
+    try_open(client, queue, MEMORY).expect("the queue is free")
+}
+
+#[track_caller]
+pub(crate) fn active(client: &Client, queue: u32) -> SocketLease {
+    let socket = open(client, queue);
+    socket.activate().expect("it is bound");
+    socket
+}
+
+/// A process that has a socket and the connection that it was opened on.
+pub(crate) struct Victim(Child);
+
+impl Victim {
+    pub(crate) fn holding(rig: &Rig, queue: u32) -> Self {
+        let connection = Connection::connect(&rig.daemon.socket()).expect("it listens");
+        let ask = |body: RequestBody, memory: Option<&OwnedFd>| {
+            let namespace = File::open(rig.pair.near.netns.path()).expect("it is there");
+            let named = body.interface().map(|_| namespace.as_fd());
+            let fds: Vec<_> = memory.map(AsFd::as_fd).into_iter().chain(named).collect();
+            let request = Request { id: 1, body };
+            connection
+                .send(&request, &fds)
+                .expect("the daemon is there");
+            let answer = connection.receive::<Reply>().expect("it answers");
+            let (reply, mut fds) = answer.expect("it doesn't hang up");
+            reply.body.map(|body| (body, fds.pop()))
+        };
+        let hello = Hello {
+            lowest: 0,
+            highest: 0,
+            client: "victim".to_owned(),
+        };
+        ask(RequestBody::Hello(hello), None).expect("it is root");
+        let layout = UmemLayout {
+            frame_size: 2048,
+            headroom: 0,
+            unaligned: false,
+            tx_metadata_len: 0,
+        };
+        let interface = "xd0".to_owned();
+        let open = |grant| OpenSocket {
+            interface: interface.clone(),
+            queue,
+            grant,
+            redirect: true,
+        };
+        let bound = SocketGrant::Bound(SocketOptions {
+            umem: Umem::Own(layout),
+            fill: 64,
+            completion: 64,
+            rx: 64,
+            tx: 64,
+            mode: protocol::SocketMode::Auto,
+            need_wakeup: true,
+            multi_buffer: false,
+            busy_poll: None,
+        });
+        let memory = memory(MEMORY);
+        let opened = match ask(RequestBody::OpenSocket(open(bound)), Some(&memory)) {
+            // As for `try_open`.
+            Err(refused) if refused.code == protocol::RefusalCode::Unsupported => {
+                ask(RequestBody::OpenSocket(open(SocketGrant::Bare)), None)
+            }
+            opened => opened,
+        };
+        let opened = opened.expect("the queue is free");
+        let (ReplyBody::Socket(shape), Some(socket)) = opened else {
+            panic!("{opened:?}");
+        };
+        let activate = RequestBody::ActivateSocket {
+            interface,
+            queue,
+            token: shape.token,
+        };
+        ask(activate, None).expect("it is ours");
+        let connection = connection
+            .as_fd()
+            .try_clone_to_owned()
+            .expect("it can be copied");
+        let child = Command::new("sleep")
+            .arg("1000")
+            .stdin(connection)
+            .stdout(socket)
+            .spawn();
+        Self(child.expect("sleep can be started"))
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("a child can be killed");
+        self.0.wait().expect("a child can be waited for");
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+pub(crate) fn detail(client: &Client) -> libdispatch::MemberDetail {
+    client
+        .show("xd0", "xsk-redirect")
+        .expect("the program is there")
+}
+
+pub(crate) fn states(rig: &Rig) -> Vec<(u32, String)> {
+    let sockets = detail(&rig.client("observer")).sockets;
+    let states = sockets.iter();
+    states
+        .map(|socket| (socket.queue, socket.state.name().to_owned()))
+        .collect()
+}
+
+#[track_caller]
+pub(crate) fn code(error: &Error) -> RefusalCode {
+    let refusal = error.refusal();
+    refusal.unwrap_or_else(|| panic!("{error}")).code
+}
+
+pub(crate) fn memory(bytes: u64) -> OwnedFd {
+    memfd(bytes, SealFlags::SHRINK | SealFlags::GROW, true)
+}
+
+pub(crate) fn memfd(bytes: u64, seals: SealFlags, allocated: bool) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memfd = rustix::fs::memfd_create("umem", flags).expect("memory can be made");
+    rustix::fs::ftruncate(&memfd, bytes).expect("it is ours");
+    if allocated {
+        rustix::fs::fallocate(memfd.as_fd(), FallocateFlags::empty(), 0, bytes)
+            .expect("there is memory");
+    }
+    rustix::fs::fcntl_add_seals(&memfd, seals).expect("it can be sealed");
+    memfd
+}
