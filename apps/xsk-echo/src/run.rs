@@ -134,7 +134,8 @@ fn start<'scope, 'env: 'scope>(
         let shared = Arc::new(Shared::default());
         let (ready, is_ready) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
-        let thread = scope.spawn(move || worker::work(handed, task, &theirs, &ready));
+        let what = format!("queue {number} of {interface}");
+        let thread = scope.spawn(move || worker::work(&what, handed, task, &theirs, &ready));
         let queue = Queue {
             number,
             lease,

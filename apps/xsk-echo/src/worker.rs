@@ -35,9 +35,10 @@ impl Shared {
     }
 }
 
-/// Maps the sockets, says so as soon as packets can come, and treats packets until it is told to
+/// Maps the sockets of what is called `what`, says so as soon as packets can come, and treats packets until it is told to
 /// stop.
 pub(crate) fn work(
+    what: &str,
     handed: Handed,
     task: &Task,
     shared: &Shared,
@@ -50,7 +51,6 @@ pub(crate) fn work(
         let _ = ready.send(());
         sockets.treat(task, shared)
     });
-    let what = "an AF_XDP socket";
     treated
         .map_err(Failure::interface(what))?
         .map_err(Failure::interface(what))
