@@ -7,28 +7,54 @@ use libdispatch::xsk::{Options, Socket, Umem};
 use libdispatch::{Client, RefusalCode, SocketLease, SocketRequest};
 use shell::Failure;
 
-/// Entries of each ring.
-const ENTRIES: u32 = 2048;
-/// Twice as many as the rings hold that have frames of the kernel's, so that there are always some
-/// to receive into.
-const FRAMES: u32 = 4 * ENTRIES;
-
 /// A queue whose packets are to be had, and where they can leave.
 pub(crate) struct Lease {
+    grant: Grant,
     receiving: SocketLease,
     /// If not where they came from.
     sending: Option<SocketLease>,
 }
 
+/// What the daemon does of a socket.
+#[derive(Clone, Copy)]
+enum Grant {
+    /// Everything. It has no memory of ours to account for, so it is what is asked for first.
+    Bound,
+    /// It ties it to the interface, and the rest is ours: before Linux 6.4 nobody could map the
+    /// rings of a bound one.
+    Bare,
+}
+
+impl Grant {
+    /// Entries of each ring.
+    fn entries(self) -> u32 {
+        match self {
+            Self::Bound => 2048,
+            Self::Bare => 1024,
+        }
+    }
+
+    /// More frames than the rings hold that have frames of the kernel's, so that there are always
+    /// some to receive into. What is ours to pin has to fit into `RLIMIT_MEMLOCK`, 8 MiB mostly.
+    fn umem(self) -> Result<Umem, libdispatch::xsk::Error> {
+        let frames = match self {
+            Self::Bound => 4 * self.entries(),
+            Self::Bare => 2 * self.entries(),
+        };
+        Umem::builder().frames(frames).build()
+    }
+}
+
 /// What treats a queue's packets: memory and sockets, not mapped yet.
 pub(crate) struct Handed {
     umem: Umem,
-    receiving: Bound,
-    sending: Option<Bound>,
+    receiving: Granted,
+    sending: Option<Granted>,
 }
 
-/// A socket that is bound.
-struct Bound {
+/// A socket as it came.
+struct Granted {
+    grant: Grant,
     descriptor: OwnedFd,
     ifindex: u32,
     queue: u32,
@@ -51,23 +77,39 @@ impl Lease {
         out: Option<&str>,
     ) -> Result<Option<(Self, Handed)>, Failure> {
         let what = || format!("queue {queue} of {interface}");
-        let umem = Umem::builder().frames(FRAMES).build();
-        let umem = umem.map_err(Failure::interface(what()))?;
-        let request = SocketRequest::new(interface, queue).rings(ENTRIES);
-        let receiving = match client.open_socket(&request, &umem) {
-            Err(error) if means_no_such_queue(&error) => return Ok(None),
-            opened => opened.map_err(Failure::on(interface))?,
+        let memory = |grant: Grant| grant.umem().map_err(Failure::interface(what()));
+        let mut umem = memory(Grant::Bound)?;
+        let request = SocketRequest::new(interface, queue).rings(Grant::Bound.entries());
+        let (grant, opened) = match client.open_socket(&request, &umem) {
+            Err(error) if is(&error, RefusalCode::NoSuchQueue) => return Ok(None),
+            Err(error) if is(&error, RefusalCode::Unsupported) => {
+                umem = memory(Grant::Bare)?;
+                let opened = client.open_bare_socket(&request);
+                // Who isn't allowed that is told why it would be needed.
+                let not_allowed =
+                    matches!(&opened, Err(error) if is(error, RefusalCode::NotAllowed));
+                (Grant::Bare, if not_allowed { Err(error) } else { opened })
+            }
+            opened => (Grant::Bound, opened),
         };
+        let receiving = opened.map_err(Failure::on(interface))?;
         let sending = match out {
             None => None,
             Some(out) => {
-                let request = SocketRequest::new(out, queue).rings(ENTRIES);
+                let request = SocketRequest::new(out, queue).rings(grant.entries());
                 let request = request.rx(0).without_redirect();
-                let opened = client.open_shared_socket(&request, &receiving);
+                let opened = match grant {
+                    Grant::Bound => client.open_shared_socket(&request, &receiving),
+                    Grant::Bare => client.open_bare_socket(&request),
+                };
                 Some(opened.map_err(Failure::on(out))?)
             }
         };
-        let lease = Self { receiving, sending };
+        let lease = Self {
+            grant,
+            receiving,
+            sending,
+        };
         let handed = lease.hand(umem).map_err(Failure::interface(what()))?;
         Ok(Some((lease, handed)))
     }
@@ -93,22 +135,23 @@ impl Lease {
     }
 
     fn hand(&self, umem: Umem) -> io::Result<Handed> {
-        let options = Options::default().rings(ENTRIES);
+        let options = Options::default().rings(self.grant.entries());
         let sends_only = Options { rx: 0, ..options };
         let sending = self.sending.as_ref();
         Ok(Handed {
             umem,
-            receiving: Bound::of(&self.receiving, options)?,
+            receiving: Granted::of(self.grant, &self.receiving, options)?,
             sending: sending
-                .map(|lease| Bound::of(lease, sends_only))
+                .map(|lease| Granted::of(self.grant, lease, sends_only))
                 .transpose()?,
         })
     }
 }
 
-impl Bound {
-    fn of(lease: &SocketLease, options: Options) -> io::Result<Self> {
+impl Granted {
+    fn of(grant: Grant, lease: &SocketLease, options: Options) -> io::Result<Self> {
         Ok(Self {
+            grant,
             descriptor: lease.try_clone_socket()?,
             ifindex: lease.ifindex(),
             queue: lease.queue(),
@@ -118,12 +161,16 @@ impl Bound {
 
     fn map(self, umem: &Umem) -> Result<Socket<'_>, libdispatch::xsk::Error> {
         let Self {
+            grant,
             descriptor,
             ifindex,
             queue,
             options,
         } = self;
-        Socket::from_bound(umem, descriptor, ifindex, queue, &options)
+        match grant {
+            Grant::Bound => Socket::from_bound(umem, descriptor, ifindex, queue, &options),
+            Grant::Bare => Socket::from_bare(umem, descriptor, ifindex, queue, &options),
+        }
     }
 }
 
@@ -140,13 +187,12 @@ impl Handed {
         } = self;
         let sockets = Sockets {
             receiving: receiving.map(&umem)?,
-            sending: sending.map(|bound| bound.map(&umem)).transpose()?,
+            sending: sending.map(|sending| sending.map(&umem)).transpose()?,
         };
         Ok(work(sockets))
     }
 }
 
-fn means_no_such_queue(error: &libdispatch::Error) -> bool {
-    let refusal = error.refusal();
-    refusal.is_some_and(|refusal| refusal.code == RefusalCode::NoSuchQueue)
+fn is(error: &libdispatch::Error, code: RefusalCode) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.code == code)
 }

@@ -66,7 +66,9 @@ impl Stage {
     pub(super) fn start_daemon(&mut self) -> Result<(), Failure> {
         let mut daemon = Command::new(binary("dispatchd"));
         daemon.arg("--bpffs").arg(self.bpffs());
+        // Before Linux 6.4 whom it lets in has to bind sockets itself.
         daemon.args(["--allow-uid", &NOBODY.to_string()]);
+        daemon.args(["--allow-bare", &NOBODY.to_string()]);
         self.spawn("dispatchd", &mut daemon)?;
         let socket = self.socket();
         wait(PATIENCE, "the daemon's socket", || socket.exists())
