@@ -14,6 +14,7 @@ mod census;
 mod daemon;
 mod deadline;
 mod frame;
+pub mod intruder;
 mod listing;
 mod live_frames;
 mod netns;
