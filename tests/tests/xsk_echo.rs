@@ -1,19 +1,17 @@
 //! `xsk-echo` as somebody runs it who has no privilege at all.
 
-use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader, Lines};
-use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+mod echo;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+
+use echo::{Echo, NOBODY};
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 use tests::{DEADLINE, End, PairOptions, Rig, binary, frame, volume, wait_until};
 
-const NOBODY: u32 = 65534;
 const NEAR: &str = "10.1.0.1";
 const FAR: &str = "10.1.0.2";
 
@@ -26,7 +24,7 @@ fn every_datagram_comes_back_as_it_was() {
     let rig = rig();
     let mut echo = Echo::start(&rig, &["xd0"]);
     assert_eq!(rig.chain().order(), ["xsk-redirect"]);
-    let status = fs::read_to_string(format!("/proc/{}/status", echo.child.id()));
+    let status = fs::read_to_string(format!("/proc/{}/status", echo.pid()));
     let status = status.expect("the process is there");
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert!(
@@ -154,76 +152,4 @@ fn command(rig: &Rig, arguments: &[&str]) -> Command {
         .arg(rig.daemon.socket())
         .stdin(Stdio::null());
     command
-}
-
-/// A running `xsk-echo` of the user nobody.
-struct Echo {
-    child: Child,
-    reports: Lines<BufReader<ChildStdout>>,
-    _directory: TempDir,
-}
-
-impl Echo {
-    /// Starts one; returns when it gets packets.
-    fn start(rig: &Rig, arguments: &[&str]) -> Self {
-        // Where that user can get at it.
-        let directory = TempDir::with_prefix("xdt-echo-").expect("a directory can be made");
-        let program = directory.path().join("xsk-echo");
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it is ours");
-        fs::copy(binary("xsk-echo"), &program).expect("a file can be copied");
-        let mut child = rig.pair.near.netns.run(|| {
-            Command::new(&program)
-                .args(arguments)
-                .arg("--json")
-                .arg("--socket")
-                .arg(rig.daemon.socket())
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .uid(NOBODY)
-                .gid(NOBODY)
-                .spawn()
-                .expect("an application can be started")
-        });
-        let stdout = child.stdout.take().expect("it is a pipe");
-        let mut echo = Self {
-            child,
-            reports: BufReader::new(stdout).lines(),
-            _directory: directory,
-        };
-        // The first report comes after the last queue was activated.
-        echo.report();
-        echo
-    }
-
-    /// The next report.
-    fn report(&mut self) -> Value {
-        let line = self.reports.next().expect("it still runs");
-        let line = line.expect("its output is text");
-        serde_json::from_str(&line).expect("its output is JSON")
-    }
-
-    /// The first report of which this is true.
-    fn report_where(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
-        let mut report = Value::Null;
-        wait_until("a report says so", DEADLINE, || {
-            report = self.report();
-            wanted(&report)
-        });
-        report
-    }
-
-    /// How it ends by this signal.
-    fn end(mut self, signal: Signal) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).expect("a process id is positive");
-        kill(Pid::from_raw(pid), signal).expect("it is there");
-        self.child.wait().expect("a child can be waited for")
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        // It has ended, or the test failed: either way it can be waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

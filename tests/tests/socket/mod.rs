@@ -1,5 +1,7 @@
 //! Sockets and who holds them.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
