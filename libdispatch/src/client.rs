@@ -158,7 +158,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RefusalCode::Unsupported`](crate::RefusalCode) before Linux 6.3, where nobody can map the rings
+    /// [`RefusalCode::Unsupported`](crate::RefusalCode) before Linux 6.4, where nobody can map the rings
     /// of a bound socket: see [`open_bare_socket`](Self::open_bare_socket).
     /// [`Error::Refused`] too: the queue is another's ([`RefusalCode::QueueTaken`](crate::RefusalCode),
     /// with the owner's name) or doesn't exist, the memory is more than this user may pin or not as it
@@ -166,7 +166,7 @@ impl Client {
     ///
     /// # Minimum kernel version
     ///
-    /// 6.3.
+    /// 6.4.
     pub fn open_socket(
         &self,
         request: &SocketRequest,

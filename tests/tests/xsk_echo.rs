@@ -123,7 +123,7 @@ fn rig() -> Rig {
         addresses: true,
         ..PairOptions::default()
     };
-    Rig::with(&["--allow-uid", &NOBODY.to_string()], &options)
+    Rig::with(&["--allow-bare", &NOBODY.to_string()], &options)
 }
 
 /// Up to 1400 bytes that no other datagram has.

@@ -227,7 +227,7 @@ fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<
     }
 }
 
-/// Whether who gets the socket can map its rings: before Linux 6.3 nobody can, once it is bound.
+/// Whether who gets the socket can map its rings: before Linux 6.4 nobody can, once it is bound.
 fn check_rings(socket: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let page = rustix::param::page_size();
     let (protection, flags) = (ProtFlags::READ, MapFlags::SHARED);

@@ -38,7 +38,7 @@ pub(crate) fn not_made(
         (xsk::MAP_RINGS, Some(Errno::BUSY)) => refused(
             RefusalCode::Unsupported,
             text(
-                "this kernel lets nobody map the rings of a bound socket, which Linux 6.3 does; a \
+                "this kernel lets nobody map the rings of a bound socket, which Linux 6.4 does; a \
                  bare socket can be had, by root and whom `dispatchd --allow-bare` names",
             ),
         ),

@@ -40,11 +40,11 @@ pub(crate) fn try_open(client: &Client, queue: u32, bytes: u64) -> Result<Socket
     }
 }
 
-/// Whether the kernel is older than 6.3, as the daemon says with this refusal.
+/// Whether the kernel is older than 6.4, as the daemon says with this refusal.
 pub(crate) fn is_old(error: &Error) -> bool {
     let refusal = error.refusal();
     refusal.is_some_and(|refusal| {
-        refusal.code == RefusalCode::Unsupported && refusal.message.contains("which Linux 6.3 does")
+        refusal.code == RefusalCode::Unsupported && refusal.message.contains("which Linux 6.4 does")
     })
 }
 
