@@ -1,0 +1,95 @@
+//! The rings of an `AF_XDP` socket as mere memory, into which anything can be written.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::net::sockopt;
+use rustix::net::xdp::{
+    XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING,
+    XdpRingOffset,
+};
+
+/// All four rings of a socket, mapped once more.
+pub struct RawRings {
+    rings: [RawRing; 4],
+}
+
+struct RawRing {
+    map: MmapRaw,
+    /// Where the indices and flags are, in bytes.
+    indices: Vec<usize>,
+    /// Where the entries are, in bytes.
+    start: usize,
+    /// How many words of 64 bits they are.
+    words: usize,
+}
+
+impl RawRings {
+    /// Those of a socket, each with so many entries.
+    pub fn of(socket: BorrowedFd<'_>, entries: usize) -> io::Result<Self> {
+        let layout = sockopt::xdp_mmap_offsets(socket)?;
+        let map = |page_offset, ring, words| RawRing::map(socket, page_offset, ring, words);
+        Ok(Self {
+            rings: [
+                map(XDP_UMEM_PGOFF_FILL_RING, &layout.fr, entries)?,
+                map(XDP_UMEM_PGOFF_COMPLETION_RING, &layout.cr, entries)?,
+                map(XDP_PGOFF_RX_RING, &layout.rx, 2 * entries)?,
+                map(XDP_PGOFF_TX_RING, &layout.tx, 2 * entries)?,
+            ],
+        })
+    }
+
+    /// Writes to every entry what `entry` says of its place in the ring, in words, and to every
+    /// index and all flags what `index` says.
+    pub fn scribble(&self, mut entry: impl FnMut(usize) -> u64, mut index: impl FnMut() -> u32) {
+        for ring in &self.rings {
+            for word in 0..ring.words {
+                ring.word(word).store(entry(word), Ordering::Relaxed);
+            }
+            for place in &ring.indices {
+                ring.index(*place).store(index(), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl RawRing {
+    fn map(
+        socket: BorrowedFd<'_>,
+        page_offset: u64,
+        ring: &XdpRingOffset,
+        words: usize,
+    ) -> io::Result<Self> {
+        let place = |offset| usize::try_from(offset).expect("addresses have 64 bits");
+        let indices = [Some(ring.producer), Some(ring.consumer), ring.flags];
+        let indices: Vec<usize> = indices.into_iter().flatten().map(place).collect();
+        let start = place(ring.desc);
+        let length = start + words * size_of::<u64>();
+        assert!(start.is_multiple_of(8), "{ring:?}");
+        for index in &indices {
+            assert!(index.is_multiple_of(4) && index + 4 <= length, "{ring:?}");
+        }
+        let mut map = MmapOptions::new();
+        Ok(Self {
+            map: map.offset(page_offset).len(length).map_raw(&socket)?,
+            indices,
+            start,
+            words,
+        })
+    }
+
+    fn index(&self, place: usize) -> &AtomicU32 {
+        // SAFETY: `map` has checked that it is aligned and mapped; the memory is mapped for as long as
+        // `self` lives, and any value is one of an atomic number.
+        unsafe { &*self.map.as_mut_ptr().add(place).cast() }
+    }
+
+    fn word(&self, number: usize) -> &AtomicU64 {
+        assert!(number < self.words);
+        let place = self.start + number * size_of::<u64>();
+        // SAFETY: as in `index`; so many words are mapped.
+        unsafe { &*self.map.as_mut_ptr().add(place).cast() }
+    }
+}
