@@ -158,7 +158,8 @@ pub enum SocketState {
 pub struct SocketCounts {
     /// Packets dropped though the RX ring had room: the FILL ring was empty, or they were too long.
     pub rx_dropped: u64,
-    /// Descriptors in the FILL ring that named no frame.
+    /// What the kernel counts as invalid descriptors of the receiving side. On 6.18 entries of FILL that
+    /// name no frame are not among them.
     pub rx_invalid_descs: u64,
     /// Descriptors in the TX ring that named no packet.
     pub tx_invalid_descs: u64,
