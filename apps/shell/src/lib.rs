@@ -1,11 +1,13 @@
-//! What every application's process has in common: the signals that it waits for, its errors and
-//! its exit codes.
+//! What every application's process has in common: the signals that it waits for, what it shows,
+//! its errors and its exit codes.
 #![forbid(unsafe_code)]
 
 mod failure;
+mod show;
 mod signals;
 
 pub use failure::{Failure, means_unregistered};
+pub use show::show;
 pub use signals::{Signal, Signals, Woken};
 
 /// The end of every application's `--help`.

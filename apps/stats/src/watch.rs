@@ -1,16 +1,12 @@
 //! Counts, and shows what was counted, until a signal comes.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use shell::{Failure, Signal, Signals};
+use shell::{Failure, Signal, Signals, show};
 
 use crate::args::Args;
 use crate::member::Counter;
 use crate::report::Report;
-
-/// The cursor to the upper left corner, and everything from there on cleared.
-const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Registers, reports, unregisters.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -38,21 +34,5 @@ fn watch(args: &Args, signals: &Signals, counter: &Counter) -> Result<(), Failur
         // On the beat, but after a delay (the machine slept) not once for each beat missed.
         next = (next + args.interval).max(ended);
     }
-    Ok(())
-}
-
-/// In one write, so that a reader never sees half of it.
-fn show(report: &Report, json: bool) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    let text = if json {
-        let line = serde_json::to_string(report).map_err(io::Error::from)?;
-        line + "\n"
-    } else if out.is_terminal() {
-        format!("{CLEAR}{report}")
-    } else {
-        format!("{report}\n")
-    };
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! signal comes.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{panic, thread};
 
 use libdispatch::{Client, escape};
-use shell::{Failure, Signal, Signals};
+use shell::{Failure, Signal, Signals, show};
 use xsk_echo::{Addresses, Forward, Responder, Task};
 
 use crate::args::Args;
@@ -22,9 +21,6 @@ use crate::worker::{self, Shared};
 
 /// How often it is shown.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The cursor to the upper left corner, and everything from there on cleared.
-const CLEAR: &str = "\x1b[H\x1b[J";
-
 /// A queue whose packets are treated.
 struct Queue<'scope> {
     number: u32,
@@ -197,20 +193,4 @@ fn totals(queues: &[Queue<'_>]) -> Totals {
         sum.lost.merge(&lost);
     }
     sum
-}
-
-/// In one write, so that a reader never sees half of it.
-fn show(report: &Report, json: bool) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    let text = if json {
-        let line = serde_json::to_string(report).map_err(io::Error::from)?;
-        line + "\n"
-    } else if out.is_terminal() {
-        format!("{CLEAR}{report}")
-    } else {
-        format!("{report}\n")
-    };
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
 }
