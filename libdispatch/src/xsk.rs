@@ -33,7 +33,7 @@
 //! | several queues or interfaces with the same frames | open several on one [`Umem`] |
 //! | one thread that receives and one that sends | [`Socket::split`] |
 //! | an event loop | [`AsFd`](std::os::fd::AsFd) of the socket and its halves |
-//! | frames that are only looked at, at the least cost | [`Batch::recycle`] |
+//! | the least cost for a packet | [`Receiver::receive_each`] |
 //!
 //! The rings are shared with the kernel, and with whoever else has the socket. What is read from
 //! them is checked: an entry must name a frame that the kernel really had from that ring, and bytes
@@ -46,6 +46,7 @@ mod cursor;
 mod error;
 mod frame;
 mod inbound;
+mod incoming;
 mod layout;
 mod ledger;
 mod memory;
@@ -66,6 +67,7 @@ mod wait;
 pub use error::Error;
 pub use frame::Frame;
 pub use inbound::Faults;
+pub use incoming::Incoming;
 pub use layout::Layout;
 pub use options::{BusyPoll, Copies, Options};
 pub use outbound::{Unsent, UnsentReason};

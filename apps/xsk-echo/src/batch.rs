@@ -39,36 +39,25 @@ fn send_batch<'u>(
     sender: &mut Sender<'u>,
     counts: &mut Counts,
 ) -> usize {
-    let mut treated = 0;
-    let mut batch = receiver.receive(BATCH);
-    while let Some(mut packet) = batch.next() {
+    receiver.receive_each(BATCH, |mut packet| {
         let bytes = packet.len();
         let mut action = treat(&mut packet);
         if let Action::Send { length, .. } = action {
+            let mut packet = packet.take();
             packet.set_len(length);
-            if let Err(unsent) = sender.send(packet) {
-                batch.recycle(unsent.packet);
+            if sender.send(packet).is_err() {
                 action = Action::Drop(Reason::NoRoom);
             }
-        } else {
-            batch.recycle(packet);
         }
         counts.add(bytes, action);
-        treated += 1;
-    }
-    treated
+    })
 }
 
 /// All have the same fate, so they are counted together.
 #[inline]
 fn drop_batch(receiver: &mut Receiver<'_>, counts: &mut Counts) -> usize {
-    let (mut packets, mut bytes) = (0, 0);
-    let mut batch = receiver.receive(BATCH);
-    while let Some(packet) = batch.next() {
-        packets += 1;
-        bytes += packet.len();
-        batch.recycle(packet);
-    }
+    let mut bytes = 0;
+    let packets = receiver.receive_each(BATCH, |packet| bytes += packet.len());
     counts.add_all(packets, bytes, Action::Drop(Reason::All));
     packets
 }

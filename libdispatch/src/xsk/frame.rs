@@ -74,47 +74,57 @@ impl Spare {
 
     /// The frame whose transmission is complete. `None` if it is not one that was being sent.
     pub(super) fn sent(umem: &Umem, address: u64, ring: RingNumber) -> Option<Self> {
-        let (index, _) = umem.layout().locate(address)?;
-        let taken = umem.ledger().take(index, Place::Transmit(ring), false);
-        taken.then_some(Self(index))
+        let (frame, _) = umem.layout().locate(address);
+        let index = umem.ledger().find(frame, Place::Transmit(ring))?;
+        umem.ledger().keep(index);
+        Some(Self(index))
     }
 }
 
-/// Bytes of a frame that was just received: what a [`Frame`] is made of, as plain numbers, so that
-/// nothing has to be dropped, or passed through memory, before it is known what becomes of it.
-#[derive(Debug)]
-pub(super) struct Received {
+/// A frame that was received, as plain numbers: nothing has to be dropped, or passed through memory,
+/// before it is known what becomes of it. It is still the kernel's in the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
     index: u32,
     start: u32,
     length: u32,
 }
 
-impl Received {
+impl Found {
     /// What a descriptor of RX says, if it can be true: the bytes lie within one frame, and the
     /// kernel had that frame from this ring.
     #[inline]
-    pub(super) fn new(
-        umem: &Umem,
-        descriptor: Descriptor,
-        ring: RingNumber,
-        contended: bool,
-    ) -> Option<Self> {
+    pub(super) fn new(umem: &Umem, descriptor: Descriptor, ring: RingNumber) -> Option<Self> {
         let Descriptor {
             address, length, ..
         } = descriptor;
-        let (index, start) = umem.layout().locate(address)?;
-        let room = umem.layout().frame_size() - start;
-        let taken = length <= room && umem.ledger().take(index, Place::Fill(ring), contended);
-        taken.then_some(Self {
+        let (frame, start) = umem.layout().locate(address);
+        if length > umem.layout().frame_size() - start {
+            return None;
+        }
+        let index = umem.ledger().find(frame, Place::Fill(ring))?;
+        Some(Self {
             index,
             start,
             length,
         })
     }
 
-    /// Makes it a token.
+    /// Makes it a token. `None` if another thread had found it as well, which only is where another
+    /// socket is `contending` for the ring's frames.
     #[inline]
-    pub(super) fn into_frame(self, umem: &Umem) -> Frame<'_> {
+    pub(super) fn take(self, umem: &Umem, ring: RingNumber, contended: bool) -> Option<Frame<'_>> {
+        if contended {
+            let taken = umem.ledger().keep_first(self.index, Place::Fill(ring));
+            return taken.then(|| self.as_frame(umem));
+        }
+        umem.ledger().keep(self.index);
+        Some(self.as_frame(umem))
+    }
+
+    /// A token that must not outlive the knowledge that nobody else has one: the ledger doesn't have it.
+    #[inline]
+    pub(super) fn as_frame(self, umem: &Umem) -> Frame<'_> {
         let Self {
             index,
             start,
@@ -127,6 +137,18 @@ impl Received {
             length,
             offloaded: false,
         }
+    }
+
+    /// Gives the bytes up.
+    pub(super) fn into_spare(self, umem: &Umem) -> Spare {
+        umem.ledger().keep(self.index);
+        Spare(self.index)
+    }
+
+    /// The address that belongs into FILL, for it to be received into again.
+    #[inline]
+    pub(super) fn address(self, umem: &Umem) -> u64 {
+        umem.layout().address(self.index, 0)
     }
 }
 
@@ -156,6 +178,12 @@ impl<'u> Frame<'u> {
         let spare = Spare(self.index);
         mem::forget(self);
         spare
+    }
+
+    /// Has the ledger know that there is a token: what [`Found::as_frame`] made is one like all others.
+    #[inline]
+    pub(super) fn keep(&self) {
+        self.umem.ledger().keep(self.index);
     }
 
     /// The UMEM that it is of.

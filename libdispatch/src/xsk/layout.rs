@@ -121,9 +121,10 @@ impl Layout {
         u64::from(frame) * u64::from(self.frame_size) + u64::from(start)
     }
 
-    /// The frame that an address is in, and how far in; `None` if there is no such frame.
+    /// The number of the frame that an address would be in, and how far in. Whether there is such a
+    /// frame, the ledger says.
     #[inline]
-    pub(super) fn locate(&self, address: u64) -> Option<(u32, u32)> {
+    pub(super) fn locate(&self, address: u64) -> (u64, u32) {
         let (frame, start) = if let Some(shift) = self.shift {
             let start = address & u64::from(self.frame_size - 1);
             (address >> shift, start)
@@ -133,8 +134,8 @@ impl Layout {
             let size = u64::from(self.frame_size);
             (address / size, address % size)
         };
-        let frame = u32::try_from(frame).ok()?;
-        (frame < self.frames).then_some((frame, u32::try_from(start).ok()?))
+        let start = u32::try_from(start).expect("it is less than the frame's size");
+        (frame, start)
     }
 }
 
@@ -159,12 +160,12 @@ mod tests {
             for frame in 0..5 {
                 for start in [0, 1, 256, size - 1] {
                     let address = layout.address(frame, start);
-                    assert_eq!(layout.locate(address), Some((frame, start)));
+                    assert_eq!(layout.locate(address), (u64::from(frame), start));
                 }
             }
-            assert_eq!(layout.locate(layout.address(5, 0)), None);
-            assert_eq!(layout.locate(u64::MAX), None);
-            assert_eq!(layout.locate(1 << 47), None);
+            for address in [layout.address(5, 0), u64::MAX, 1 << 47] {
+                assert!(layout.locate(address).0 >= 5);
+            }
         }
     }
 
@@ -174,8 +175,8 @@ mod tests {
             (umem.frames, umem.frame_size, umem.unaligned) = (5, 3000, true);
         })
         .expect("the kernel takes it");
-        assert_eq!(layout.locate(6000 + (256 << 48)), Some((2, 256)));
-        assert_eq!(layout.locate(12_000 + (3000 << 48)), None);
+        assert_eq!(layout.locate(6000 + (256 << 48)), (2, 256));
+        assert_eq!(layout.locate(12_000 + (3000 << 48)), (5, 0));
     }
 
     #[test]

@@ -65,22 +65,27 @@ impl Ledger {
         self.places[frame as usize].store(to.code(), Ordering::Release);
     }
 
-    /// Takes a frame back from a place in the kernel; false, and nothing changes, if it isn't there.
-    /// `contended` says that another thread may try the same.
+    /// The number of a frame that is at this place; `None` if it isn't, or there is no such frame.
     #[inline]
-    pub(super) fn take(&self, frame: u32, from: Place, contended: bool) -> bool {
-        let place = &self.places[frame as usize];
+    pub(super) fn find(&self, frame: u64, at: Place) -> Option<u32> {
+        let frame = u32::try_from(frame).ok()?;
+        let place = self.places.get(frame as usize)?;
+        (place.load(Ordering::Relaxed) == at.code()).then_some(frame)
+    }
+
+    /// Notes that a frame that was found is ours again.
+    #[inline]
+    pub(super) fn keep(&self, frame: u32) {
+        self.places[frame as usize].store(Place::Ours.code(), Ordering::Relaxed);
+    }
+
+    /// The same where another thread may have found the same frame: false, and nothing changes, if that
+    /// was faster.
+    pub(super) fn keep_first(&self, frame: u32, from: Place) -> bool {
         let (from, ours) = (from.code(), Place::Ours.code());
-        if contended {
-            return place
-                .compare_exchange(from, ours, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok();
-        }
-        let is_there = place.load(Ordering::Relaxed) == from;
-        if is_there {
-            place.store(ours, Ordering::Relaxed);
-        }
-        is_there
+        self.places[frame as usize]
+            .compare_exchange(from, ours, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// How many frames are ours, in FILL rings, and in TX rings.

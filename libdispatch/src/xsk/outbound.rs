@@ -3,10 +3,9 @@
 use std::{fmt, ptr};
 
 use super::frame::Spare;
-use super::inbound::CONTINUED;
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
-use super::ring::{Completion, Tx};
+use super::ring::{CONTINUED, Completion, Entry, Tx};
 use super::{Faults, Frame, Packet, Umem};
 
 /// TX and COMPLETION, of which a socket may lack either.
@@ -127,10 +126,15 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let Some(completion) = &mut self.completion else {
             return 0;
         };
-        completion.drain(|address| match Spare::sent(self.umem, address, self.ring) {
-            Some(spare) => self.spares.push(spare),
-            None => self.false_completions += 1,
+        let sent = completion.peek(u32::MAX);
+        let entries = sent.left();
+        sent.map(<u64 as Entry>::load).for_each(|address| {
+            match Spare::sent(self.umem, address, self.ring) {
+                Some(spare) => self.spares.push(spare),
+                None => self.false_completions += 1,
+            }
         });
+        completion.release(entries);
         let count = self.spares.len();
         if count > 0 {
             self.umem.put(self.spares.drain(..));

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::{mem, slice};
 
 use super::cursor::{Consumer, Producer};
 use super::memory::RingMemory;
@@ -29,52 +30,81 @@ pub(super) struct Descriptor {
     pub(super) options: u32,
 }
 
+/// `XDP_PKT_CONTD`: the packet goes on in the next descriptor.
+pub(super) const CONTINUED: u32 = 1;
+
+impl Descriptor {
+    /// Whether the packet goes on in the next descriptor.
+    #[inline]
+    pub(super) fn continues(self) -> bool {
+        self.options & CONTINUED != 0
+    }
+}
+
 /// What a ring holds, as words of 64 bits.
 pub(super) trait Entry: Copy {
-    /// How many words.
+    /// The words of one entry.
+    type Words;
+    /// How many they are.
     const WORDS: usize;
-    /// Reads one from exactly so many words.
-    fn load(words: &[AtomicU64]) -> Self;
-    /// Writes one into exactly so many words.
-    fn store(self, words: &[AtomicU64]);
+    /// A ring's words, entry by entry.
+    fn entries(words: &[AtomicU64]) -> &[Self::Words];
+    /// Reads one.
+    fn load(words: &Self::Words) -> Self;
+    /// Writes one.
+    fn store(self, words: &Self::Words);
 }
 
 impl Entry for u64 {
+    type Words = AtomicU64;
     const WORDS: usize = 1;
 
     #[inline]
-    fn load(words: &[AtomicU64]) -> Self {
-        words[0].load(Ordering::Relaxed)
+    fn entries(words: &[AtomicU64]) -> &[AtomicU64] {
+        words
     }
 
     #[inline]
-    fn store(self, words: &[AtomicU64]) {
-        words[0].store(self, Ordering::Relaxed);
+    fn load(words: &AtomicU64) -> Self {
+        words.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn store(self, words: &AtomicU64) {
+        words.store(self, Ordering::Relaxed);
     }
 }
 
 impl Entry for Descriptor {
+    type Words = [AtomicU64; 2];
     const WORDS: usize = 2;
 
     #[inline]
-    fn load(words: &[AtomicU64]) -> Self {
-        let second = words[1].load(Ordering::Relaxed).to_ne_bytes();
-        let (length, options) = second.split_at(4);
-        let number = |bytes: &[u8]| u32::from_ne_bytes(bytes.try_into().expect("they are four"));
+    fn entries(words: &[AtomicU64]) -> &[Self::Words] {
+        words.as_chunks().0
+    }
+
+    #[inline]
+    fn load([address, rest]: &Self::Words) -> Self {
+        let rest = rest.load(Ordering::Relaxed).to_ne_bytes();
+        let number = |first: usize| {
+            let bytes = rest[first..].first_chunk();
+            u32::from_ne_bytes(*bytes.expect("a word has eight"))
+        };
         Self {
-            address: words[0].load(Ordering::Relaxed),
-            length: number(length),
-            options: number(options),
+            address: address.load(Ordering::Relaxed),
+            length: number(0),
+            options: number(4),
         }
     }
 
     #[inline]
-    fn store(self, words: &[AtomicU64]) {
-        let mut second = [0; 8];
-        second[..4].copy_from_slice(&self.length.to_ne_bytes());
-        second[4..].copy_from_slice(&self.options.to_ne_bytes());
-        words[0].store(self.address, Ordering::Relaxed);
-        words[1].store(u64::from_ne_bytes(second), Ordering::Relaxed);
+    fn store(self, [address, rest]: &Self::Words) {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.length.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.options.to_ne_bytes());
+        address.store(self.address, Ordering::Relaxed);
+        rest.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
     }
 }
 
@@ -117,30 +147,38 @@ impl<M: RingMemory, E: Entry> ProducerRing<M, E> {
         self.cursor.unread(self.memory.consumer())
     }
 
+    /// How many entries were free when that was last looked at.
+    pub(super) fn known_free(&self) -> u32 {
+        self.cursor.known_free()
+    }
+
+    /// How many entries it has.
+    pub(super) fn size(&self) -> u32 {
+        size::<M, E>(&self.memory)
+    }
+
     /// Writes one entry, of those that [`free`](Self::free) said. The kernel sees it after
     /// [`publish`](Self::publish).
     #[inline]
     pub(super) fn push(&mut self, entry: E) {
-        entry.store(words::<M, E>(&self.memory, self.cursor.place()));
+        let place = self.cursor.place() as usize;
+        entry.store(&E::entries(self.memory.words())[place]);
         self.cursor.advance(1);
     }
 
-    /// Writes as many entries as both the ring has room for and `entries` has, in at most two
-    /// slices, and publishes them; returns how many.
-    pub(super) fn fill(&mut self, entries: impl ExactSizeIterator<Item = E>) -> u32 {
-        let wanted = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+    /// The next places, up to `wanted` of them, for entries to be written one after the other; then
+    /// [`submit`](Self::submit).
+    #[inline]
+    pub(super) fn reserve(&mut self, wanted: u32) -> Places<'_, E> {
         let count = self.free(wanted).min(wanted);
-        let (first, second) = slices::<M, E>(&self.memory, self.cursor.place(), count);
-        let words = first
-            .chunks_exact(E::WORDS)
-            .chain(second.chunks_exact(E::WORDS));
-        // The words first: `zip` takes from its left side before it knows that the right one ends.
-        words
-            .zip(entries)
-            .for_each(|(words, entry)| entry.store(words));
+        Places::new(&self.memory, self.cursor.place(), count)
+    }
+
+    /// Lets the kernel see as many entries as were written into places that were reserved.
+    #[inline]
+    pub(super) fn submit(&mut self, count: u32) {
         self.cursor.advance(count);
         self.publish();
-        count
     }
 
     /// Lets the kernel see all entries.
@@ -182,33 +220,26 @@ impl<M: RingMemory, E: Entry> ConsumerRing<M, E> {
         self.cursor.available(self.memory.producer(), wanted)
     }
 
+    /// The entries that are there, up to `wanted` of them. Their places stay the application's until
+    /// [`release`](Self::release).
+    #[inline]
+    pub(super) fn peek(&mut self, wanted: u32) -> Places<'_, E> {
+        let count = self.available(wanted).min(wanted);
+        Places::new(&self.memory, self.cursor.place(0), count)
+    }
+
     /// The entry that is so many after the next one, of those that [`available`](Self::available)
     /// said. Its place stays the application's until [`release`](Self::release).
     #[inline]
-    pub(super) fn peek(&self, ahead: u32) -> E {
-        E::load(words::<M, E>(&self.memory, self.cursor.place(ahead)))
+    pub(super) fn entry(&self, ahead: u32) -> E {
+        let place = self.cursor.place(ahead) as usize;
+        E::load(&E::entries(self.memory.words())[place])
     }
 
     /// Gives the next so many entries' places back.
     #[inline]
     pub(super) fn release(&mut self, count: u32) {
         self.cursor.advance(count);
-        self.publish();
-    }
-
-    /// Reads all entries that are there, in at most two slices, and gives their places back.
-    pub(super) fn drain(&mut self, mut each: impl FnMut(E)) {
-        let count = self.available(u32::MAX);
-        let (first, second) = slices::<M, E>(&self.memory, self.cursor.place(0), count);
-        for slice in [first, second] {
-            slice
-                .chunks_exact(E::WORDS)
-                .for_each(|words| each(E::load(words)));
-        }
-        self.release(count);
-    }
-
-    fn publish(&self) {
         self.cursor.publish(self.memory.consumer());
     }
 
@@ -218,24 +249,76 @@ impl<M: RingMemory, E: Entry> ConsumerRing<M, E> {
     }
 }
 
+/// Places of a ring, one after the other: up to the ring's end, and on from its start.
+#[derive(Debug)]
+pub(super) struct Places<'r, E: Entry> {
+    now: slice::Iter<'r, E::Words>,
+    then: slice::Iter<'r, E::Words>,
+}
+
+impl<'r, E: Entry> Places<'r, E> {
+    /// So many places from this one on.
+    #[inline]
+    fn new<M: RingMemory>(ring: &'r M, first: u32, count: u32) -> Self {
+        let ring = E::entries(ring.words());
+        let (first, count) = (first as usize, count as usize);
+        let now = count.min(ring.len() - first);
+        Self {
+            now: ring[first..first + now].iter(),
+            then: ring[..count - now].iter(),
+        }
+    }
+}
+
+impl<E: Entry> Default for Places<'_, E> {
+    fn default() -> Self {
+        Self {
+            now: [].iter(),
+            then: [].iter(),
+        }
+    }
+}
+
+impl<'r, E: Entry> Iterator for Places<'r, E> {
+    type Item = &'r E::Words;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'r E::Words> {
+        self.now.next().or_else(|| {
+            self.now = mem::take(&mut self.then);
+            self.now.next()
+        })
+    }
+
+    /// Without a look at which part it is in at each place.
+    #[inline]
+    fn fold<B, F: FnMut(B, &'r E::Words) -> B>(self, start: B, mut each: F) -> B {
+        let mut sum = start;
+        for part in [self.now, self.then] {
+            for words in part {
+                sum = each(sum, words);
+            }
+        }
+        sum
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = self.now.len() + self.then.len();
+        (len, Some(len))
+    }
+}
+
+impl<E: Entry> ExactSizeIterator for Places<'_, E> {}
+
+impl<E: Entry> Places<'_, E> {
+    /// How many are left.
+    #[inline]
+    pub(super) fn left(&self) -> u32 {
+        u32::try_from(self.len()).expect("a ring's size is an u32")
+    }
+}
+
 fn size<M: RingMemory, E: Entry>(memory: &M) -> u32 {
     u32::try_from(memory.words().len() / E::WORDS).expect("a ring's size is an u32")
-}
-
-#[inline]
-fn words<M: RingMemory, E: Entry>(memory: &M, place: u32) -> &[AtomicU64] {
-    let start = place as usize * E::WORDS;
-    &memory.words()[start..start + E::WORDS]
-}
-
-/// So many entries' words from this place on: up to the ring's end, and from its start.
-fn slices<M: RingMemory, E: Entry>(
-    memory: &M,
-    place: u32,
-    count: u32,
-) -> (&[AtomicU64], &[AtomicU64]) {
-    let words = memory.words();
-    let (start, length) = (place as usize * E::WORDS, count as usize * E::WORDS);
-    let first = length.min(words.len() - start);
-    (&words[start..start + first], &words[..length - first])
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Plain;
 use crate::xsk::cursor::{Consumer, Producer};
-use crate::xsk::ring::{ConsumerRing, Descriptor, ProducerRing};
+use crate::xsk::ring::{ConsumerRing, Descriptor, Entry as _, ProducerRing};
 
 /// Indices near the wrap, and anywhere.
 pub(super) fn start() -> impl Strategy<Value = u32> {
@@ -120,7 +120,15 @@ proptest! {
         let (mut written, mut read) = (0, 0);
         for (write, whole, count) in batches {
             match (write, whole) {
-                (true, true) => written += writes.fill((written..written + count).map(entry)),
+                (true, true) => {
+                    let places = writes.reserve(count);
+                    let count = places.left();
+                    for place in places {
+                        entry(written).store(place);
+                        written += 1;
+                    }
+                    writes.submit(count);
+                }
                 (true, false) => {
                     for _ in 0..count.min(writes.free(count)) {
                         writes.push(entry(written));
@@ -128,25 +136,31 @@ proptest! {
                     }
                     writes.publish();
                 }
-                (false, true) => reads.drain(|found| {
-                    assert_eq!(found, entry(read));
-                    read += 1;
-                }),
-                (false, false) => {
-                    let count = count.min(reads.available(count));
-                    for ahead in 0..count {
-                        prop_assert_eq!(reads.peek(ahead), entry(read));
-                        read += 1;
+                (false, whole) => {
+                    let known = reads.available(count);
+                    let places = reads.peek(count);
+                    let there = places.left();
+                    prop_assert_eq!(there, count.min(known));
+                    let mut each = read;
+                    places.map(Descriptor::load).for_each(|found| {
+                        assert_eq!(found, entry(each));
+                        each += 1;
+                    });
+                    for ahead in 0..there {
+                        prop_assert_eq!(reads.entry(ahead), entry(read + ahead));
                     }
-                    reads.release(count);
+                    // The others stay where they are.
+                    let released = if whole { there } else { there / 2 };
+                    reads.release(released);
+                    read += released;
                 }
             }
             prop_assert!(written - read <= size);
         }
-        reads.drain(|found| {
-            assert_eq!(found, entry(read));
+        for found in reads.peek(u32::MAX).map(Descriptor::load) {
+            prop_assert_eq!(found, entry(read));
             read += 1;
-        });
+        }
         prop_assert_eq!(read, written);
     }
 }

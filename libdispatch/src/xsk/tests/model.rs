@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::xsk::inbound::{CONTINUED, Inbound};
+use crate::xsk::inbound::Inbound;
 use crate::xsk::memory::RingMemory;
 use crate::xsk::outbound::Outbound;
-use crate::xsk::ring::{Completion, Descriptor, Entry, Fill, Rx, Tx};
+use crate::xsk::ring::{CONTINUED, Completion, Descriptor, Entry, Fill, Rx, Tx};
 use crate::xsk::{Tally, Umem};
 
 /// What the kernel keeps free ahead of a packet that it received.
@@ -38,9 +38,8 @@ impl Plain {
         u32::try_from(self.words.len() / E::WORDS).expect("it is small")
     }
 
-    fn place<E: Entry>(&self, index: u32) -> &[AtomicU64] {
-        let place = (index % self.entries::<E>()) as usize * E::WORDS;
-        &self.words[place..place + E::WORDS]
+    fn place<E: Entry>(&self, index: u32) -> &E::Words {
+        &E::entries(&self.words)[(index % self.entries::<E>()) as usize]
     }
 
     /// The kernel writes an entry, if there is room.

@@ -22,6 +22,8 @@ enum Step {
     /// The application receives and sends all, or keeps them.
     Forward(usize),
     Keep(usize),
+    /// The application looks at what comes, and takes every third packet.
+    Look(usize),
     /// The application drops, recycles or sends what it kept.
     Drop(usize),
     Recycle(usize),
@@ -38,6 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         count.clone().prop_map(Step::Arrive),
         count.clone().prop_map(Step::Forward),
         count.clone().prop_map(Step::Keep),
+        count.clone().prop_map(Step::Look),
         count.clone().prop_map(Step::Drop),
         count.clone().prop_map(Step::Recycle),
         count.clone().prop_map(Step::Send),
@@ -95,6 +98,18 @@ proptest! {
                         outbound.publish();
                     }
                 }
+                Step::Look(count) => {
+                    let (before, count) = (received, u32::try_from(count).expect("it is small"));
+                    let treated = inbound.receive_each(count, |packet| {
+                        assert_eq!(number(&packet), received);
+                        assert_eq!(packet.packet().headroom(), 256 + headroom as usize);
+                        received += 1;
+                        if received % 3 == 0 {
+                            kept.push(packet.take());
+                        }
+                    });
+                    prop_assert_eq!(u64::from(treated), received - before);
+                }
                 Step::Drop(count) => drop(kept.drain(..count.min(kept.len()))),
                 Step::Recycle(count) => {
                     kept.drain(..count.min(kept.len())).for_each(|packet| inbound.recycle(packet));
@@ -139,7 +154,13 @@ proptest! {
             inbound.refill();
             for part in 1..=*count {
                 // In the middle of a packet nothing is taken, whole ones are.
-                for packet in inbound.receive(batch) {
+                let mut packets: Vec<_> = Vec::new();
+                if part % 2 == 0 {
+                    packets.extend(inbound.receive(batch));
+                } else {
+                    inbound.receive_each(batch, |packet| packets.push(packet.take()));
+                }
+                for packet in packets {
                     let count = *whole.next().expect("no more than there were");
                     prop_assert_eq!(packet.frame_count(), count);
                     prop_assert_eq!(packet.total_len(), 8 * count);
@@ -174,17 +195,28 @@ fn a_million_packets_leak_no_frame() {
         inbound.refill();
         kernel.receive(1 + step * 7 % 61);
         let batch = u32::try_from(1 + step * 5 % 37).expect("it is small");
-        let mut packets = inbound.receive(batch);
-        while let Some(packet) = packets.next() {
-            assert_eq!(number(&packet), received);
-            received += 1;
-            match received % 3 {
-                0 => packets.recycle(packet),
-                1 => drop(packet),
-                _ => drop(outbound.send(packet)),
+        if step % 2 == 0 {
+            inbound.receive_each(batch, |packet| {
+                assert_eq!(number(&packet), received);
+                received += 1;
+                match received % 3 {
+                    0 => (),
+                    1 => drop(packet.take()),
+                    _ => drop(outbound.send(packet.take())),
+                }
+            });
+        } else {
+            let mut packets = inbound.receive(batch);
+            while let Some(packet) = packets.next() {
+                assert_eq!(number(&packet), received);
+                received += 1;
+                match received % 3 {
+                    0 => packets.recycle(packet),
+                    1 => drop(packet),
+                    _ => drop(outbound.send(packet)),
+                }
             }
         }
-        drop(packets);
         outbound.publish();
         kernel.send(step % 50);
         outbound.reap();

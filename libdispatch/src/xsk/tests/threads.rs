@@ -94,7 +94,7 @@ fn two_sockets_on_one_fill_ring_never_get_the_same_frame() {
         .frames(FRAMES)
         .build()
         .expect("the layout is right");
-    let fill = Plain::new(FRAMES, 1, 0);
+    let fill = Plain::new(2 * FRAMES, 1, 0);
     let both = [Plain::new(FRAMES, 2, 0), Plain::new(FRAMES, 2, 0)];
     let ring = umem.ring().expect("there are few");
     let inbound = |fill, rx: &std::sync::Arc<Plain>| {
