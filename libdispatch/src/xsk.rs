@@ -42,8 +42,11 @@
 //! From `include/uapi/linux/if_xdp.h`. What is here has been tried on Linux 6.1, 6.12 and 6.18; what
 //! needs a newer one than 6.1 says so.
 
+mod assembly;
 mod cursor;
+mod delivery;
 mod error;
+mod faults;
 mod frame;
 mod inbound;
 mod incoming;
@@ -65,8 +68,8 @@ mod umem;
 mod wait;
 
 pub use error::Error;
+pub use faults::Faults;
 pub use frame::Frame;
-pub use inbound::Faults;
 pub use incoming::Incoming;
 pub use layout::Layout;
 pub use options::{BusyPoll, Copies, Options};

@@ -4,9 +4,9 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-use super::ledger::{Place, RingNumber};
+use super::ledger::{Ledger, Place, RingNumber};
 use super::ring::Descriptor;
-use super::{Umem, offload};
+use super::{Layout, Umem, offload};
 
 /// One frame of a [`Umem`], with a packet, or a part of one, in it.
 ///
@@ -81,6 +81,51 @@ impl Spare {
     }
 }
 
+/// Finds frames that were received from one ring. It has what that takes by value, so that a loop need
+/// not read it from memory for each packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finder<'u> {
+    layout: Layout,
+    ledger: Ledger<'u>,
+    at: Place,
+}
+
+impl<'u> Finder<'u> {
+    /// Of this ring's frames.
+    pub(super) fn new(umem: &'u Umem, ring: RingNumber) -> Self {
+        Self {
+            layout: *umem.layout(),
+            ledger: umem.ledger(),
+            at: Place::Fill(ring),
+        }
+    }
+
+    /// What a descriptor of RX says, if it can be true: the bytes lie within one frame, and the
+    /// kernel had that frame from this ring.
+    #[inline]
+    pub(super) fn find(&self, descriptor: Descriptor) -> Option<Found> {
+        let Descriptor {
+            address, length, ..
+        } = descriptor;
+        let (frame, start) = self.layout.locate(address);
+        if length > self.layout.frame_size() - start {
+            return None;
+        }
+        let index = self.ledger.find(frame, self.at)?;
+        Some(Found {
+            index,
+            start,
+            length,
+        })
+    }
+
+    /// The address that belongs into FILL, for a frame to be received into again.
+    #[inline]
+    pub(super) fn address(&self, found: Found) -> u64 {
+        self.layout.address(found.index, 0)
+    }
+}
+
 /// A frame that was received, as plain numbers: nothing has to be dropped, or passed through memory,
 /// before it is known what becomes of it. It is still the kernel's in the ledger.
 #[derive(Clone, Copy, Debug)]
@@ -91,25 +136,6 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// What a descriptor of RX says, if it can be true: the bytes lie within one frame, and the
-    /// kernel had that frame from this ring.
-    #[inline]
-    pub(super) fn new(umem: &Umem, descriptor: Descriptor, ring: RingNumber) -> Option<Self> {
-        let Descriptor {
-            address, length, ..
-        } = descriptor;
-        let (frame, start) = umem.layout().locate(address);
-        if length > umem.layout().frame_size() - start {
-            return None;
-        }
-        let index = umem.ledger().find(frame, Place::Fill(ring))?;
-        Some(Self {
-            index,
-            start,
-            length,
-        })
-    }
-
     /// Makes it a token. `None` if another thread had found it as well, which only is where another
     /// socket is `contending` for the ring's frames.
     #[inline]
@@ -137,18 +163,6 @@ impl Found {
             length,
             offloaded: false,
         }
-    }
-
-    /// Gives the bytes up.
-    pub(super) fn into_spare(self, umem: &Umem) -> Spare {
-        umem.ledger().keep(self.index);
-        Spare(self.index)
-    }
-
-    /// The address that belongs into FILL, for it to be received into again.
-    #[inline]
-    pub(super) fn address(self, umem: &Umem) -> u64 {
-        umem.layout().address(self.index, 0)
     }
 }
 

@@ -1,29 +1,14 @@
 //! The receiving half, without a socket: the FILL and RX rings and what goes between them.
 
-use std::mem;
 use std::ptr;
 
-use super::frame::{Found, Spare};
-use super::incoming::Incoming;
+use super::assembly::Assembly;
+use super::delivery::{Delivered, Delivery, Origin};
+use super::frame::{Finder, Spare};
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
-use super::ring::{Descriptor, Entry as _, Fill, Places, Rx};
-use super::{Frame, Packet, Umem};
-
-/// What the other side of a half's rings did that can't be: each such entry was passed over. A
-/// kernel does nothing of the kind; another process that has the rings mapped may.
-///
-/// A frame that was named in a false entry is not lost, it stays where it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Looks at an index that was further from the own one than the ring is long.
-    pub indices: u64,
-    /// Entries that name no frame, or one that the kernel didn't have from this ring, or bytes
-    /// outside of it.
-    pub entries: u64,
-    /// Packets of more than [`Packet::FRAMES_MAX`] frames.
-    pub long_packets: u64,
-}
+use super::ring::{Entry as _, Fill, Places, Rx};
+use super::{Faults, Incoming, Packet, Umem};
 
 /// FILL and RX, of which a socket may lack either.
 #[derive(Debug)]
@@ -34,34 +19,6 @@ pub(super) struct Inbound<'u, M> {
     /// Frames that go to FILL next.
     spares: Vec<Spare>,
     assembly: Assembly<'u>,
-}
-
-/// Where frames come from.
-#[derive(Clone, Copy, Debug)]
-struct Origin<'u> {
-    umem: &'u Umem,
-    ring: RingNumber,
-    /// Another socket receives from the same FILL ring.
-    contended: bool,
-}
-
-/// Packets that are not whole yet, and what was wrong with others.
-#[derive(Debug, Default)]
-struct Assembly<'u> {
-    next: Next<'u>,
-    faults: Faults,
-}
-
-/// What to do with the next frame.
-#[derive(Debug, Default)]
-enum Next<'u> {
-    /// It begins a packet.
-    #[default]
-    Begin,
-    /// It continues this one.
-    Continue(Packet<'u>),
-    /// It belongs to a packet that is not whole any more.
-    Skip,
 }
 
 /// Packets that were received; what [`Batch`](super::Batch) is made of.
@@ -142,55 +99,31 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
 
     /// Hands up to `packets` packets over, one after the other; returns how many. Those that aren't taken
     /// go right back to FILL, as long as it has room.
-    ///
-    /// Two things make this faster than the iterator: all that it needs stays in registers, and what goes
-    /// back has not left the ledger, so that one number is written for a packet, and not four.
     #[inline]
     pub(super) fn receive_each(
         &mut self,
         packets: u32,
-        mut treat: impl FnMut(Incoming<'_, 'u>),
+        treat: impl FnMut(Incoming<'_, 'u>),
     ) -> u32 {
-        let Origin {
-            umem,
-            ring,
-            contended,
-        } = self.origin;
-        let (assembly, spares) = (&mut self.assembly, &mut self.spares);
         let Some(rx) = &mut self.rx else { return 0 };
         let received = rx.peek(packets);
         let entries = received.left();
-        let mut room = match &mut self.fill {
+        let room = match &mut self.fill {
             Some(fill) => fill.reserve(entries),
-            None => Places::default(),
+            None => Places::none(),
         };
-        let reserved = room.left();
-        let mut unfinished = 0;
-        received.map(Descriptor::load).for_each(|descriptor| {
-            let found = Found::new(umem, descriptor, ring);
-            let whole = !contended && !descriptor.continues() && assembly.is_idle();
-            let Some(single) = found.filter(|_| whole) else {
-                let frame = found.and_then(|found| found.take(umem, ring, contended));
-                match assembly.add(frame, descriptor) {
-                    Some(packet) => treat(Incoming::whole(packet)),
-                    None => unfinished += 1,
-                }
-                return;
-            };
-            if Incoming::lend(umem, single, &mut treat) {
-                return;
-            }
-            match room.next() {
-                Some(place) => single.address(umem).store(place),
-                None => spares.push(single.into_spare(umem)),
-            }
-        });
-        let written = reserved - room.left();
+        let delivery = Delivery::new(
+            self.origin,
+            (received, room),
+            &mut self.assembly,
+            &mut self.spares,
+        );
+        let Delivered { packets, refilled } = delivery.run(treat);
         rx.release(entries);
         if let Some(fill) = &mut self.fill {
-            fill.submit(written);
+            fill.submit(refilled);
         }
-        entries - unfinished
+        packets
     }
 
     /// Takes a packet's frames for FILL, without a look at the pool.
@@ -248,39 +181,6 @@ impl<M> Drop for Inbound<'_, M> {
     }
 }
 
-impl<'u> Assembly<'u> {
-    /// Whether the next frame begins a packet.
-    #[inline]
-    fn is_idle(&self) -> bool {
-        matches!(self.next, Next::Begin)
-    }
-
-    /// The next frame; returns the packet if this was its last.
-    #[cold]
-    fn add(&mut self, frame: Option<Frame<'u>>, descriptor: Descriptor) -> Option<Packet<'u>> {
-        let continued = descriptor.continues();
-        self.faults.entries += u64::from(frame.is_none());
-        let packet = match (mem::take(&mut self.next), frame) {
-            (Next::Begin, Some(frame)) => Some(Packet::from(frame)),
-            (Next::Continue(packet), Some(_)) if packet.frame_count() >= Packet::FRAMES_MAX => {
-                self.faults.long_packets += 1;
-                None
-            }
-            (Next::Continue(mut packet), Some(frame)) => {
-                packet.append(frame);
-                Some(packet)
-            }
-            (Next::Skip, _) | (_, None) => None,
-        };
-        match packet {
-            Some(packet) if continued => self.next = Next::Continue(packet),
-            None if continued => self.next = Next::Skip,
-            whole => return whole,
-        }
-        None
-    }
-}
-
 impl<'u, M: RingMemory> Received<'_, 'u, M> {
     /// See [`Inbound::recycle`].
     #[inline]
@@ -308,7 +208,7 @@ impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
         while self.packets > 0 && self.read < self.entries {
             let descriptor = inbound.rx.as_ref()?.entry(self.read);
             self.read += 1;
-            let found = Found::new(umem, descriptor, ring);
+            let found = Finder::new(umem, ring).find(descriptor);
             let frame = found.and_then(|found| found.take(umem, ring, contended));
             let packet = match frame {
                 Some(frame) if inbound.assembly.is_idle() && !descriptor.continues() => {

@@ -1,21 +1,31 @@
 //! A packet while it is handed over.
 
-use std::mem;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 use super::frame::Found;
-use super::{Packet, Umem};
+use super::{Frame, Packet, Umem};
 
 /// A packet that [`Receiver::receive_each`](super::Receiver::receive_each) hands over, for as long as
-/// that takes. What is not taken meanwhile is received into again. It dereferences to the bytes of its
-/// first frame, which is all of it unless the socket was opened with
+/// that takes. What is not taken meanwhile is received into again.
+///
+/// It dereferences to the bytes of its first frame, which is all of it unless the socket was opened with
 /// [`multi_buffer`](super::Options::multi_buffer).
 #[derive(Debug)]
 pub struct Incoming<'c, 'u> {
-    /// Always there, until it is taken.
-    packet: Option<Packet<'u>>,
-    /// Whose frame the ledger still has where it was, and who wants to know whether it was taken.
-    lent: Option<&'c mut bool>,
+    hold: Hold<'c, 'u>,
+}
+
+/// Neither has anything to be dropped, so that all of it can stay in registers.
+#[derive(Debug)]
+enum Hold<'c, 'u> {
+    /// A packet of one frame, which the ledger still has where it was.
+    Lent {
+        frame: ManuallyDrop<Frame<'u>>,
+        taken: &'c mut bool,
+    },
+    /// Another one. It is there until it is taken.
+    Whole(&'c mut Option<Packet<'u>>),
 }
 
 impl<'u> Incoming<'_, 'u> {
@@ -28,36 +38,54 @@ impl<'u> Incoming<'_, 'u> {
         treat: &mut impl FnMut(Incoming<'_, 'u>),
     ) -> bool {
         let mut taken = false;
-        treat(Incoming {
-            packet: Some(found.as_frame(umem).into()),
-            lent: Some(&mut taken),
-        });
+        let hold = Hold::Lent {
+            frame: ManuallyDrop::new(found.as_frame(umem)),
+            taken: &mut taken,
+        };
+        treat(Incoming { hold });
         taken
     }
 
-    /// A packet all of whose frames are ours.
-    pub(super) fn whole(packet: Packet<'u>) -> Self {
-        Self {
-            packet: Some(packet),
-            lent: None,
-        }
+    /// Hands a packet over all of whose frames are ours; returns it unless it was taken.
+    pub(super) fn give(
+        packet: Packet<'u>,
+        treat: &mut impl FnMut(Incoming<'_, 'u>),
+    ) -> Option<Packet<'u>> {
+        let mut packet = Some(packet);
+        let hold = Hold::Whole(&mut packet);
+        treat(Incoming { hold });
+        packet
     }
 
     /// Takes the packet: to send it, or to keep it for as long as the UMEM lives.
     #[inline]
-    pub fn take(mut self) -> Packet<'u> {
-        let packet = self.packet.take().expect(THERE);
-        if let Some(taken) = self.lent.take() {
-            packet.keep();
-            *taken = true;
+    pub fn take(self) -> Packet<'u> {
+        match self.hold {
+            Hold::Lent { frame, taken } => {
+                frame.keep();
+                *taken = true;
+                ManuallyDrop::into_inner(frame).into()
+            }
+            Hold::Whole(packet) => packet.take().expect(THERE),
         }
-        packet
     }
 
-    /// The packet, with all its frames.
+    /// Its first frame.
     #[inline]
-    pub fn packet(&self) -> &Packet<'u> {
-        self.packet.as_ref().expect(THERE)
+    pub fn first(&self) -> &Frame<'u> {
+        match &self.hold {
+            Hold::Lent { frame, .. } => frame,
+            Hold::Whole(packet) => packet.as_ref().expect(THERE),
+        }
+    }
+
+    /// Bytes in all frames.
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        match &self.hold {
+            Hold::Lent { frame, .. } => frame.len(),
+            Hold::Whole(packet) => packet.as_ref().expect(THERE).total_len(),
+        }
     }
 }
 
@@ -68,23 +96,16 @@ impl Deref for Incoming<'_, '_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.packet()
+        self.first()
     }
 }
 
 impl DerefMut for Incoming<'_, '_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.packet.as_mut().expect(THERE)
-    }
-}
-
-impl Drop for Incoming<'_, '_> {
-    #[inline]
-    fn drop(&mut self) {
-        // It was never in the pool's books as ours.
-        if self.lent.is_some() {
-            mem::forget(self.packet.take());
+        match &mut self.hold {
+            Hold::Lent { frame, .. } => frame,
+            Hold::Whole(packet) => packet.as_mut().expect(THERE),
         }
     }
 }

@@ -45,43 +45,54 @@ impl Place {
 /// suffice. Where two sockets read what comes back from one FILL ring, they compare and swap; and
 /// should one be told of a frame before the kernel had it, lending it is a release, so that what was
 /// done to its bytes has been done.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    places: Box<[AtomicU16]>,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ledger<'p> {
+    places: &'p Places,
 }
 
-impl Ledger {
-    /// So many frames, all ours.
-    pub(super) fn new(frames: u32) -> Self {
+/// What a ledger is kept in.
+pub(super) type Places = [AtomicU16];
+
+impl<'p> Ledger<'p> {
+    /// Places for so many frames, all ours.
+    pub(super) fn places(frames: u32) -> Box<Places> {
         let ours = Place::Ours.code();
-        Self {
-            places: (0..frames).map(|_| AtomicU16::new(ours)).collect(),
-        }
+        (0..frames).map(|_| AtomicU16::new(ours)).collect()
+    }
+
+    /// A ledger that is kept here.
+    #[inline]
+    pub(super) fn new(places: &'p Places) -> Self {
+        Self { places }
     }
 
     /// Notes that a frame of ours goes to the kernel.
     #[inline]
-    pub(super) fn lend(&self, frame: u32, to: Place) {
+    pub(super) fn lend(self, frame: u32, to: Place) {
         self.places[frame as usize].store(to.code(), Ordering::Release);
     }
 
     /// The number of a frame that is at this place; `None` if it isn't, or there is no such frame.
     #[inline]
-    pub(super) fn find(&self, frame: u64, at: Place) -> Option<u32> {
-        let frame = u32::try_from(frame).ok()?;
-        let place = self.places.get(frame as usize)?;
+    pub(super) fn find(self, frame: u64, at: Place) -> Option<u32> {
+        let place = self.places.get(usize::try_from(frame).ok()?)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "there are no more frames than that"
+        )]
+        let frame = frame as u32;
         (place.load(Ordering::Relaxed) == at.code()).then_some(frame)
     }
 
     /// Notes that a frame that was found is ours again.
     #[inline]
-    pub(super) fn keep(&self, frame: u32) {
+    pub(super) fn keep(self, frame: u32) {
         self.places[frame as usize].store(Place::Ours.code(), Ordering::Relaxed);
     }
 
     /// The same where another thread may have found the same frame: false, and nothing changes, if that
     /// was faster.
-    pub(super) fn keep_first(&self, frame: u32, from: Place) -> bool {
+    pub(super) fn keep_first(self, frame: u32, from: Place) -> bool {
         let (from, ours) = (from.code(), Place::Ours.code());
         self.places[frame as usize]
             .compare_exchange(from, ours, Ordering::AcqRel, Ordering::Relaxed)
@@ -89,9 +100,9 @@ impl Ledger {
     }
 
     /// How many frames are ours, in FILL rings, and in TX rings.
-    pub(super) fn count(&self) -> [u32; 3] {
+    pub(super) fn count(self) -> [u32; 3] {
         let mut counts = [0; 3];
-        for place in &self.places {
+        for place in self.places {
             let code = place.load(Ordering::Relaxed);
             let kind = if code == 0 { 0 } else { 1 + code % 2 };
             counts[usize::from(kind)] += 1;

@@ -268,14 +268,31 @@ impl<'r, E: Entry> Places<'r, E> {
             then: ring[..count - now].iter(),
         }
     }
-}
 
-impl<E: Entry> Default for Places<'_, E> {
-    fn default() -> Self {
+    /// None at all.
+    pub(super) fn none() -> Self {
         Self {
             now: [].iter(),
             then: [].iter(),
         }
+    }
+
+    /// How many are left.
+    #[inline]
+    pub(super) fn left(&self) -> u32 {
+        u32::try_from(self.len()).expect("a ring's size is an u32")
+    }
+
+    /// The next ones that are next to each other in memory.
+    #[inline]
+    pub(super) fn adjacent(&self) -> &'r [E::Words] {
+        self.now.as_slice()
+    }
+
+    /// Steps over so many of the adjacent ones.
+    #[inline]
+    pub(super) fn skip_adjacent(&mut self, count: usize) {
+        self.now = self.now.as_slice()[count..].iter();
     }
 }
 
@@ -284,40 +301,20 @@ impl<'r, E: Entry> Iterator for Places<'r, E> {
 
     #[inline]
     fn next(&mut self) -> Option<&'r E::Words> {
-        self.now.next().or_else(|| {
+        if self.now.len() == 0 {
             self.now = mem::take(&mut self.then);
-            self.now.next()
-        })
-    }
-
-    /// Without a look at which part it is in at each place.
-    #[inline]
-    fn fold<B, F: FnMut(B, &'r E::Words) -> B>(self, start: B, mut each: F) -> B {
-        let mut sum = start;
-        for part in [self.now, self.then] {
-            for words in part {
-                sum = each(sum, words);
-            }
         }
-        sum
+        self.now.next()
     }
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let len = self.now.len() + self.then.len();
-        (len, Some(len))
+        let left = self.now.len() + self.then.len();
+        (left, Some(left))
     }
 }
 
 impl<E: Entry> ExactSizeIterator for Places<'_, E> {}
-
-impl<E: Entry> Places<'_, E> {
-    /// How many are left.
-    #[inline]
-    pub(super) fn left(&self) -> u32 {
-        u32::try_from(self.len()).expect("a ring's size is an u32")
-    }
-}
 
 fn size<M: RingMemory, E: Entry>(memory: &M) -> u32 {
     u32::try_from(memory.words().len() / E::WORDS).expect("a ring's size is an u32")

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::frame::Spare;
-use super::ledger::{Ledger, RingNumber};
+use super::ledger::{Ledger, Places, RingNumber};
 use super::memory::Region;
 use super::{Error, Frame, Layout};
 
@@ -32,7 +32,7 @@ use super::{Error, Frame, Layout};
 pub struct Umem {
     region: Region,
     layout: Layout,
-    ledger: Ledger,
+    places: Box<Places>,
     pool: Mutex<Vec<Spare>>,
     rings: AtomicU16,
     /// The sockets that the kernel knows the memory by.
@@ -85,7 +85,7 @@ impl Umem {
     /// Where the frames are. Frames that the kernel had when a socket was closed stay counted as the
     /// kernel's: it may still write to them, so they are not used again.
     pub fn tally(&self) -> Tally {
-        let [ours, fill, transmit] = self.ledger.count();
+        let [ours, fill, transmit] = self.ledger().count();
         Tally {
             ours,
             fill,
@@ -110,8 +110,9 @@ impl Umem {
         self.pool().extend(spares);
     }
 
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    #[inline]
+    pub(super) fn ledger(&self) -> Ledger<'_> {
+        Ledger::new(&self.places)
     }
 
     /// The number of one more queue's rings.
@@ -260,7 +261,7 @@ impl UmemBuilder {
         Ok(Umem {
             region: Region::new(layout.length(), layout.huge_pages())?,
             layout,
-            ledger: Ledger::new(layout.frames()),
+            places: Ledger::places(layout.frames()),
             pool: Mutex::new(Spare::all(layout.frames()).collect()),
             rings: AtomicU16::new(0),
             sockets: Mutex::default(),

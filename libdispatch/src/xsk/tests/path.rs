@@ -102,7 +102,7 @@ proptest! {
                     let (before, count) = (received, u32::try_from(count).expect("it is small"));
                     let treated = inbound.receive_each(count, |packet| {
                         assert_eq!(number(&packet), received);
-                        assert_eq!(packet.packet().headroom(), 256 + headroom as usize);
+                        assert_eq!(packet.first().headroom(), 256 + headroom as usize);
                         received += 1;
                         if received % 3 == 0 {
                             kept.push(packet.take());
