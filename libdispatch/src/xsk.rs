@@ -45,6 +45,9 @@
 mod cursor;
 mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbound;
 mod layout;
 mod ledger;
