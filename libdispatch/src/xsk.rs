@@ -42,6 +42,7 @@
 //! From `include/uapi/linux/if_xdp.h`. What is here has been tried on Linux 6.1, 6.12 and 6.18; what
 //! needs a newer one than 6.1 says so.
 
+mod atomic;
 mod cursor;
 mod error;
 mod frame;

@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::net::xdp::XdpRingOffset;
 
 use super::Error;
+use super::atomic::{AtomicU32, AtomicU64};
 
 /// Where a ring lives: two shared indices, flags, and the entries as words of 64 bits.
 ///
