@@ -7,11 +7,13 @@
 
 mod application;
 mod memory;
+mod plain;
 
 use arbitrary::Arbitrary;
 
 use self::application::{Application, Step};
 use self::memory::{Hostile, Script};
+pub(super) use self::plain::Plain;
 use super::{Umem, UmemBuilder};
 
 /// Two sockets on one UMEM do what the bytes say, as long as there are any, and so does whoever has

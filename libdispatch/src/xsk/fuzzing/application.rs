@@ -4,6 +4,7 @@ use std::mem;
 
 use arbitrary::Arbitrary;
 
+use super::Plain;
 use super::memory::Hostile;
 use crate::xsk::inbound::Inbound;
 use crate::xsk::outbound::Outbound;
@@ -234,8 +235,8 @@ impl<'u, 'm> Application<'u, 'm> {
         }
     }
 
-    fn ring(&self, socket: u8, ring: usize) -> &'m Hostile<'m, 'm> {
-        &self.rings[usize::from(socket % 2) * 4 + ring]
+    fn ring(&self, socket: u8, ring: usize) -> &'m Plain {
+        self.rings[usize::from(socket % 2) * 4 + ring].ring()
     }
 
     /// What is true at any time.
@@ -247,7 +248,7 @@ impl<'u, 'm> Application<'u, 'm> {
         assert_eq!(held, self.marks.held.iter().filter(|held| **held).count());
         assert!(held + self.umem.free() <= tally.ours as usize);
         for (socket, halves) in self.sockets.iter_mut().enumerate() {
-            let size = self.rings[socket * 4 + 3].size();
+            let size = self.rings[socket * 4 + 3].ring().entries::<Descriptor>();
             assert!(halves.outbound.room() <= size);
             assert!(halves.outbound.unread() <= size);
             let _ = halves.inbound.needs_wakeup() || halves.inbound.is_empty();

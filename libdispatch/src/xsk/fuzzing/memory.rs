@@ -1,13 +1,14 @@
 //! A ring's memory, to which somebody else writes whenever the application looks.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arbitrary::{Arbitrary, Unstructured};
 
+use super::Plain;
 use crate::xsk::Layout;
 use crate::xsk::memory::RingMemory;
-use crate::xsk::ring::Entry;
 
 /// The bytes that say what happens. Where they end, nothing more does.
 pub(super) struct Script<'b>(RefCell<Unstructured<'b>>);
@@ -16,11 +17,7 @@ pub(super) struct Script<'b>(RefCell<Unstructured<'b>>);
 pub(super) struct Hostile<'s, 'b> {
     script: &'s Script<'b>,
     layout: Layout,
-    producer: AtomicU32,
-    consumer: AtomicU32,
-    flags: AtomicU32,
-    words: Box<[AtomicU64]>,
-    words_per_entry: u32,
+    ring: Arc<Plain>,
 }
 
 /// What is written.
@@ -63,51 +60,19 @@ impl<'s, 'b> Hostile<'s, 'b> {
         script: &'s Script<'b>,
         layout: Layout,
         entries: u32,
-        words_per_entry: u32,
+        words: usize,
         start: u32,
     ) -> Self {
         Self {
             script,
             layout,
-            producer: start.into(),
-            consumer: start.into(),
-            flags: 0.into(),
-            words: (0..entries * words_per_entry).map(|_| 0.into()).collect(),
-            words_per_entry,
+            ring: Plain::new(entries, words, start),
         }
     }
 
-    /// How many entries it has.
-    pub(super) fn size(&self) -> u32 {
-        u32::try_from(self.words.len()).expect("it is small") / self.words_per_entry
-    }
-
-    /// The kernel writes an entry and publishes it, if it sees room.
-    pub(super) fn put<E: Entry>(&self, entry: E) {
-        let producer = self.producer.load(Ordering::Relaxed);
-        let used = producer.wrapping_sub(self.consumer.load(Ordering::Relaxed));
-        if used < self.size() {
-            entry.store(self.entry::<E>(producer));
-            let next = producer.wrapping_add(1);
-            self.producer.store(next, Ordering::Relaxed);
-        }
-    }
-
-    /// The kernel takes an entry, if it sees one.
-    pub(super) fn get<E: Entry>(&self) -> Option<E> {
-        let consumer = self.consumer.load(Ordering::Relaxed);
-        let unread = self.producer.load(Ordering::Relaxed).wrapping_sub(consumer);
-        if unread == 0 || unread > self.size() {
-            return None;
-        }
-        let next = consumer.wrapping_add(1);
-        self.consumer.store(next, Ordering::Relaxed);
-        Some(E::load(self.entry::<E>(consumer)))
-    }
-
-    fn entry<E: Entry>(&self, index: u32) -> &[AtomicU64] {
-        let place = (index % self.size()) as usize * E::WORDS;
-        &self.words[place..place + E::WORDS]
+    /// The ring as the kernel sees it.
+    pub(super) fn ring(&self) -> &Plain {
+        &self.ring
     }
 
     /// The application is about to look.
@@ -122,13 +87,13 @@ impl<'s, 'b> Hostile<'s, 'b> {
     }
 
     fn write(&self, garbage: &Garbage) {
-        let word = |place: u8| &self.words[usize::from(place) % self.words.len()];
+        let word = |place: u8| &self.ring.words[usize::from(place) % self.ring.words.len()];
         match *garbage {
-            Garbage::Producer(value) => self.producer.store(value, Ordering::Relaxed),
-            Garbage::ProducerBy(by) => add(&self.producer, by),
-            Garbage::Consumer(value) => self.consumer.store(value, Ordering::Relaxed),
-            Garbage::ConsumerBy(by) => add(&self.consumer, by),
-            Garbage::Flags(value) => self.flags.store(value, Ordering::Relaxed),
+            Garbage::Producer(value) => self.ring.producer.store(value, Ordering::Relaxed),
+            Garbage::ProducerBy(by) => add(&self.ring.producer, by),
+            Garbage::Consumer(value) => self.ring.consumer.store(value, Ordering::Relaxed),
+            Garbage::ConsumerBy(by) => add(&self.ring.consumer, by),
+            Garbage::Flags(value) => self.ring.flags.store(value, Ordering::Relaxed),
             Garbage::Word(place, value) => word(place).store(value, Ordering::Relaxed),
             Garbage::Copy(from, to) => {
                 let value = word(from).load(Ordering::Relaxed);
@@ -156,21 +121,21 @@ fn add(index: &AtomicU32, by: i8) {
 impl RingMemory for &Hostile<'_, '_> {
     fn producer(&self) -> &AtomicU32 {
         self.look();
-        &self.producer
+        &self.ring.producer
     }
 
     fn consumer(&self) -> &AtomicU32 {
         self.look();
-        &self.consumer
+        &self.ring.consumer
     }
 
     fn flags(&self) -> Option<&AtomicU32> {
         self.look();
-        Some(&self.flags)
+        Some(&self.ring.flags)
     }
 
     fn words(&self) -> &[AtomicU64] {
         self.look();
-        &self.words
+        &self.ring.words
     }
 }
