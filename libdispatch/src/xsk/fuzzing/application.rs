@@ -304,7 +304,7 @@ fn assert_all(frame: &mut Frame<'_>, byte: u8) {
     let length = frame.len() + frame.tailroom();
     assert_eq!(length, frame.umem().layout().frame_size() as usize);
     assert!(frame.set_len(length));
-    assert!(frame.iter().all(|other| *other == byte), "it was changed");
+    assert!(frame[..] == [byte; 4096][..length], "it was changed");
 }
 
 /// Sends a packet; it comes back if it can't be sent.
