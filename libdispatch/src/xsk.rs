@@ -43,11 +43,15 @@
 //! needs a newer one than 6.1 says so.
 
 mod assembly;
+mod atomic;
 mod cursor;
 mod delivery;
 mod error;
 mod faults;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbound;
 mod incoming;
 mod layout;

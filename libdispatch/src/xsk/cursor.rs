@@ -9,7 +9,7 @@
 //! than the ring has) counts as a fault and changes nothing: what was known before still holds.
 //! So no batch is ever larger than the ring, and a ring whose indices are put right goes on.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use super::atomic::{AtomicU32, Ordering};
 
 /// The side that writes entries.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Who has each frame: the one thing that what is read from shared memory is held against.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use super::atomic::{AtomicU16, Ordering};
 
 /// One queue's rings among all that a UMEM serves. Sockets on one queue have it in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

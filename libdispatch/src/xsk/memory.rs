@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
+#[cfg(not(miri))]
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::net::xdp::XdpRingOffset;
 
 use super::Error;
+use super::atomic::{AtomicU32, AtomicU64};
 
 /// Where a ring lives: two shared indices, flags, and the entries as words of 64 bits.
 ///
@@ -128,22 +129,7 @@ pub(super) struct Region {
 impl Region {
     /// So many zeroed bytes, a multiple of the page size; of `huge` pages, of 2 MiB.
     pub(super) fn new(length: usize, huge: bool) -> Result<Self, Error> {
-        let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        if huge {
-            flags |= MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
-        }
-        let memfd =
-            rustix::fs::memfd_create("umem", flags).map_err(Error::system("memfd_create"))?;
-        rustix::fs::ftruncate(&memfd, length as u64).map_err(Error::system("ftruncate"))?;
-        rustix::fs::fallocate(&memfd, FallocateFlags::empty(), 0, length as u64)
-            .map_err(Error::system("fallocate"))?;
-        rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW)
-            .map_err(Error::system("F_ADD_SEALS"))?;
-        let map = MmapOptions::new()
-            .len(length)
-            .populate()
-            .map_raw(&memfd)
-            .map_err(Error::system("mmap of the memfd"))?;
+        let (memfd, map) = allocate(length, huge)?;
         Ok(Self { memfd, map })
     }
 
@@ -158,4 +144,35 @@ impl AsFd for Region {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memfd.as_fd()
     }
+}
+
+#[cfg(not(miri))]
+fn allocate(length: usize, huge: bool) -> Result<(OwnedFd, MmapRaw), Error> {
+    let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    if huge {
+        flags |= MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    }
+    let memfd = rustix::fs::memfd_create("umem", flags).map_err(Error::system("memfd_create"))?;
+    rustix::fs::ftruncate(&memfd, length as u64).map_err(Error::system("ftruncate"))?;
+    rustix::fs::fallocate(&memfd, FallocateFlags::empty(), 0, length as u64)
+        .map_err(Error::system("fallocate"))?;
+    rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW)
+        .map_err(Error::system("F_ADD_SEALS"))?;
+    let map = MmapOptions::new()
+        .len(length)
+        .populate()
+        .map_raw(&memfd)
+        .map_err(Error::system("mmap of the memfd"))?;
+    Ok((memfd, map))
+}
+
+/// Miri has no memfd and maps no file: memory of the process's own, and any descriptor.
+#[cfg(miri)]
+fn allocate(length: usize, _huge: bool) -> Result<(OwnedFd, MmapRaw), Error> {
+    let (descriptor, _) = io::pipe().map_err(Error::system("pipe"))?;
+    let map = MmapOptions::new().len(length).map_anon();
+    Ok((
+        descriptor.into(),
+        map.map_err(Error::system("mmap"))?.into(),
+    ))
 }

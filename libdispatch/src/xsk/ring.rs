@@ -1,9 +1,9 @@
 //! The four rings: FILL and TX, which the application writes, and COMPLETION and RX, which it reads.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::{mem, slice};
 
+use super::atomic::{AtomicU64, Ordering};
 use super::cursor::{Consumer, Producer};
 use super::memory::RingMemory;
 

@@ -1,90 +1,18 @@
-//! Rings in plain memory, and a kernel that does with them what the real one does.
+//! A kernel that does with rings in plain memory what the real one does.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+pub(super) use crate::xsk::fuzzing::Plain;
 use crate::xsk::inbound::Inbound;
-use crate::xsk::memory::RingMemory;
 use crate::xsk::outbound::Outbound;
-use crate::xsk::ring::{CONTINUED, Completion, Descriptor, Entry, Fill, Rx, Tx};
+use crate::xsk::ring::{CONTINUED, Completion, Descriptor, Fill, Rx, Tx};
 use crate::xsk::{Tally, Umem};
 
 /// What the kernel keeps free ahead of a packet that it received.
 const KERNEL_HEADROOM: u64 = 256;
-
-/// A ring's memory.
-#[derive(Debug)]
-pub(super) struct Plain {
-    pub(super) producer: AtomicU32,
-    pub(super) consumer: AtomicU32,
-    pub(super) flags: AtomicU32,
-    pub(super) words: Box<[AtomicU64]>,
-}
-
-impl Plain {
-    /// A ring of so many entries of so many words whose indices start here.
-    pub(super) fn new(entries: u32, words: usize, start: u32) -> Arc<Self> {
-        Arc::new(Self {
-            producer: start.into(),
-            consumer: start.into(),
-            flags: 0.into(),
-            words: (0..entries as usize * words).map(|_| 0.into()).collect(),
-        })
-    }
-
-    fn entries<E: Entry>(&self) -> u32 {
-        u32::try_from(self.words.len() / E::WORDS).expect("it is small")
-    }
-
-    fn place<E: Entry>(&self, index: u32) -> &E::Words {
-        &E::entries(&self.words)[(index % self.entries::<E>()) as usize]
-    }
-
-    /// The kernel writes an entry, if there is room.
-    pub(super) fn put<E: Entry>(&self, entry: E) -> bool {
-        let producer = self.producer.load(Ordering::Relaxed);
-        let consumer = self.consumer.load(Ordering::Acquire);
-        if producer.wrapping_sub(consumer) >= self.entries::<E>() {
-            return false;
-        }
-        entry.store(self.place::<E>(producer));
-        self.producer
-            .store(producer.wrapping_add(1), Ordering::Release);
-        true
-    }
-
-    /// The kernel reads an entry, if there is one.
-    pub(super) fn get<E: Entry>(&self) -> Option<E> {
-        let consumer = self.consumer.load(Ordering::Relaxed);
-        if self.producer.load(Ordering::Acquire) == consumer {
-            return None;
-        }
-        let entry = E::load(self.place::<E>(consumer));
-        self.consumer
-            .store(consumer.wrapping_add(1), Ordering::Release);
-        Some(entry)
-    }
-}
-
-impl RingMemory for Arc<Plain> {
-    fn producer(&self) -> &AtomicU32 {
-        &self.producer
-    }
-
-    fn consumer(&self) -> &AtomicU32 {
-        &self.consumer
-    }
-
-    fn flags(&self) -> Option<&AtomicU32> {
-        Some(&self.flags)
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        &self.words
-    }
-}
 
 /// A kernel that receives numbered packets and notes what it was given to send.
 pub(super) struct Kernel<'u> {
