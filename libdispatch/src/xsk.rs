@@ -34,6 +34,8 @@
 //! | one thread that receives and one that sends | [`Socket::split`] |
 //! | an event loop | [`AsFd`](std::os::fd::AsFd) of the socket and its halves |
 //! | frames that are only looked at, at the least cost | [`Batch::recycle`] |
+//! | what an XDP program knows of a packet, such as when it came | [`Frame::metadata`] |
+//! | a checksum by the driver, when a packet was sent, a time to send it | [`Frame::offload_checksum`], [`Frame::request_timestamp`], [`Frame::set_launch_time`] |
 //!
 //! The rings are shared with the kernel, and with whoever else has the socket. What is read from
 //! them is checked: an entry must name a frame that the kernel really had from that ring, and bytes
@@ -58,6 +60,7 @@ mod ring;
 mod sender;
 mod setup;
 mod socket;
+mod stamps;
 #[cfg(test)]
 mod tests;
 mod umem;
@@ -67,10 +70,12 @@ pub use error::Error;
 pub use frame::Frame;
 pub use inbound::Faults;
 pub use layout::Layout;
+pub use offload::RequestError;
 pub use options::{BusyPoll, Copies, Options};
 pub use outbound::{Unsent, UnsentReason};
 pub use packet::Packet;
 pub use receiver::{Batch, Receiver};
 pub use sender::Sender;
 pub use socket::{Socket, Statistics};
+pub use stamps::Sent;
 pub use umem::{Tally, Umem, UmemBuilder};

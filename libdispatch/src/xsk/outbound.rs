@@ -7,7 +7,7 @@ use super::inbound::CONTINUED;
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
 use super::ring::{Completion, Tx};
-use super::{Faults, Frame, Packet, Umem};
+use super::{Faults, Frame, Packet, Sent, Umem};
 
 /// TX and COMPLETION, of which a socket may lack either.
 #[derive(Debug)]
@@ -19,6 +19,9 @@ pub(super) struct Outbound<'u, M> {
     multi_buffer: bool,
     /// Room for the frames of one look at COMPLETION.
     spares: Vec<Spare>,
+    /// Frames whose timestamps nobody has looked at yet, and those.
+    held: Vec<Spare>,
+    stamped: Vec<Sent>,
     false_completions: u64,
 }
 
@@ -51,6 +54,12 @@ pub enum UnsentReason {
     /// it should be.
     #[error("a frame of the packet has no room for metadata ahead of its bytes")]
     NoMetadata,
+    /// The checksum that was asked for goes outside of the packet's first frame.
+    #[error("the packet is shorter than the place of its checksum")]
+    Checksum,
+    /// Another frame than its first has a request for the driver.
+    #[error("a frame of the packet that is not its first has a request for the driver")]
+    LateRequest,
     /// It has several frames and the socket is not for that, or more than
     /// [`Packet::FRAMES_MAX`].
     #[error("the packet has more frames than can be sent")]
@@ -73,6 +82,8 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
             completion,
             multi_buffer,
             spares: Vec::new(),
+            held: Vec::new(),
+            stamped: Vec::new(),
             false_completions: 0,
         }
     }
@@ -131,6 +142,45 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
             Some(spare) => self.spares.push(spare),
             None => self.false_completions += 1,
         });
+        if !self.held.is_empty() {
+            self.stamped.clear();
+            self.spares.append(&mut self.held);
+        }
+        self.free()
+    }
+
+    /// The same, and says of each packet whose timestamp was asked for what became of it.
+    pub(super) fn reap_with(&mut self, each: impl FnMut(Sent)) -> usize {
+        let freed = self.collect();
+        self.stamped.drain(..).for_each(each);
+        // Only now: before, another thread could have sent it again with a timestamp of its own.
+        self.spares.append(&mut self.held);
+        freed + self.free()
+    }
+
+    /// Frees the frames that were sent, all but those whose timestamp was asked for; returns how many.
+    pub(super) fn collect(&mut self) -> usize {
+        if self.umem.layout().tx_metadata() == 0 {
+            return self.reap();
+        }
+        let (umem, ring) = (self.umem, self.ring);
+        let Some(completion) = &mut self.completion else {
+            return 0;
+        };
+        completion.drain(
+            |address| match Spare::sent_with_stamp(umem, address, ring) {
+                Some((spare, None)) => self.spares.push(spare),
+                Some((spare, Some(sent))) => {
+                    self.held.push(spare);
+                    self.stamped.push(sent);
+                }
+                None => self.false_completions += 1,
+            },
+        );
+        self.free()
+    }
+
+    fn free(&mut self) -> usize {
         let count = self.spares.len();
         if count > 0 {
             self.umem.put(self.spares.drain(..));
@@ -180,8 +230,8 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         if frame.is_empty() {
             return Err(UnsentReason::Empty);
         }
-        if frame.headroom() < self.umem.layout().tx_metadata() as usize {
-            return Err(UnsentReason::NoMetadata);
+        if self.umem.layout().tx_metadata() > 0 {
+            return frame.check_metadata();
         }
         Ok(())
     }
@@ -190,6 +240,9 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let mut count = 0;
         for frame in packet.frames() {
             self.check_frame(frame)?;
+            if count > 0 && frame.has_requests() {
+                return Err(UnsentReason::LateRequest);
+            }
             count += 1;
         }
         let most = if self.multi_buffer {
@@ -205,6 +258,13 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
             return Err(UnsentReason::RingFull);
         }
         Ok(())
+    }
+}
+
+/// The frames whose timestamps nobody wanted to know.
+impl<M> Drop for Outbound<'_, M> {
+    fn drop(&mut self) {
+        self.umem.put(self.held.drain(..));
     }
 }
 

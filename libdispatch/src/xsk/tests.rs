@@ -2,6 +2,7 @@
 
 mod cursors;
 mod hostile;
+mod metadata;
 mod model;
 mod path;
 mod threads;
