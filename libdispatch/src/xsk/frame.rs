@@ -145,15 +145,9 @@ impl Received {
 }
 
 impl<'u> Frame<'u> {
-    /// Lends it to the kernel for sending; returns what belongs into TX.
+    /// Lends it to the kernel for sending, without metadata; returns what belongs into TX.
     #[inline]
     pub(super) fn lend(self, ring: RingNumber) -> Descriptor {
-        let has_metadata = self.umem.layout().tx_metadata() > 0;
-        let options = if has_metadata {
-            self.lend_metadata()
-        } else {
-            0
-        };
         let Self {
             umem,
             index,
@@ -166,7 +160,7 @@ impl<'u> Frame<'u> {
         Descriptor {
             address: umem.layout().address(index, start),
             length,
-            options,
+            options: 0,
         }
     }
 

@@ -95,7 +95,8 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     )]
     #[inline(always)]
     pub(super) fn send(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
-        let sound = packet.is_single() && self.check_frame(&packet).is_ok();
+        let has_metadata = self.umem.layout().tx_metadata() > 0;
+        let sound = packet.is_single() && !has_metadata && self.check_frame(&packet).is_ok();
         if let Some(tx) = self.tx.as_mut().filter(|_| sound)
             && tx.free(1) > 0
         {
@@ -106,7 +107,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         self.send_parts(packet)
     }
 
-    /// Sends a packet of several frames, or finds out why one can't be sent.
+    /// Sends a packet of several frames or with metadata, or finds out why one can't be sent.
     #[cold]
     fn send_parts(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
         let checked = self.check(&packet);
@@ -117,7 +118,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let mut left = packet.frame_count();
         for frame in packet.into_frames() {
             left -= 1;
-            let mut descriptor = frame.lend(self.ring);
+            let mut descriptor = frame.lend_with_metadata(self.ring);
             if left > 0 {
                 descriptor.options |= CONTINUED;
             }
@@ -230,9 +231,6 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         if frame.is_empty() {
             return Err(UnsentReason::Empty);
         }
-        if self.umem.layout().tx_metadata() > 0 {
-            return frame.check_metadata();
-        }
         Ok(())
     }
 
@@ -240,6 +238,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let mut count = 0;
         for frame in packet.frames() {
             self.check_frame(frame)?;
+            frame.check_metadata()?;
             if count > 0 && frame.has_requests() {
                 return Err(UnsentReason::LateRequest);
             }

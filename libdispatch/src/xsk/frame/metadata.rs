@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU64;
 
+use super::super::ledger::RingNumber;
 use super::super::offload::{self, Checksum, Requests};
+use super::super::ring::Descriptor;
 use super::super::stamps::{Awaited, Sent};
 use super::super::{RequestError, UnsentReason};
 use super::Frame;
@@ -82,8 +84,11 @@ impl Frame<'_> {
         Ok(())
     }
 
-    /// Notes whether a timestamp is to come back; returns what the descriptor says of the metadata.
-    pub(super) fn lend_metadata(&self) -> u32 {
+    /// Lends it to the kernel for sending, with its metadata; returns what belongs into TX.
+    pub(in super::super) fn lend_with_metadata(self, ring: RingNumber) -> Descriptor {
+        if self.umem.layout().tx_metadata() == 0 {
+            return self.lend(ring);
+        }
         let awaited = self.requests().contains(Requests::TIMESTAMP);
         let awaited = awaited.then(|| self.metadata_word(self.start, offload::STAMP));
         let awaited = awaited.flatten().map(|[a, b, c, d, ..]| Awaited {
@@ -91,7 +96,11 @@ impl Frame<'_> {
             unwritten: u32::from_ne_bytes([a, b, c, d]),
         });
         self.umem.stamps().lend(self.index, awaited);
-        if self.offloaded { offload::OPTION } else { 0 }
+        let options = if self.offloaded { offload::OPTION } else { 0 };
+        Descriptor {
+            options,
+            ..self.lend(ring)
+        }
     }
 
     /// What the kernel would find wrong with the frame's metadata, if it is a packet's first. It would
