@@ -17,18 +17,18 @@ impl Frame<'_> {
     /// packet's front takes them back. Of a packet of several frames, only the first can have any.
     ///
     /// If the kernel copies packets, it sees to the checksum where the interface can't, and at once
-    /// with [`software_checksum`](super::UmemBuilder::software_checksum). If it doesn't, a driver that
+    /// with [`software_checksum`](crate::xsk::UmemBuilder::software_checksum). If it doesn't, a driver that
     /// can't sends the packet as it is; which drivers can, netlink says (`xsk-features` of `dev-get`, in
     /// `Documentation/netlink/specs/netdev.yaml`).
     ///
     /// # Errors
     ///
-    /// Without [`tx_metadata`](super::UmemBuilder::tx_metadata) of 16 bytes at least, or if the
+    /// Without [`tx_metadata`](crate::xsk::UmemBuilder::tx_metadata) of 16 bytes at least, or if the
     /// checksum's place is outside of the packet; see [`RequestError`].
     ///
     /// # Minimum kernel version
     ///
-    /// 6.11, as [`tx_metadata`](super::UmemBuilder::tx_metadata).
+    /// 6.11, as [`tx_metadata`](crate::xsk::UmemBuilder::tx_metadata).
     pub fn offload_checksum(&mut self, start: u16, offset: u16) -> Result<(), RequestError> {
         let checksum = Checksum { start, offset };
         checksum.check(self.length)?;
@@ -38,17 +38,17 @@ impl Frame<'_> {
     }
 
     /// Asks for the time at which the packet is sent, which
-    /// [`Sender::reap_with`](super::Sender::reap_with) then has. The frame is not free before that
+    /// [`Sender::reap_with`](crate::xsk::Sender::reap_with) then has. The frame is not free before that
     /// was called. Otherwise as [`offload_checksum`](Self::offload_checksum).
     ///
     /// # Errors
     ///
-    /// Without [`tx_metadata`](super::UmemBuilder::tx_metadata) of 16 bytes at least; see
+    /// Without [`tx_metadata`](crate::xsk::UmemBuilder::tx_metadata) of 16 bytes at least; see
     /// [`RequestError`].
     ///
     /// # Minimum kernel version
     ///
-    /// 6.11, as [`tx_metadata`](super::UmemBuilder::tx_metadata).
+    /// 6.11, as [`tx_metadata`](crate::xsk::UmemBuilder::tx_metadata).
     pub fn request_timestamp(&mut self) -> Result<(), RequestError> {
         self.request(Requests::TIMESTAMP, offload::BYTES)
     }
@@ -61,7 +61,7 @@ impl Frame<'_> {
     ///
     /// # Errors
     ///
-    /// Without [`tx_metadata`](super::UmemBuilder::tx_metadata) of 24 bytes at least, or before Linux
+    /// Without [`tx_metadata`](crate::xsk::UmemBuilder::tx_metadata) of 24 bytes at least, or before Linux
     /// 6.15; see [`RequestError`].
     ///
     /// # Minimum kernel version
