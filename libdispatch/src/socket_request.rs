@@ -44,6 +44,7 @@ impl SocketRequest {
             headroom: 0,
             unaligned: false,
             tx_metadata_len: 0,
+            software_checksum: false,
         };
         Self {
             interface: interface.to_owned(),
@@ -86,9 +87,21 @@ impl SocketRequest {
     ///
     /// # Minimum kernel version
     ///
-    /// 6.8.
+    /// 6.11: before, the request is refused ([`RefusalCode::Unsupported`](crate::RefusalCode)).
     pub fn tx_metadata(mut self, bytes: u32) -> Self {
         self.layout.tx_metadata_len = bytes;
+        self
+    }
+
+    /// Where packets are copied, the kernel computes the checksums that it is asked for
+    /// (`XDP_UMEM_TX_SW_CSUM`), for trying things out: see
+    /// [`UmemBuilder::software_checksum`](crate::xsk::UmemBuilder::software_checksum). Default: no.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.11, as [`tx_metadata`](Self::tx_metadata).
+    pub fn software_checksum(mut self, software_checksum: bool) -> Self {
+        self.layout.software_checksum = software_checksum;
         self
     }
 

@@ -34,6 +34,8 @@
 //! | one thread that receives and one that sends | [`Socket::split`] |
 //! | an event loop | [`AsFd`](std::os::fd::AsFd) of the socket and its halves |
 //! | the least cost for a packet | [`Receiver::receive_each`] |
+//! | what an XDP program knows of a packet, such as when it came | [`Frame::metadata`] |
+//! | a checksum by the driver, when a packet was sent, a time to send it | [`Frame::offload_checksum`], [`Frame::request_timestamp`], [`Frame::set_launch_time`] |
 //!
 //! The rings are shared with the kernel, and with whoever else has the socket. What is read from
 //! them is checked: an entry must name a frame that the kernel really had from that ring, and bytes
@@ -66,6 +68,7 @@ mod ring;
 mod sender;
 mod setup;
 mod socket;
+mod stamps;
 #[cfg(test)]
 mod tests;
 mod umem;
@@ -76,10 +79,12 @@ pub use faults::Faults;
 pub use frame::Frame;
 pub use incoming::Incoming;
 pub use layout::Layout;
+pub use offload::RequestError;
 pub use options::{BusyPoll, Copies, Options};
 pub use outbound::{Unsent, UnsentReason};
 pub use packet::Packet;
 pub use receiver::{Batch, Receiver};
 pub use sender::Sender;
 pub use socket::{Socket, Statistics};
+pub use stamps::Sent;
 pub use umem::{Tally, Umem, UmemBuilder};

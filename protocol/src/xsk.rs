@@ -88,8 +88,12 @@ pub struct UmemLayout {
     pub headroom: u32,
     /// Frames may begin anywhere (`XDP_UMEM_UNALIGNED_CHUNK_FLAG`).
     pub unaligned: bool,
-    /// Bytes before a packet to be sent that hold its metadata (Linux 6.8); 0 for none.
+    /// Bytes before a packet to be sent that hold its metadata (`XDP_UMEM_TX_METADATA_LEN`, Linux
+    /// 6.11); 0 for none.
     pub tx_metadata_len: u32,
+    /// Where packets are copied, the kernel computes the checksums that it is asked for
+    /// (`XDP_UMEM_TX_SW_CSUM`).
+    pub software_checksum: bool,
 }
 
 /// Whether packets are copied between the device's memory and the socket's.

@@ -4,12 +4,11 @@
 mod xsk;
 
 use std::fs;
-use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
 use libdispatch::xsk::{BusyPoll, Copies, Options, Umem};
-use tests::{DEADLINE, PairOptions, Tap, frame, ipv4_udp, volume, wait_until};
+use tests::{DEADLINE, PairOptions, Tap, frame, volume, wait_until};
 use xsk::{
     answer, assert_echo, assert_sound, index, is_taken_since, number_of, numbered, open, plain,
     receive, rig, send, turn,
@@ -177,48 +176,6 @@ fn metadata_of_a_program_is_ahead_of_the_packet_and_headers_fit_there() {
     turn(&mut expected);
     send(sender, packets);
     assert_eq!(answer(&tap), expected);
-}
-
-#[test]
-#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
-fn a_checksum_that_was_asked_for_is_right_at_the_other_end() {
-    let options = PairOptions {
-        addresses: true,
-        ..PairOptions::default()
-    };
-    let rig = rig(&options, &[]);
-    let umem = Umem::builder().frames(64).headroom(64).tx_metadata(24);
-    let umem = umem.build().expect("there is memory");
-    let options = Options::default().rings(32);
-    if !is_taken_since((6, 11), &rig, &umem, &options) {
-        return;
-    }
-    let mut socket = open(&rig, &umem, 0, &options);
-    let sender = socket.halves().1;
-    let far = rig.pair.far.netns.run(|| UdpSocket::bind("10.1.0.2:4000"));
-    let far = far.expect("the address is there");
-    far.set_read_timeout(Some(DEADLINE)).expect("it can wait");
-    // The packets without it are lost, so that those with it are what comes.
-    for number in 0..20_u8 {
-        let mut bytes = ipv4_udp([10, 1, 0, 1], [10, 1, 0, 2], 4000);
-        turn(&mut bytes);
-        bytes[42] = number;
-        // The sum of the pseudo header: addresses, protocol and length.
-        let sum = 2 * 0x0a01_u16 + 1 + 2 + 17 + 30;
-        bytes[40..42].copy_from_slice(&sum.to_be_bytes());
-        let mut frame = umem.allocate().expect("there are enough");
-        assert!(frame.write(&bytes));
-        if number % 2 == 1 {
-            assert!(frame.offload_checksum(34, 6));
-        }
-        send(sender, vec![frame.into()]);
-        if number % 2 == 1 {
-            let mut payload = [0; 64];
-            let length = far.recv(&mut payload).expect("it comes");
-            assert_eq!((length, payload[0]), (22, number));
-        }
-    }
-    assert_sound(&umem, &mut socket, 64);
 }
 
 #[test]

@@ -32,6 +32,13 @@ const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
 /// The FILL ring's offset, `include/uapi/linux/if_xdp.h`.
 const XDP_UMEM_PGOFF_FILL_RING: u64 = 0x1_0000_0000;
 
+/// `XDP_UMEM_TX_SW_CSUM` and `XDP_UMEM_TX_METADATA_LEN`, `include/uapi/linux/if_xdp.h`, Linux 6.11.
+const UMEM_SOFTWARE_CHECKSUM: u32 = 1 << 1;
+const UMEM_TX_METADATA: u32 = 1 << 2;
+
+/// What fails with EINVAL on kernels that take the same memory without.
+pub(crate) const TX_METADATA: &str = "XDP_UMEM_REG with TX metadata";
+
 /// What fails with EBUSY on kernels whose sockets are no use once they are bound.
 pub(crate) const MAP_RINGS: &str = "mmap of a bound socket's ring";
 
@@ -60,6 +67,7 @@ pub(crate) enum Memory<'a> {
         headroom: u32,
         unaligned: bool,
         tx_metadata_len: u32,
+        software_checksum: bool,
     },
     /// Where this socket has its own.
     Shared(BorrowedFd<'a>),
@@ -175,6 +183,7 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> Result<(), SocketErr
         headroom,
         unaligned,
         tx_metadata_len,
+        software_checksum,
     } = memory
     else {
         return Ok(());
@@ -183,22 +192,42 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> Result<(), SocketErr
     // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads or writes it.
     let mapped = unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) };
     let address = mapped.map_err(at("mmap"))?;
-    let mut umem_flags = XdpUmemRegFlags::empty();
-    umem_flags.set(XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG, *unaligned);
-    let registered = options::set_xdp_umem_reg(
-        socket,
-        XdpUmemReg {
-            addr: address.addr() as u64,
-            len: *bytes as u64,
-            chunk_size: *frame_size,
-            headroom: *headroom,
-            flags: umem_flags,
-            tx_metadata_len: *tx_metadata_len,
-        },
-    );
+    let mut flags = XdpUmemRegFlags::empty();
+    flags.set(XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG, *unaligned);
+    let plain = XdpUmemReg {
+        addr: address.addr() as u64,
+        len: *bytes as u64,
+        chunk_size: *frame_size,
+        headroom: *headroom,
+        flags,
+        tx_metadata_len: 0,
+    };
+    let mut offload = 0;
+    if *tx_metadata_len > 0 {
+        offload |= UMEM_TX_METADATA;
+    }
+    if *software_checksum {
+        offload |= UMEM_SOFTWARE_CHECKSUM;
+    }
+    let wanted = XdpUmemReg {
+        flags: flags | XdpUmemRegFlags::from_bits_retain(offload),
+        tx_metadata_len: *tx_metadata_len,
+        ..plain
+    };
+    let registered = options::set_xdp_umem_reg(socket, wanted).map_err(|error| {
+        // The kernel has one number for all that it finds wrong. The socket is closed either way.
+        let is_metadata = error == Errno::INVAL
+            && offload != 0
+            && options::set_xdp_umem_reg(socket, plain).is_ok();
+        at(if is_metadata {
+            TX_METADATA
+        } else {
+            "XDP_UMEM_REG"
+        })(error)
+    });
     // SAFETY: the mapping from above, which nothing refers to: the kernel has pinned its pages.
     unsafe { rustix::mm::munmap(address, *bytes) }.map_err(at("munmap"))?;
-    registered.map_err(at("XDP_UMEM_REG"))
+    registered
 }
 
 fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<()> {

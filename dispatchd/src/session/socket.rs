@@ -311,6 +311,7 @@ fn make(
             headroom: layout.headroom,
             unaligned: layout.unaligned,
             tx_metadata_len: layout.tx_metadata_len,
+            software_checksum: layout.software_checksum,
         },
         (Umem::Shared { .. }, _) => {
             let first = first.ok_or_else(|| umem::missing(&interface.name))?;

@@ -224,6 +224,7 @@ mod tests {
             headroom: 0,
             unaligned: false,
             tx_metadata_len: 0,
+            software_checksum: false,
         }
     }
 

@@ -42,6 +42,10 @@ pub(crate) fn not_made(
                  bare socket can be had, by root and whom `dispatchd --allow-bare` names",
             ),
         ),
+        (xsk::TX_METADATA, _) => refused(
+            RefusalCode::Unsupported,
+            text("this kernel takes no memory with TX metadata, which Linux 6.11 does"),
+        ),
         ("mmap", _) => refused(RefusalCode::Descriptor, text("the memory can't be used")),
         ("bind", Some(Errno::OPNOTSUPP)) if forced => refused(
             RefusalCode::Mode,

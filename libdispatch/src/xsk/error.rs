@@ -38,6 +38,17 @@ pub enum Error {
         bytes: u32,
     },
 
+    /// To compute checksums, the kernel has to be asked for them.
+    #[error("checksums by the kernel with {bytes} bytes of TX metadata: at least 16")]
+    SoftwareChecksum {
+        /// What was asked for of TX metadata.
+        bytes: u32,
+    },
+
+    /// The kernel takes memory of this layout, but not with TX metadata.
+    #[error("this kernel takes no memory with TX metadata, which Linux 6.11 does")]
+    NoTxMetadata,
+
     /// A ring's size has to be a power of two, at most 2^24.
     #[error("a {ring} ring of {entries} entries: a power of two, at most 2^24")]
     RingSize {

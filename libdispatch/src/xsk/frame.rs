@@ -1,12 +1,15 @@
 //! A frame of the UMEM as a value: whoever has it is the only one who has.
 
+mod metadata;
+
 use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use super::ledger::{Ledger, Place, RingNumber};
 use super::ring::Descriptor;
-use super::{Layout, Umem, offload};
+use super::stamps::Sent;
+use super::{Layout, Umem};
 
 /// One frame of a [`Umem`], with a packet, or a part of one, in it.
 ///
@@ -39,7 +42,7 @@ pub struct Frame<'u> {
     /// Where the bytes begin and how many they are; together never more than the frame's size.
     start: u32,
     length: u32,
-    /// Whether the driver's metadata is ahead of the bytes.
+    /// Whether requests to the driver are ahead of the bytes.
     offloaded: bool,
 }
 
@@ -78,6 +81,17 @@ impl Spare {
         let index = umem.ledger().find(frame, Place::Transmit(ring))?;
         umem.ledger().keep(index);
         Some(Self(index))
+    }
+
+    /// The same, with what became of its timestamp if that was asked for.
+    pub(super) fn sent_with_stamp(
+        umem: &Umem,
+        address: u64,
+        ring: RingNumber,
+    ) -> Option<(Self, Option<Sent>)> {
+        let frame = Self::sent(umem, address, ring)?.into_frame(umem);
+        let sent = frame.sent();
+        Some((frame.into_spare(), sent))
     }
 }
 
@@ -167,7 +181,7 @@ impl Found {
 }
 
 impl<'u> Frame<'u> {
-    /// Lends it to the kernel for sending; returns what belongs into TX.
+    /// Lends it to the kernel for sending, without metadata; returns what belongs into TX.
     #[inline]
     pub(super) fn lend(self, ring: RingNumber) -> Descriptor {
         let Self {
@@ -175,14 +189,14 @@ impl<'u> Frame<'u> {
             index,
             start,
             length,
-            offloaded,
+            ..
         } = self;
         mem::forget(self);
         umem.ledger().lend(index, Place::Transmit(ring));
         Descriptor {
             address: umem.layout().address(index, start),
             length,
-            options: if offloaded { offload::OPTION } else { 0 },
+            options: 0,
         }
     }
 
@@ -264,32 +278,22 @@ impl<'u> Frame<'u> {
     /// The `bytes` bytes right ahead of the packet: what an XDP program put there by
     /// `bpf_xdp_adjust_meta`. The kernel doesn't say how many they are, so that program and
     /// application have to agree. `None` if there is no such room.
+    ///
+    /// Read it first: a header that [`grow_front`](Self::grow_front) makes room for goes there, and
+    /// so does what is asked of a driver.
+    ///
+    /// ```
+    /// # use libdispatch::xsk::Frame;
+    /// /// What the program writes there: when the packet came, and what it hashes to.
+    /// fn read(frame: &Frame<'_>) -> Option<(u64, u32)> {
+    ///     let (time, rest) = frame.metadata(16)?.split_first_chunk()?;
+    ///     let (hash, _padding) = rest.split_first_chunk()?;
+    ///     Some((u64::from_ne_bytes(*time), u32::from_ne_bytes(*hash)))
+    /// }
+    /// ```
     pub fn metadata(&self, bytes: usize) -> Option<&[u8]> {
         let start = self.start.checked_sub(u32::try_from(bytes).ok()?)?;
         Some(self.umem.bytes(self, start, narrow(bytes)))
-    }
-
-    /// Asks the driver to put the Internet checksum of all bytes from `start` on at `start + offset`,
-    /// where the sum of what else it has to cover (the pseudo header) is already. It is for this
-    /// packet as it is: ask last, after the packet's front was moved.
-    ///
-    /// False, and nothing changes, if the UMEM has no [`tx_metadata`](super::UmemBuilder::tx_metadata)
-    /// of 16 bytes at least, or the packet's front was moved into it.
-    ///
-    /// # Minimum kernel version
-    ///
-    /// 6.8, and 6.11 for a UMEM that is registered with metadata by this library.
-    pub fn offload_checksum(&mut self, start: u16, offset: u16) -> bool {
-        let room = self.umem.layout().tx_metadata();
-        let asked = offload::checksum(start, offset);
-        let fits = room as usize >= asked.len() && room <= self.start;
-        if fits {
-            let place = self.start - room;
-            let bytes = self.umem.bytes_mut(self, place, narrow(asked.len()));
-            bytes.copy_from_slice(&asked);
-            self.offloaded = true;
-        }
-        fits
     }
 
     /// The frame's number in its UMEM: the same frame has the same number each time it comes.

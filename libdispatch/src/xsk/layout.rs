@@ -1,6 +1,6 @@
 //! How a UMEM is divided, and what an address in it means.
 
-use super::Error;
+use super::{Error, offload};
 
 /// The kernel's smallest frame (`XDP_UMEM_MIN_CHUNK_SIZE`), in bytes.
 const FRAME_BYTES_MIN: u32 = 2048;
@@ -26,6 +26,7 @@ pub struct Layout {
     headroom: u32,
     unaligned: bool,
     tx_metadata: u32,
+    software_checksum: bool,
     huge_pages: bool,
 }
 
@@ -38,6 +39,7 @@ impl Layout {
             headroom,
             unaligned,
             tx_metadata,
+            software_checksum,
             huge_pages,
         } = *wanted;
         let page = rustix::param::page_size();
@@ -61,6 +63,9 @@ impl Layout {
         if tx_metadata % 8 != 0 || tx_metadata > TX_METADATA_BYTES_MAX.min(headroom) {
             return Err(Error::TxMetadata { bytes: tx_metadata });
         }
+        if software_checksum && tx_metadata < offload::BYTES {
+            return Err(Error::SoftwareChecksum { bytes: tx_metadata });
+        }
         Ok(Self {
             frames,
             frame_size,
@@ -68,6 +73,7 @@ impl Layout {
             headroom,
             unaligned,
             tx_metadata,
+            software_checksum,
             huge_pages,
         })
     }
@@ -94,9 +100,14 @@ impl Layout {
         self.unaligned
     }
 
-    /// Bytes ahead of a packet to send that are for the driver (Linux 6.8); 0 for none.
+    /// Bytes ahead of a packet to send that are for the driver (Linux 6.11); 0 for none.
     pub fn tx_metadata(&self) -> u32 {
         self.tx_metadata
+    }
+
+    /// Whether the kernel computes checksums that it is asked for (`XDP_UMEM_TX_SW_CSUM`, Linux 6.11).
+    pub fn software_checksum(&self) -> bool {
+        self.software_checksum
     }
 
     /// Whether the memory is of huge pages.
@@ -200,5 +211,11 @@ mod tests {
             refused(|umem| umem.tx_metadata = 24),
             Error::TxMetadata { bytes: 24 }
         ));
+        for bytes in [0, 8] {
+            let error = layout(|umem| {
+                (umem.headroom, umem.tx_metadata, umem.software_checksum) = (64, bytes, true);
+            });
+            assert!(matches!(error, Err(Error::SoftwareChecksum { bytes: b }) if b == bytes));
+        }
     }
 }

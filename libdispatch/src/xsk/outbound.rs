@@ -5,8 +5,8 @@ use std::{fmt, ptr};
 use super::frame::Spare;
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
-use super::ring::{CONTINUED, Completion, Entry, Tx};
-use super::{Faults, Frame, Packet, Umem};
+use super::ring::{CONTINUED, Completion, Tx};
+use super::{Faults, Frame, Packet, Sent, Umem};
 
 /// TX and COMPLETION, of which a socket may lack either.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub(super) struct Outbound<'u, M> {
     multi_buffer: bool,
     /// Room for the frames of one look at COMPLETION.
     spares: Vec<Spare>,
+    /// Frames whose timestamps nobody has looked at yet, and those.
+    held: Vec<Spare>,
+    stamped: Vec<Sent>,
     false_completions: u64,
 }
 
@@ -50,6 +53,12 @@ pub enum UnsentReason {
     /// it should be.
     #[error("a frame of the packet has no room for metadata ahead of its bytes")]
     NoMetadata,
+    /// The checksum that was asked for goes outside of the packet's first frame.
+    #[error("the packet is shorter than the place of its checksum")]
+    Checksum,
+    /// Another frame than its first has a request for the driver.
+    #[error("a frame of the packet that is not its first has a request for the driver")]
+    LateRequest,
     /// It has several frames and the socket is not for that, or more than
     /// [`Packet::FRAMES_MAX`].
     #[error("the packet has more frames than can be sent")]
@@ -72,6 +81,8 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
             completion,
             multi_buffer,
             spares: Vec::new(),
+            held: Vec::new(),
+            stamped: Vec::new(),
             false_completions: 0,
         }
     }
@@ -83,7 +94,8 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     )]
     #[inline(always)]
     pub(super) fn send(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
-        let sound = packet.is_single() && self.check_frame(&packet).is_ok();
+        let has_metadata = self.umem.layout().tx_metadata() > 0;
+        let sound = packet.is_single() && !has_metadata && self.check_frame(&packet).is_ok();
         if let Some(tx) = self.tx.as_mut().filter(|_| sound)
             && tx.free(1) > 0
         {
@@ -94,7 +106,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         self.send_parts(packet)
     }
 
-    /// Sends a packet of several frames, or finds out why one can't be sent.
+    /// Sends a packet of several frames or with metadata, or finds out why one can't be sent.
     #[cold]
     fn send_parts(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
         let checked = self.check(&packet);
@@ -105,7 +117,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let mut left = packet.frame_count();
         for frame in packet.into_frames() {
             left -= 1;
-            let mut descriptor = frame.lend(self.ring);
+            let mut descriptor = frame.lend_with_metadata(self.ring);
             if left > 0 {
                 descriptor.options |= CONTINUED;
             }
@@ -126,15 +138,49 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let Some(completion) = &mut self.completion else {
             return 0;
         };
-        let sent = completion.peek(u32::MAX);
-        let entries = sent.left();
-        sent.map(<u64 as Entry>::load).for_each(|address| {
-            match Spare::sent(self.umem, address, self.ring) {
-                Some(spare) => self.spares.push(spare),
-                None => self.false_completions += 1,
-            }
+        completion.drain(|address| match Spare::sent(self.umem, address, self.ring) {
+            Some(spare) => self.spares.push(spare),
+            None => self.false_completions += 1,
         });
-        completion.release(entries);
+        if !self.held.is_empty() {
+            self.stamped.clear();
+            self.spares.append(&mut self.held);
+        }
+        self.free()
+    }
+
+    /// The same, and says of each packet whose timestamp was asked for what became of it.
+    pub(super) fn reap_with(&mut self, each: impl FnMut(Sent)) -> usize {
+        let freed = self.collect();
+        self.stamped.drain(..).for_each(each);
+        // Only now: before, another thread could have sent it again with a timestamp of its own.
+        self.spares.append(&mut self.held);
+        freed + self.free()
+    }
+
+    /// Frees the frames that were sent, all but those whose timestamp was asked for; returns how many.
+    pub(super) fn collect(&mut self) -> usize {
+        if self.umem.layout().tx_metadata() == 0 {
+            return self.reap();
+        }
+        let (umem, ring) = (self.umem, self.ring);
+        let Some(completion) = &mut self.completion else {
+            return 0;
+        };
+        completion.drain(
+            |address| match Spare::sent_with_stamp(umem, address, ring) {
+                Some((spare, None)) => self.spares.push(spare),
+                Some((spare, Some(sent))) => {
+                    self.held.push(spare);
+                    self.stamped.push(sent);
+                }
+                None => self.false_completions += 1,
+            },
+        );
+        self.free()
+    }
+
+    fn free(&mut self) -> usize {
         let count = self.spares.len();
         if count > 0 {
             self.umem.put(self.spares.drain(..));
@@ -184,9 +230,6 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         if frame.is_empty() {
             return Err(UnsentReason::Empty);
         }
-        if frame.headroom() < self.umem.layout().tx_metadata() as usize {
-            return Err(UnsentReason::NoMetadata);
-        }
         Ok(())
     }
 
@@ -194,6 +237,10 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         let mut count = 0;
         for frame in packet.frames() {
             self.check_frame(frame)?;
+            frame.check_metadata()?;
+            if count > 0 && frame.has_requests() {
+                return Err(UnsentReason::LateRequest);
+            }
             count += 1;
         }
         let most = if self.multi_buffer {
@@ -209,6 +256,13 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
             return Err(UnsentReason::RingFull);
         }
         Ok(())
+    }
+}
+
+/// The frames whose timestamps nobody wanted to know.
+impl<M> Drop for Outbound<'_, M> {
+    fn drop(&mut self) {
+        self.umem.put(self.held.drain(..));
     }
 }
 

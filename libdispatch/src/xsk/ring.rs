@@ -243,6 +243,14 @@ impl<M: RingMemory, E: Entry> ConsumerRing<M, E> {
         self.cursor.publish(self.memory.consumer());
     }
 
+    /// Reads all entries that are there, and gives their places back.
+    pub(super) fn drain(&mut self, each: impl FnMut(E)) {
+        let places = self.peek(u32::MAX);
+        let count = places.left();
+        places.map(E::load).for_each(each);
+        self.release(count);
+    }
+
     /// How often the kernel's index was impossible.
     pub(super) fn faults(&self) -> u64 {
         self.cursor.faults()

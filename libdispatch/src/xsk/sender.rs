@@ -12,7 +12,7 @@ use rustix::net::SendFlags;
 use super::memory::MappedRing;
 use super::outbound::Outbound;
 use super::wait::wait;
-use super::{Faults, Options, Packet, Umem, Unsent};
+use super::{Faults, Options, Packet, Sent, Umem, Unsent};
 
 /// The half of a [`Socket`](super::Socket) that sends: its TX and COMPLETION rings.
 #[derive(Debug)]
@@ -50,19 +50,19 @@ impl<'u> Sender<'u> {
         self.outbound.send(packet.into())
     }
 
-    /// Lets the kernel send what was put into TX, and frees the frames of what was sent. It doesn't
-    /// wait; what a kernel that is busy leaves in TX is looked at by the next flush.
+    /// Lets the kernel send what was put into TX, and frees the frames of what was sent, all but those
+    /// whose timestamp was asked for. It doesn't wait; what a kernel that is busy leaves in TX is looked at by the next flush.
     ///
     /// # Errors
     ///
     /// `ENETDOWN` if the interface is down, `ENXIO` if it is gone. What was put into TX stays there.
     pub fn flush(&mut self) -> io::Result<()> {
         self.outbound.publish();
-        self.outbound.reap();
+        self.outbound.collect();
         let mut left = self.outbound.unread();
         while left > 0 && (self.always_wake || self.outbound.needs_wakeup()) {
             let sent = rustix::net::send(&self.socket, &[], SendFlags::DONTWAIT);
-            self.outbound.reap();
+            self.outbound.collect();
             let before = left;
             left = self.outbound.unread();
             match sent {
@@ -85,9 +85,37 @@ impl<'u> Sender<'u> {
         wait(self.socket.as_fd(), PollFlags::OUT, timeout)
     }
 
-    /// Frees the frames of what was sent; returns how many.
+    /// Frees the frames of what was sent; returns how many. Timestamps that were asked for are lost.
     pub fn reap(&mut self) -> usize {
         self.outbound.reap()
+    }
+
+    /// The same, and says of each packet whose
+    /// [timestamp was asked for](super::Frame::request_timestamp) what became of it, in the order in
+    /// which they were sent. It says it of what a [`flush`](Self::flush) found to be sent as well.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use libdispatch::xsk::{Options, Socket, Umem};
+    /// let umem = Umem::builder().headroom(24).tx_metadata(24).build()?;
+    /// let mut socket = Socket::open(&umem, 2, 0, &Options::default())?;
+    /// let (_, sender) = socket.halves();
+    /// let mut frame = umem.allocate().ok_or("all frames are in use")?;
+    /// frame.write(&[0xff; 60]);
+    /// frame.request_timestamp()?;
+    /// let first = frame.index();
+    /// sender.send(frame).map_err(|unsent| unsent.reason)?;
+    /// sender.flush()?;
+    /// sender.reap_with(|sent| {
+    ///     if sent.index() == first {
+    ///         println!("sent at {:?} ns", sent.timestamp());
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reap_with(&mut self, each: impl FnMut(Sent)) -> usize {
+        self.outbound.reap_with(each)
     }
 
     /// How many more frames TX has room for.

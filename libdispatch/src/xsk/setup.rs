@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::memory::MappedRing;
 use super::ring::{Completion, Descriptor, Entry, Fill, Rx, Tx};
-use super::{BusyPoll, Copies, Error, Options, Umem};
+use super::{BusyPoll, Copies, Error, Options, Umem, offload};
 
 /// A socket's rings.
 #[derive(Debug)]
@@ -58,27 +58,37 @@ pub(super) fn register(socket: BorrowedFd<'_>, umem: &Umem) -> Result<(), Error>
         XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG,
         layout.unaligned(),
     );
-    if layout.tx_metadata() > 0 {
-        flags |= XdpUmemRegFlags::from_bits_retain(UMEM_TX_METADATA);
-    }
-    let registration = XdpUmemReg {
+    let plain = XdpUmemReg {
         addr: umem.start(),
         len: layout.length() as u64,
         chunk_size: layout.frame_size(),
         headroom: layout.headroom(),
         flags,
-        tx_metadata_len: layout.tx_metadata(),
+        tx_metadata_len: 0,
     };
-    sockopt::set_xdp_umem_reg(socket, registration).map_err(|error| match error {
+    let mut offload = 0;
+    if layout.tx_metadata() > 0 {
+        offload |= offload::UMEM_METADATA;
+    }
+    if layout.software_checksum() {
+        offload |= offload::UMEM_SOFTWARE_CHECKSUM;
+    }
+    let wanted = XdpUmemReg {
+        flags: flags | XdpUmemRegFlags::from_bits_retain(offload),
+        tx_metadata_len: layout.tx_metadata(),
+        ..plain
+    };
+    sockopt::set_xdp_umem_reg(socket, wanted).map_err(|error| match error {
         Errno::NOBUFS => Error::MemoryLimit {
             bytes: layout.length(),
         },
+        // The kernel has one number for all that it finds wrong; what is left of the socket is closed.
+        Errno::INVAL if offload != 0 && sockopt::set_xdp_umem_reg(socket, plain).is_ok() => {
+            Error::NoTxMetadata
+        }
         error => Error::system("XDP_UMEM_REG")(error),
     })
 }
-
-/// `XDP_UMEM_TX_METADATA_LEN`: the length is meant (Linux 6.11; before, it always was).
-const UMEM_TX_METADATA: u32 = 1 << 2;
 
 /// Makes the rings of these sizes.
 pub(super) fn size_rings(socket: BorrowedFd<'_>, options: &Options) -> Result<(), Error> {

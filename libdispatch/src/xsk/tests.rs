@@ -3,6 +3,7 @@
 mod cursors;
 mod fuzzed;
 mod hostile;
+mod metadata;
 mod model;
 mod path;
 mod threads;

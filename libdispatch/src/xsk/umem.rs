@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::frame::Spare;
 use super::ledger::{Ledger, Places, RingNumber};
 use super::memory::Region;
+use super::stamps::Stamps;
 use super::{Error, Frame, Layout};
 
 /// Packet memory: a memfd, divided into frames that are handed to and fro between sockets, the
@@ -33,6 +34,7 @@ pub struct Umem {
     region: Region,
     layout: Layout,
     places: Box<Places>,
+    stamps: Stamps,
     pool: Mutex<Vec<Spare>>,
     rings: AtomicU16,
     /// The sockets that the kernel knows the memory by.
@@ -48,6 +50,7 @@ pub struct UmemBuilder {
     pub(super) headroom: u32,
     pub(super) unaligned: bool,
     pub(super) tx_metadata: u32,
+    pub(super) software_checksum: bool,
     pub(super) huge_pages: bool,
 }
 
@@ -113,6 +116,11 @@ impl Umem {
     #[inline]
     pub(super) fn ledger(&self) -> Ledger<'_> {
         Ledger::new(&self.places)
+    }
+
+    /// Has room for frames only in a UMEM with TX metadata.
+    pub(super) fn stamps(&self) -> &Stamps {
+        &self.stamps
     }
 
     /// The number of one more queue's rings.
@@ -197,6 +205,7 @@ impl Default for UmemBuilder {
             headroom: 0,
             unaligned: false,
             tx_metadata: 0,
+            software_checksum: false,
             huge_pages: false,
         }
     }
@@ -234,13 +243,31 @@ impl UmemBuilder {
     }
 
     /// Bytes at the end of the headroom that are for the driver, in packets that are sent: a
-    /// multiple of 8. `struct xsk_tx_metadata` has 24.
+    /// multiple of 8. `struct xsk_tx_metadata` has 24: 16 are enough for
+    /// [`Frame::offload_checksum`] and [`Frame::request_timestamp`], all are needed for
+    /// [`Frame::set_launch_time`]. Each packet to be sent has to leave them ahead of its bytes, even
+    /// if nothing is asked for it.
     ///
     /// # Minimum kernel version
     ///
-    /// 6.8.
+    /// 6.11 ([`Error::NoTxMetadata`]). Linux 6.8 to 6.10 has it too, but doesn't tell it from memory
+    /// without. Before 6.18, where the kernel copies packets for a driver with `IFF_TX_SKB_NO_LINEAR`
+    /// (`virtio_net`), it does nothing of what is asked for.
     pub fn tx_metadata(mut self, bytes: u32) -> Self {
         self.tx_metadata = bytes;
+        self
+    }
+
+    /// If the kernel copies packets, it computes the checksums that it is
+    /// [asked](Frame::offload_checksum) for, whatever the interface can (`XDP_UMEM_TX_SW_CSUM`). This is
+    /// for trying things out: it takes time, and a packet whose interface can't has its checksum
+    /// computed anyway.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.11, as [`tx_metadata`](Self::tx_metadata), of which it needs 16 bytes.
+    pub fn software_checksum(mut self, software_checksum: bool) -> Self {
+        self.software_checksum = software_checksum;
         self
     }
 
@@ -262,6 +289,11 @@ impl UmemBuilder {
             region: Region::new(layout.length(), layout.huge_pages())?,
             layout,
             places: Ledger::places(layout.frames()),
+            stamps: Stamps::new(if layout.tx_metadata() > 0 {
+                layout.frames()
+            } else {
+                0
+            }),
             pool: Mutex::new(Spare::all(layout.frames()).collect()),
             rings: AtomicU16::new(0),
             sockets: Mutex::default(),

@@ -254,6 +254,7 @@ fn umems() -> [Umem; 2] {
             headroom: 128,
             unaligned: true,
             tx_metadata_len: 16,
+            software_checksum: true,
         }),
         Umem::Shared { token: [0xa5; 16] },
     ]

@@ -126,12 +126,15 @@ fn socket_options() -> impl Strategy<Value = SocketOptions> {
 fn umem() -> impl Strategy<Value = Umem> {
     prop_oneof![
         any::<[u8; 16]>().prop_map(|token| Umem::Shared { token }),
-        (any::<[u32; 3]>(), any::<bool>()).prop_map(|(sizes, unaligned)| Umem::Own(UmemLayout {
-            frame_size: sizes[0],
-            headroom: sizes[1],
-            unaligned,
-            tx_metadata_len: sizes[2],
-        })),
+        (any::<[u32; 3]>(), any::<[bool; 2]>()).prop_map(
+            |(sizes, [unaligned, software_checksum])| Umem::Own(UmemLayout {
+                frame_size: sizes[0],
+                headroom: sizes[1],
+                unaligned,
+                tx_metadata_len: sizes[2],
+                software_checksum,
+            })
+        ),
     ]
 }
 

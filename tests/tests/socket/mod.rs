@@ -103,6 +103,7 @@ impl Victim {
             headroom: 0,
             unaligned: false,
             tx_metadata_len: 0,
+            software_checksum: false,
         };
         let interface = "xd0".to_owned();
         let open = |grant| OpenSocket {

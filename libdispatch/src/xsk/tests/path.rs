@@ -264,45 +264,6 @@ fn a_frame_has_room_on_both_sides_and_no_further() {
 }
 
 #[test]
-fn metadata_for_the_driver_is_ahead_of_the_packet_and_said_to_be() {
-    use crate::xsk::ring::Descriptor;
-
-    let builder = umem(4).headroom(64).tx_metadata(24);
-    let umem = builder.build().expect("the layout is right");
-    let kernel = Kernel::new(&umem, [8; 4], 0);
-    let (_inbound, mut outbound) = kernel.halves();
-    let frame = || {
-        let mut frame = umem.allocate().expect("it is free");
-        assert!(frame.write(&[1; 60]));
-        frame
-    };
-    let mut asked = frame();
-    assert!(asked.offload_checksum(34, 6));
-    assert_eq!(asked.metadata(24).map(|ahead| ahead[..13].to_vec()), {
-        let mut expected = 2_u64.to_ne_bytes().to_vec();
-        expected.extend(34_u16.to_ne_bytes());
-        expected.extend(6_u16.to_ne_bytes());
-        expected.push(0);
-        Some(expected)
-    });
-    outbound.send(asked.into()).expect("it has room");
-    outbound.send(frame().into()).expect("it has room");
-    let mut moved = frame();
-    assert!(moved.offload_checksum(34, 6) && moved.grow_front(14));
-    outbound.send(moved.into()).expect("it has room");
-    outbound.publish();
-    let options = [(); 3].map(|()| kernel.tx.get::<Descriptor>().expect("it was sent").options);
-    assert_eq!(options, [2, 0, 0], "what is moved is not asked any more");
-
-    let mut full = frame();
-    assert!(full.grow_front(41) && !full.offload_checksum(34, 6));
-    let unsent = outbound
-        .send(full.into())
-        .expect_err("the kernel would lose it");
-    assert_eq!(unsent.reason, UnsentReason::NoMetadata);
-}
-
-#[test]
 fn what_cannot_be_sent_comes_back_with_the_reason() {
     let (umem, other) = (umem(64).build(), umem(64).build());
     let (umem, other) = (umem.expect("it is right"), other.expect("it is right"));
