@@ -45,5 +45,5 @@ pub use pin::{PinnedMap, PinnedProgram};
 pub use raw_rings::RawRings;
 pub use rig::{Port, Rig};
 pub use strangers::{Foreign, Strangers};
-pub use user::as_user;
+pub use user::{as_user, assert_powerless};
 pub use veth::{End, Pair, PairOptions};
