@@ -16,6 +16,7 @@ use planner::{
 use rustix::net::sockopt::socket_cookie;
 
 use super::{Engine, daemon};
+use crate::kernel::xsk::has_rx_ring;
 use crate::kernel::{Linux, RedirectMaps};
 use crate::published::PublishedSocket;
 
@@ -233,6 +234,13 @@ impl Engine {
             .claims
             .may_activate(&request.client, &request.interface, key, &request.token)
             .map_err(SocketError::Refused)?;
+        let held = self.sockets.held.get(&key);
+        if !held.is_some_and(|held| has_rx_ring(held.socket.as_fd())) {
+            return Err(SocketError::Refused(Refusal::NoRxRing {
+                interface: request.interface.clone(),
+                queue: key.queue,
+            }));
+        }
         if redirect_maps(&self.kernel, &self.state, key.chain).is_none() {
             return Ok(Activation::NeedsRedirect);
         }
