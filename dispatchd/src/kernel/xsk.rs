@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt::BindToDevice};
 use planner::Interface;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -236,6 +236,11 @@ pub(crate) fn has_rx_ring(socket: BorrowedFd<'_>) -> bool {
         // It isn't bound, or its interface is down.
         Err(_) => map_ring(socket, XDP_PGOFF_RX_RING).is_ok(),
     }
+}
+
+/// Whether the interface that a socket is tied to is still where it was.
+pub(crate) fn has_interface(socket: BorrowedFd<'_>) -> bool {
+    getsockopt(&socket, BindToDevice) != Err(nix::errno::Errno::ENODEV)
 }
 
 /// Whether a socket's ring is there and can be mapped.
