@@ -10,6 +10,8 @@ use tests::{DEADLINE, PairOptions, Rig, Tap, frame, wait_until};
 
 /// Packets that are on the way at once: well within a veth's own queue of 256.
 pub(crate) const BURST: usize = 32;
+/// What the kernel leaves free ahead of a packet, for programs (`XDP_PACKET_HEADROOM`).
+const XDP_HEADROOM: usize = 256;
 /// Bytes that a tap has room for, sent and answered, whatever else the kernel counts with them.
 const TAP_BYTES: usize = 50_000;
 
@@ -139,6 +141,7 @@ pub(crate) fn assert_echo_by(
     packets: u64,
     largest: usize,
 ) {
+    let headroom = XDP_HEADROOM + umem.layout().headroom() as usize;
     let at_once = BURST.min(TAP_BYTES / largest);
     let mut next = 0;
     while next < packets {
@@ -154,6 +157,7 @@ pub(crate) fn assert_echo_by(
         let mut received = receive(receiver, burst.len());
         for (packet, sent) in received.iter_mut().zip(&burst) {
             assert_eq!(bytes_of(packet), *sent);
+            assert_eq!(packet.headroom(), headroom);
             turn(packet);
         }
         send(sender, received);
