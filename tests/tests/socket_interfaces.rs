@@ -90,29 +90,44 @@ fn a_socket_whose_interface_is_down_says_so_and_goes_on_when_it_is_up() {
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn an_interface_that_goes_takes_its_sockets_along_and_its_successor_has_none() {
     let _alone = alone();
+    assert_sockets_go_with_interface(true);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn an_interface_that_had_no_chain_takes_its_sockets_along_and_its_successor_has_none() {
+    let _alone = alone();
+    assert_sockets_go_with_interface(false);
+}
+
+/// One of them is idle; the other, if there is one, gets packets, for which there is a chain.
+fn assert_sockets_go_with_interface(is_one_active: bool) {
     let rig = lent::rig(&two_queues());
     let clients = ["active", "idle", "next"].map(|name| client(&rig, name));
     drop(open(&clients[0], &umem(), 0));
     let census = Census::take();
     let descriptors = rig.daemon.descriptors();
+    let is_as_before = || {
+        census.wait_until_nothing_more();
+        wait_until("the daemon lets all sockets go", DEADLINE, || {
+            rig.daemon.descriptors() <= descriptors
+        });
+    };
 
     let memories = [(); 4].map(|()| umem());
-    let (lease, mut socket) = open(&clients[0], &memories[0], 0);
-    let idle = as_user(NOBODY, || {
+    let active = is_one_active.then(|| open(&clients[0], &memories[0], 0));
+    let mut idle = as_user(NOBODY, || {
         ready(&clients[1], &memories[1], 1, &options()).expect("the queue is free")
     });
     let Pair { near, far } = &rig.pair;
     near.netns.ip("link del xd0");
-    let error = socket.wait(Some(DEADLINE)).expect_err("it is gone");
+    let error = idle.1.wait(Some(DEADLINE)).expect_err("it is gone");
     let gone = Some(Errno::NXIO.raw_os_error());
     assert_eq!(error.raw_os_error(), gone, "{error}");
     wait_until("the chain is forgotten", DEADLINE, || {
         rig.daemon.chains().is_empty()
     });
-    census.wait_until_nothing_more();
-    wait_until("the daemon lets both sockets go", DEADLINE, || {
-        rig.daemon.descriptors() <= descriptors
-    });
+    is_as_before();
 
     // Another interface with the same name and number.
     near.netns.ip(&format!(
@@ -123,17 +138,15 @@ fn an_interface_that_goes_takes_its_sockets_along_and_its_successor_has_none() {
     ));
     near.netns.ip("link set xd0 up");
     far.netns.ip("link set far0 up");
-    let next = [0, 1].map(|queue| open(&clients[2], &memories[2 + queue as usize], queue));
+    let [.., first, second] = &memories;
+    let next = [(0, first), (1, second)].map(|(queue, umem)| open(&clients[2], umem, queue));
     // What is left of the old ones takes nothing from it.
-    drop((lease, socket, idle));
+    drop((active, idle));
     let both = [0, 1].map(|queue| (queue, "active".to_owned()));
     assert_eq!(states(&rig), both);
     drop(next);
     assert_eq!(rig.try_chain(), None);
-    wait_until("the daemon lets these go too", DEADLINE, || {
-        rig.daemon.descriptors() <= descriptors
-    });
-    census.wait_until_nothing_more();
+    is_as_before();
 }
 
 fn two_queues() -> PairOptions {
