@@ -125,6 +125,11 @@ impl SocketLease {
     ///
     /// The redirect program `xsk-redirect` joins the interface's chain with its first active socket,
     /// at priority 20, and leaves it with its last socket.
+    ///
+    /// # Errors
+    ///
+    /// A socket without an RX ring is refused ([`RefusalCode::Conflict`]). Make that of a bare socket
+    /// before.
     pub fn activate(&self) -> Result<Vec<String>, Error> {
         let mut session = self.client.session();
         let (interface, queue, token) = (self.interface.clone(), self.queue(), self.shape.token);

@@ -125,7 +125,7 @@ impl SocketRequest {
         self
     }
 
-    /// Entries of the RX ring; 0 for a socket that only sends.
+    /// Entries of the RX ring; 0 for a socket that only sends, which can't be activated.
     pub fn rx(mut self, entries: u32) -> Self {
         self.options.rx = entries;
         self

@@ -279,9 +279,20 @@ pub enum Refusal {
     /// The socket's own program gives it packets.
     #[error(
         "the socket on queue {queue} of interface {interface} was opened without the redirect \
-         program: there is nothing to activate"
+         program, or without an RX ring: there is nothing to activate"
     )]
     NotRedirected {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
+    /// The socket can't receive.
+    #[error(
+        "the socket on queue {queue} of interface {interface} has no RX ring, or none that can be \
+         seen: it can't get packets"
+    )]
+    NoRxRing {
         /// Of which interface.
         interface: String,
         /// Which queue.

@@ -11,9 +11,9 @@ use rustix::net::xdp::{
     XdpRingOffset,
 };
 
-/// All four rings of a socket, mapped once more.
+/// The rings of a socket, mapped once more.
 pub struct RawRings {
-    rings: [RawRing; 4],
+    rings: Vec<RawRing>,
 }
 
 struct RawRing {
@@ -27,17 +27,21 @@ struct RawRing {
 }
 
 impl RawRings {
-    /// Those of a socket, each with so many entries.
-    pub fn of(socket: BorrowedFd<'_>, entries: usize) -> io::Result<Self> {
+    /// Those of a socket with so many entries: of FILL, COMPLETION, RX and TX; 0 for none.
+    pub fn of(socket: BorrowedFd<'_>, entries: [usize; 4]) -> io::Result<Self> {
         let layout = sockopt::xdp_mmap_offsets(socket)?;
-        let map = |page_offset, ring, words| RawRing::map(socket, page_offset, ring, words);
+        let [fill, completion, rx, tx] = entries;
+        let rings = [
+            (XDP_UMEM_PGOFF_FILL_RING, &layout.fr, fill),
+            (XDP_UMEM_PGOFF_COMPLETION_RING, &layout.cr, completion),
+            (XDP_PGOFF_RX_RING, &layout.rx, 2 * rx),
+            (XDP_PGOFF_TX_RING, &layout.tx, 2 * tx),
+        ];
+        let there = rings.into_iter().filter(|(_, _, words)| *words > 0);
+        let rings =
+            there.map(|(page_offset, ring, words)| RawRing::map(socket, page_offset, ring, words));
         Ok(Self {
-            rings: [
-                map(XDP_UMEM_PGOFF_FILL_RING, &layout.fr, entries)?,
-                map(XDP_UMEM_PGOFF_COMPLETION_RING, &layout.cr, entries)?,
-                map(XDP_PGOFF_RX_RING, &layout.rx, 2 * entries)?,
-                map(XDP_PGOFF_TX_RING, &layout.tx, 2 * entries)?,
-            ],
+            rings: rings.collect::<io::Result<_>>()?,
         })
     }
 

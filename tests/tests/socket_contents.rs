@@ -5,7 +5,7 @@ mod xsk;
 
 use lent::{NOBODY, client, open, umem};
 use tests::{DEADLINE, PairOptions, Tap, as_user, volume, wait_until};
-use xsk::{BURST, assert_echo, index, numbered, turn};
+use xsk::{BURST, assert_echo_by, index, numbered, turn};
 
 const LARGEST: usize = 1514;
 
@@ -57,7 +57,10 @@ fn what_a_lent_socket_receives_goes_back_with_its_bytes() {
     let rig = lent::rig(&PairOptions::default());
     let umem = umem();
     let (lease, mut socket) = open(&client(&rig, "echo"), &umem, 0);
-    assert_echo(&rig, &umem, &mut socket, packets, LARGEST);
+    let tap = Tap::on(&rig.pair.far);
+    as_user(NOBODY, || {
+        assert_echo_by(&tap, &umem, &mut socket, packets, LARGEST);
+    });
     let counted = rig.chain().member("xsk-redirect").packets;
     assert_eq!((counted.redirect, counted.total()), (packets, packets));
     drop((socket, lease));

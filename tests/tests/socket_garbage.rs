@@ -145,7 +145,7 @@ impl Scribbler {
     fn open(client: &Client, memory: &Umem) -> Self {
         let request = request(Self::QUEUE);
         let rings = |lease: &SocketLease| {
-            RawRings::of(lease.as_fd(), Self::RING).expect("they are its own")
+            RawRings::of(lease.as_fd(), [Self::RING; 4]).expect("they are its own")
         };
         let opened = client.open_socket(&request, memory);
         let unsupported = |refusal: &libdispatch::Refusal| refusal.code == RefusalCode::Unsupported;

@@ -3,15 +3,14 @@
 
 mod xsk;
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use libdispatch::xsk::{BusyPoll, Copies, Options, Umem};
-use tests::{DEADLINE, PairOptions, Tap, frame, volume, wait_until};
+use tests::{DEADLINE, HugePages, PairOptions, Tap, frame, volume, wait_until};
 use xsk::{
-    answer, assert_echo, assert_sound, index, is_taken_since, number_of, numbered, open, plain,
-    receive, rig, send, turn,
+    answer, assert_echo, assert_sound, bytes_of, index, is_taken_since, number_of, numbered, open,
+    plain, receive, rig, send, turn,
 };
 
 #[test]
@@ -139,11 +138,7 @@ fn a_jumbo_packet_comes_in_several_frames_and_goes_back_whole() {
         tap.send(&sent);
         let (receiver, sender) = socket.halves();
         let mut packets = receive(receiver, 1);
-        let bytes: Vec<u8> = packets[0]
-            .frames()
-            .flat_map(|frame| frame.to_vec())
-            .collect();
-        assert_eq!(bytes, sent);
+        assert_eq!(bytes_of(&packets[0]), sent);
         assert_eq!(packets[0].total_len(), sent.len());
         assert_eq!(packets[0].is_single(), sent.len() < 3000);
         turn(&mut packets[0]);
@@ -187,39 +182,6 @@ fn huge_pages_hold_packets_as_well() {
     let umem = umem.build().expect("there are huge pages");
     let mut socket = open(&rig, &umem, 0, &Options::default().rings(32));
     assert_echo(&rig, &umem, &mut socket, volume(200), 1514);
-}
-
-/// Huge pages that the system has more than before, until this is dropped.
-struct HugePages {
-    before: u64,
-}
-
-impl HugePages {
-    const COUNT: &str = "/proc/sys/vm/nr_hugepages";
-
-    fn set_aside(pages: u64) -> Self {
-        let before = Self::count();
-        let wanted = before + pages;
-        fs::write(Self::COUNT, wanted.to_string()).expect("root may ask");
-        let set_aside = Self { before };
-        assert_eq!(
-            Self::count(),
-            wanted,
-            "the system has so much memory in one piece"
-        );
-        set_aside
-    }
-
-    fn count() -> u64 {
-        let count = fs::read_to_string(Self::COUNT).expect("this kernel has huge pages");
-        count.trim().parse().expect("it is a number")
-    }
-}
-
-impl Drop for HugePages {
-    fn drop(&mut self) {
-        fs::write(Self::COUNT, self.before.to_string()).expect("root may give them back");
-    }
 }
 
 #[test]

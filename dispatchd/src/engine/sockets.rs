@@ -16,6 +16,7 @@ use planner::{
 use rustix::net::sockopt::socket_cookie;
 
 use super::{Engine, daemon};
+use crate::kernel::xsk::{has_interface, has_rx_ring};
 use crate::kernel::{Linux, RedirectMaps};
 use crate::published::PublishedSocket;
 
@@ -233,6 +234,13 @@ impl Engine {
             .claims
             .may_activate(&request.client, &request.interface, key, &request.token)
             .map_err(SocketError::Refused)?;
+        let held = self.sockets.held.get(&key);
+        if !held.is_some_and(|held| has_rx_ring(held.socket.as_fd())) {
+            return Err(SocketError::Refused(Refusal::NoRxRing {
+                interface: request.interface.clone(),
+                queue: key.queue,
+            }));
+        }
         if redirect_maps(&self.kernel, &self.state, key.chain).is_none() {
             return Ok(Activation::NeedsRedirect);
         }
@@ -340,10 +348,26 @@ impl Engine {
         self.give_back(&keys);
     }
 
-    /// Frees the queues of an interface that is gone.
+    /// Frees the queues of an interface that is gone, before its chain goes: a map lives on as long as
+    /// a socket is in it, and a client may keep its socket.
     pub(super) fn sockets_of_interface_gone(&mut self, chain: ChainKey) {
         let keys = self.sockets.claims.of_chain(chain);
-        self.give_back(&keys);
+        self.release(&keys);
+        self.publish();
+    }
+
+    /// Frees the queues of interfaces that are gone and had no chain.
+    pub(super) fn sockets_without_interface(&mut self) {
+        let held = self.sockets.held.iter();
+        let gone: Vec<QueueKey> = held
+            .filter(|(key, _)| !self.state.chains.contains_key(&key.chain))
+            .filter(|(_, held)| !has_interface(held.socket.as_fd()))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &gone {
+            tracing::warn!(chain = %key.chain, queue = key.queue, "the interface is gone, and its socket with it");
+        }
+        self.give_back(&gone);
     }
 
     /// Frees queues, and takes the redirect program away where no other socket needs it.
@@ -351,6 +375,12 @@ impl Engine {
         if keys.is_empty() {
             return;
         }
+        self.release(keys);
+        self.drop_idle_redirects();
+        self.publish();
+    }
+
+    fn release(&mut self, keys: &[QueueKey]) {
         for key in keys {
             if let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain)
                 && let Err(error) = maps.remove(key.queue)
@@ -361,8 +391,6 @@ impl Engine {
             self.sockets.lingering.remove(key);
             self.sockets.claims.close(*key);
         }
-        self.drop_idle_redirects();
-        self.publish();
     }
 
     /// Takes the redirect program out of chains without sockets. What fails is tried again with the

@@ -31,6 +31,7 @@ impl Engine {
         }
         self.warn_of_misses();
         self.expire_sockets(Instant::now());
+        self.sockets_without_interface();
         self.drop_idle_redirects();
     }
 
@@ -84,8 +85,8 @@ impl Engine {
         })?;
         let (Some(namespace), Some(plan)) = (found, planner::rearm(&self.state, key)) else {
             tracing::warn!(%interface, chain = %key, "the interface is gone, and its chain with it");
-            self.remove_all(&chain);
             self.sockets_of_interface_gone(key);
+            self.remove_all(&chain);
             return Ok(());
         };
         if !self.troubled.contains(&key) {

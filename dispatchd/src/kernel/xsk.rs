@@ -7,16 +7,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt::BindToDevice};
 use planner::Interface;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::net::sockopt as options;
 use rustix::net::xdp::{
-    SocketAddrXdp, SocketAddrXdpFlags, SocketAddrXdpWithSharedUmem, XdpOptionsFlags, XdpUmemReg,
-    XdpUmemRegFlags,
+    SocketAddrXdp, SocketAddrXdpFlags, SocketAddrXdpWithSharedUmem, XDP_PGOFF_RX_RING,
+    XDP_UMEM_PGOFF_FILL_RING, XdpOptionsFlags, XdpUmemReg, XdpUmemRegFlags,
 };
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use super::netns;
 
@@ -29,8 +29,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 const SO_PREFER_BUSY_POLL: libc::c_int = 69;
 const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
 
-/// The FILL ring's offset, `include/uapi/linux/if_xdp.h`.
-const XDP_UMEM_PGOFF_FILL_RING: u64 = 0x1_0000_0000;
+/// A socket that only sends has an RX ring all the same, of which its client doesn't know: where a
+/// packet comes to a bound socket, by whatever program, the kernel takes it to be there, and crashes.
+const RX_ENTRIES_MIN: u32 = 1;
 
 /// `XDP_UMEM_TX_SW_CSUM` and `XDP_UMEM_TX_METADATA_LEN`, `include/uapi/linux/if_xdp.h`, Linux 6.11.
 const UMEM_SOFTWARE_CHECKSUM: u32 = 1 << 1;
@@ -148,14 +149,13 @@ pub(crate) fn bound(
         options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
         options::set_xdp_umem_completion_ring_size(fd, completion)
             .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
-        if rx > 0 {
-            options::set_xdp_rx_ring_size(fd, rx).map_err(sized("XDP_RX_RING"))?;
-        }
+        options::set_xdp_rx_ring_size(fd, rx.max(RX_ENTRIES_MIN)).map_err(sized("XDP_RX_RING"))?;
         if tx > 0 {
             options::set_xdp_tx_ring_size(fd, tx).map_err(sized("XDP_TX_RING"))?;
         }
         bind(fd, interface.key.ifindex, wanted).map_err(at("bind"))?;
-        check_rings(fd).map_err(at(MAP_RINGS))?;
+        // Whether who gets the socket can: before Linux 6.4 nobody can, once it is bound.
+        map_ring(fd, XDP_UMEM_PGOFF_FILL_RING).map_err(at(MAP_RINGS))?;
         let mode = options::xdp_options(fd).map_err(at("XDP_OPTIONS"))?;
         Ok(Made {
             socket,
@@ -256,21 +256,29 @@ fn bind(socket: BorrowedFd<'_>, ifindex: u32, wanted: &Bound<'_>) -> io::Result<
     }
 }
 
-/// Whether who gets the socket can map its rings: before Linux 6.4 nobody can, once it is bound.
-fn check_rings(socket: BorrowedFd<'_>) -> rustix::io::Result<()> {
+/// Whether a socket certainly has an RX ring, which it then keeps: what has none must get no packets
+/// (see [`RX_ENTRIES_MIN`]). Of a socket that its client bound this can be seen since Linux 5.11.
+pub(crate) fn has_rx_ring(socket: BorrowedFd<'_>) -> bool {
+    match rustix::net::recv(socket, &mut [0_u8; 0], RecvFlags::DONTWAIT) {
+        Ok(_) | Err(Errno::AGAIN) => true,
+        Err(Errno::NOBUFS) => false,
+        // It isn't bound, or its interface is down.
+        Err(_) => map_ring(socket, XDP_PGOFF_RX_RING).is_ok(),
+    }
+}
+
+/// Whether the interface that a socket is tied to is still where it was.
+pub(crate) fn has_interface(socket: BorrowedFd<'_>) -> bool {
+    getsockopt(&socket, BindToDevice) != Err(nix::errno::Errno::ENODEV)
+}
+
+/// Whether a socket's ring is there and can be mapped.
+fn map_ring(socket: BorrowedFd<'_>, ring: u64) -> rustix::io::Result<()> {
     let page = rustix::param::page_size();
     let (protection, flags) = (ProtFlags::READ, MapFlags::SHARED);
     // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads it.
-    let mapped = unsafe {
-        rustix::mm::mmap(
-            ptr::null_mut(),
-            page,
-            protection,
-            flags,
-            socket,
-            XDP_UMEM_PGOFF_FILL_RING,
-        )
-    }?;
+    let mapped =
+        unsafe { rustix::mm::mmap(ptr::null_mut(), page, protection, flags, socket, ring) }?;
     // SAFETY: the mapping from above, which nothing refers to.
     unsafe { rustix::mm::munmap(mapped, page) }
 }

@@ -96,7 +96,7 @@ impl Session<'_> {
                 queue: open.queue,
                 memory,
                 bare: open.grant == SocketGrant::Bare,
-                redirect: open.redirect,
+                redirect: open.redirect && receives(&open.grant),
                 token,
             },
             may_bare: self.hub.policy.may_bare(self.client.uid),
@@ -340,6 +340,14 @@ fn bound<'a>(queue: u32, options: &SocketOptions, memory: Memory<'a>) -> Bound<'
             .busy_poll
             .as_ref()
             .map(|poll| (poll.timeout_us, poll.budget)),
+    }
+}
+
+/// Whether a socket is to get packets. What a bare one is to do its client says later.
+fn receives(grant: &SocketGrant) -> bool {
+    match grant {
+        SocketGrant::Bound(options) => options.rx > 0,
+        SocketGrant::Bare => true,
     }
 }
 

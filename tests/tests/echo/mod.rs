@@ -5,14 +5,13 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{DEADLINE, Rig, binary, wait_until};
+use tests::{DEADLINE, Rig, as_user, assert_powerless, binary, wait_until};
 
 pub(crate) const NOBODY: u32 = 65534;
 
@@ -32,17 +31,18 @@ impl Echo {
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it is ours");
         fs::copy(binary("xsk-echo"), &program).expect("a file can be copied");
         let mut child = rig.pair.near.netns.run(|| {
-            Command::new(&program)
-                .args(arguments)
-                .arg("--json")
-                .arg("--socket")
-                .arg(rig.daemon.socket())
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .uid(NOBODY)
-                .gid(NOBODY)
-                .spawn()
-                .expect("an application can be started")
+            // A process has what the thread that started it had.
+            as_user(NOBODY, || {
+                Command::new(&program)
+                    .args(arguments)
+                    .arg("--json")
+                    .arg("--socket")
+                    .arg(rig.daemon.socket())
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("an application can be started")
+            })
         });
         let stdout = child.stdout.take().expect("it is a pipe");
         let mut echo = Self {
@@ -52,6 +52,7 @@ impl Echo {
         };
         // The first report comes after the last queue was activated.
         echo.report();
+        assert_powerless(&echo.pid().to_string());
         echo
     }
 

@@ -12,6 +12,7 @@ use protocol::{
     SocketOptions, Umem, UmemLayout,
 };
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::net::sockopt;
 use tests::{PairOptions, Rig};
 
 /// What a socket has of its own unless a test is about it.
@@ -32,12 +33,21 @@ pub(crate) fn request(queue: u32) -> SocketRequest {
 }
 
 /// A bound socket; where the kernel lets nobody map its rings, a bare one, whose queue is claimed all
-/// the same.
+/// the same, with no more than it has to have.
 pub(crate) fn try_open(client: &Client, queue: u32, bytes: u64) -> Result<SocketLease, Error> {
     match client.open_socket(&request(queue), memory(bytes)) {
-        Err(error) if is_old(&error) => client.open_bare_socket(&request(queue)),
+        Err(error) if is_old(&error) => {
+            let socket = client.open_bare_socket(&request(queue))?;
+            make_rx_ring(&socket);
+            Ok(socket)
+        }
         opened => opened,
     }
+}
+
+/// Without one a socket gets no packets.
+pub(crate) fn make_rx_ring(socket: impl AsFd) {
+    sockopt::set_xdp_rx_ring_size(socket, 64).expect("it has none yet");
 }
 
 /// Whether the kernel is older than 6.4, as the daemon says with this refusal.
@@ -127,7 +137,11 @@ impl Victim {
         let opened = match ask(RequestBody::OpenSocket(open(bound)), Some(&memory)) {
             // As for `try_open`.
             Err(refused) if refused.code == protocol::RefusalCode::Unsupported => {
-                ask(RequestBody::OpenSocket(open(SocketGrant::Bare)), None)
+                let opened = ask(RequestBody::OpenSocket(open(SocketGrant::Bare)), None);
+                if let Ok((_, Some(socket))) = &opened {
+                    make_rx_ring(socket);
+                }
+                opened
             }
             opened => opened,
         };
