@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use dispatcher_abi::ModeChoice;
 use planner::{
     Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines, Facts, LoadId,
-    MemberId, Operation, Orphan, Plan, Refusal, Rights, State,
+    MemberId, Operation, Orphan, Plan, Refusal, Rights, SocketLimits, State,
 };
 
 use self::sockets::Sockets;
@@ -129,6 +129,7 @@ impl Engine {
         mut kernel: Linux,
         objects: Objects,
         engines: Engines,
+        limits: SocketLimits,
     ) -> Result<Self, KernelError> {
         let observed = kernel.observe()?;
         let recovery = planner::reconcile(&observed, engines);
@@ -149,7 +150,7 @@ impl Engine {
             .iter()
             .map(|orphan| (key_of(orphan), now + linger_of(orphan).max(ORPHAN_LINGER)))
             .collect();
-        let sockets = Sockets::recover(&kernel, &recovery.state);
+        let sockets = Sockets::recover(limits, &kernel, &recovery.state);
         let board = Board::new(published(&kernel, recovery.state.clone(), &sockets));
         let mut engine = Self {
             kernel,

@@ -242,7 +242,10 @@ pub enum Refusal {
         pid: u32,
     },
     /// The user has too many sockets.
-    #[error("no further socket on interface {interface}: uid {uid} has {max}, as many as it may")]
+    #[error(
+        "no further socket on interface {interface}: uid {uid} has {max}, as many as it may (see \
+         `dispatchd --max-sockets`)"
+    )]
     SocketQuota {
         /// Who asked.
         uid: u32,
@@ -253,8 +256,8 @@ pub enum Refusal {
     },
     /// The user's sockets would pin too much memory.
     #[error(
-        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max}, \
-         and has pinned {used}"
+        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max} \
+         (see `dispatchd --max-umem`), and has pinned {used}"
     )]
     MemoryQuota {
         /// Who asked.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
 use planner::{
     ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, PinnedMemory,
-    QueueKey, Refusal, State, without_redirect,
+    QueueKey, Refusal, SocketLimits, State, without_redirect,
 };
 use rustix::net::sockopt::socket_cookie;
 
@@ -116,8 +116,11 @@ struct Held {
 
 impl Sockets {
     /// Finds what an earlier daemon wrote down.
-    pub(super) fn recover(kernel: &Linux, state: &State) -> Self {
-        let mut sockets = Self::default();
+    pub(super) fn recover(limits: SocketLimits, kernel: &Linux, state: &State) -> Self {
+        let mut sockets = Self {
+            claims: Claims::new(limits),
+            ..Self::default()
+        };
         let deadline = Instant::now() + LINGER;
         for (chain, found) in &state.chains {
             let Some(maps) = redirect_maps(kernel, state, *chain) else {
