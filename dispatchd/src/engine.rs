@@ -2,6 +2,7 @@
 //! publishes. It never waits for a verifier: programs arrive loaded.
 
 mod remarks;
+mod socket_event;
 mod sockets;
 mod sweep;
 
@@ -24,7 +25,7 @@ use crate::object::Object;
 use crate::objects::Objects;
 use crate::published::{Board, Published};
 
-pub use self::sockets::{Activation, SocketError, SocketEvent, SocketRequest};
+pub use self::socket_event::{Activation, SocketError, SocketEvent, SocketRequest};
 
 /// How often the hooks are looked at, and cleanup that failed is tried again.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -150,7 +151,7 @@ impl Engine {
             .iter()
             .map(|orphan| (key_of(orphan), now + linger_of(orphan).max(ORPHAN_LINGER)))
             .collect();
-        let sockets = Sockets::recover(limits, &kernel, &recovery.state);
+        let sockets = Sockets::recover(limits, &kernel, &recovery.state)?;
         let board = Board::new(published(&kernel, recovery.state.clone(), &sockets));
         let mut engine = Self {
             kernel,

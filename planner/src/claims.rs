@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Chain, ChainKey, Change, Client, ConnectionId, Interface, Operation, Owner, Refusal, Rights,
+    Chain, ChainKey, Change, Client, ConnectionId, Interface, Operation, Owner, PinnedMemory,
+    Refusal, Rights, SocketLimits,
+    quota::{Remnant, Share},
 };
 use dispatcher_abi::REDIRECT_MEMBER;
 
@@ -15,25 +17,6 @@ pub struct QueueKey {
     pub chain: ChainKey,
     /// Its number.
     pub queue: u32,
-}
-
-/// What one user other than root may have at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketLimits {
-    /// Sockets.
-    pub sockets: usize,
-    /// Bytes of memory that its sockets pin.
-    pub bytes: u64,
-}
-
-impl Default for SocketLimits {
-    /// A socket for each queue of a large interface, and 16 384 frames of 4 KiB for each of four.
-    fn default() -> Self {
-        Self {
-            sockets: 64,
-            bytes: 256 << 20,
-        }
-    }
 }
 
 /// A socket to be opened.
@@ -51,15 +34,6 @@ pub struct Opening {
     pub redirect: bool,
     /// Random, chosen by the session: what names the socket.
     pub token: [u8; 16],
-}
-
-/// Memory that a socket keeps pinned, and every other one that shares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PinnedMemory {
-    /// The token of the socket that brought it.
-    pub of: [u8; 16],
-    /// Its size; 0 if the daemon doesn't pin it.
-    pub bytes: u64,
 }
 
 /// A queue that is somebody's.
@@ -97,7 +71,9 @@ pub enum ClaimState {
 /// Every claim on every interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    claims: BTreeMap<QueueKey, Claim>,
+    queues: BTreeMap<QueueKey, Claim>,
+    /// Sockets that may be open without a claim, by token.
+    remnants: BTreeMap<[u8; 16], Remnant>,
     limits: SocketLimits,
 }
 
@@ -105,8 +81,8 @@ impl Claims {
     /// No claims, within these limits.
     pub fn new(limits: SocketLimits) -> Self {
         Self {
-            claims: BTreeMap::new(),
             limits,
+            ..Self::default()
         }
     }
 
@@ -129,7 +105,7 @@ impl Claims {
             chain: opening.interface.key,
             queue: opening.queue,
         };
-        if let Some(claim) = self.claims.get(&key) {
+        if let Some(claim) = self.queues.get(&key) {
             return Err(claim.taken(interface, key.queue));
         }
         self.check_quota(client, interface, opening.memory)?;
@@ -146,7 +122,7 @@ impl Claims {
             token: opening.token,
             state: ClaimState::Opened,
         };
-        self.claims.insert(key, claim);
+        self.queues.insert(key, claim);
         Ok(key)
     }
 
@@ -159,30 +135,16 @@ impl Claims {
         if client.rights == Rights::All {
             return Ok(());
         }
-        let own = || self.claims.values().filter(|c| c.owner.uid == client.uid);
-        if own().count() >= self.limits.sockets {
-            return Err(Refusal::SocketQuota {
-                uid: client.uid,
-                interface: interface.to_owned(),
-                max: self.limits.sockets,
-            });
+        let mut share = Share::default();
+        let claims = self.queues.values();
+        for claim in claims.filter(|claim| claim.owner.uid == client.uid) {
+            share.add(claim.memory);
         }
-        // Shared memory is pinned once, until the last socket that has its frames there is closed.
-        let pinned: BTreeMap<_, _> = own()
-            .map(|claim| (claim.memory.of, claim.memory.bytes))
-            .collect();
-        let used = pinned.values().sum::<u64>();
-        let is_new = !pinned.contains_key(&memory.of);
-        if is_new && memory.bytes > self.limits.bytes.saturating_sub(used) {
-            return Err(Refusal::MemoryQuota {
-                uid: client.uid,
-                interface: interface.to_owned(),
-                bytes: memory.bytes,
-                used,
-                max: self.limits.bytes,
-            });
+        let remnants = self.remnants.values();
+        for remnant in remnants.filter(|remnant| remnant.uid == client.uid) {
+            share.add_remnant(remnant);
         }
-        Ok(())
+        self.limits.check(client.uid, interface, &share, memory)
     }
 
     /// The claim of a socket that is this connection's.
@@ -193,7 +155,7 @@ impl Claims {
         key: QueueKey,
         token: &[u8; 16],
     ) -> Result<&Claim, Refusal> {
-        let found = self.claims.get(&key);
+        let found = self.queues.get(&key);
         found
             .filter(|claim| claim.owner.connection == client.connection && claim.token == *token)
             .ok_or_else(|| Refusal::NoSuchSocket {
@@ -221,7 +183,7 @@ impl Claims {
 
     /// The queue's packets go to its socket from now on.
     pub fn activated(&mut self, key: QueueKey) {
-        if let Some(claim) = self.claims.get_mut(&key) {
+        if let Some(claim) = self.queues.get_mut(&key) {
             claim.state = ClaimState::Active;
         }
     }
@@ -236,7 +198,7 @@ impl Claims {
         cookie: u64,
     ) -> Result<(), Refusal> {
         let queue = key.queue;
-        let Some(claim) = self.claims.get_mut(&key) else {
+        let Some(claim) = self.queues.get_mut(&key) else {
             return Err(Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
                 queue,
@@ -258,12 +220,29 @@ impl Claims {
 
     /// Takes over a claim that an earlier daemon wrote down.
     pub fn recover(&mut self, key: QueueKey, claim: Claim) {
-        self.claims.insert(key, claim);
+        self.queues.insert(key, claim);
     }
 
-    /// Gives a queue back.
+    /// Gives a queue back whose socket others may have open: it counts as its user's until it is
+    /// [gone](Self::gone).
+    pub fn leave(&mut self, key: QueueKey) -> Option<Claim> {
+        let claim = self.close(key)?;
+        let remnant = Remnant {
+            uid: claim.owner.uid,
+            memory: claim.memory,
+        };
+        self.remnants.insert(claim.token, remnant);
+        Some(claim)
+    }
+
+    /// Nobody has the socket open any more, whose queue was given back.
+    pub fn gone(&mut self, token: &[u8; 16]) {
+        self.remnants.remove(token);
+    }
+
+    /// Gives a queue back whose socket nobody has.
     pub fn close(&mut self, key: QueueKey) -> Option<Claim> {
-        self.claims.remove(&key)
+        self.queues.remove(&key)
     }
 
     /// The queues of a connection, to be given back when it ends.
@@ -277,7 +256,7 @@ impl Claims {
     }
 
     fn keys(&self, wanted: impl Fn(&QueueKey, &Claim) -> bool) -> Vec<QueueKey> {
-        let claims = self.claims.iter();
+        let claims = self.queues.iter();
         claims
             .filter(|(key, claim)| wanted(key, claim))
             .map(|(key, _)| *key)
@@ -292,12 +271,12 @@ impl Claims {
 
     /// A claim.
     pub fn get(&self, key: QueueKey) -> Option<&Claim> {
-        self.claims.get(&key)
+        self.queues.get(&key)
     }
 
     /// Every claim, by queue.
     pub fn iter(&self) -> impl Iterator<Item = (QueueKey, &Claim)> {
-        self.claims.iter().map(|(key, claim)| (*key, claim))
+        self.queues.iter().map(|(key, claim)| (*key, claim))
     }
 }
 

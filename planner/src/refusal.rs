@@ -244,7 +244,7 @@ pub enum Refusal {
     /// The user has too many sockets.
     #[error(
         "no further socket on interface {interface}: uid {uid} has {max}, as many as it may (see \
-         `dispatchd --max-sockets`)"
+         `dispatchd --max-sockets`){}", StillOpen(*.still_open)
     )]
     SocketQuota {
         /// Who asked.
@@ -253,11 +253,13 @@ pub enum Refusal {
         interface: String,
         /// How many it may have.
         max: usize,
+        /// So many of them gave their queues back.
+        still_open: usize,
     },
     /// The user's sockets would pin too much memory.
     #[error(
         "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max} \
-         (see `dispatchd --max-umem`), and has pinned {used}"
+         (see `dispatchd --max-umem`), and has pinned {used}{}", StillOpen(*.still_open)
     )]
     MemoryQuota {
         /// Who asked.
@@ -270,6 +272,8 @@ pub enum Refusal {
         used: u64,
         /// What they may.
         max: u64,
+        /// So many of them gave their queues back.
+        still_open: usize,
     },
     /// The connection has no such socket.
     #[error("this connection has no such socket on queue {queue} of interface {interface}")]
@@ -355,5 +359,20 @@ impl fmt::Display for Heavy<'_> {
             write!(f, "{comma}{name} ({depth})")?;
         }
         Ok(())
+    }
+}
+
+/// The end of a quota's message: what still counts, unexpectedly.
+struct StillOpen(usize);
+
+impl fmt::Display for StillOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(
+                f,
+                "; closed sockets count as long as a descriptor or a mapping of them is open: {count}"
+            ),
+        }
     }
 }

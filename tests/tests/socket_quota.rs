@@ -1,12 +1,18 @@
 //! What a user other than root may have of sockets and of the memory that they pin.
 
+mod lent;
 mod socket;
 
-use libdispatch::{Client, RefusalCode, SocketLease};
-use socket::{MEMORY, code, lends_bound_sockets, memory, open, request, try_open};
-use tests::{PairOptions, Rig, as_user};
+use std::os::fd::OwnedFd;
 
-const NOBODY: u32 = 65_534;
+use lent::{NOBODY, umem};
+use libdispatch::{Client, RefusalCode, SocketLease};
+use memmap2::MmapOptions;
+use socket::{MEMORY, code, lends_bound_sockets, memory, open, request, try_open};
+use tests::{PairOptions, Rig, as_user, volume};
+
+/// Where a socket's FILL ring is mapped from (`XDP_UMEM_PGOFF_FILL_RING`).
+const FILL_RING: u64 = 1 << 32;
 const QUEUES: u32 = 4;
 
 #[test]
@@ -61,6 +67,88 @@ fn a_users_sockets_pin_as_much_memory_as_the_daemon_was_told() {
     });
     let root = rig.client("operator");
     let _more = bytes(&root, 0, MEMORY * 3);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_closed_socket_pins_its_users_share_as_long_as_it_is_open() {
+    let rig = limited(&["--max-umem", "256K"]);
+    let client = as_user(NOBODY, || rig.client("application"));
+    if !as_user(NOBODY, || lends_bound_sockets(&client)) {
+        return;
+    }
+    as_user(NOBODY, || {
+        let first = leave_open(open(&client, 0));
+        let second = leave_open(open(&client, 1));
+        // Its connections come and go, and its sockets stay.
+        let other = rig.client("another");
+        for client in [&client, &other, &rig.client("a third")] {
+            let error = try_open(client, 2, MEMORY).expect_err("it pins as much as it may");
+            assert_eq!(code(&error), RefusalCode::Quota);
+            let text = error.to_string();
+            assert!(
+                text.contains("has pinned 262144; closed sockets count as long as"),
+                "{text}"
+            );
+        }
+        drop(second);
+        let third = open(&other, 2);
+        refuse(&client, 3, MEMORY, MEMORY * 2);
+        let ring = MmapOptions::new()
+            .offset(FILL_RING)
+            .len(4096)
+            .map_raw(&first);
+        drop(first);
+        refuse(&client, 3, MEMORY, MEMORY * 2);
+        drop(ring.expect("it has a FILL ring"));
+        let fourth = open(&client, 3);
+        drop((third, fourth));
+        drop(bytes(&client, 2, MEMORY * 2));
+    });
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_closed_socket_counts_as_long_as_it_is_open() {
+    let rig = limited(&["--max-sockets", "1"]);
+    let client = as_user(NOBODY, || rig.client("application"));
+    as_user(NOBODY, || {
+        let socket = leave_open(open(&client, 0));
+        let error = try_open(&client, 1, MEMORY).expect_err("it has one");
+        assert_eq!(code(&error), RefusalCode::Quota);
+        let text = error.to_string();
+        assert!(text.contains("closed sockets count as long as"), "{text}");
+        drop(socket);
+        drop(open(&client, 1));
+    });
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn who_closes_its_sockets_opens_others_for_ever() {
+    let size = umem().layout().length().to_string();
+    let rig = limited(&["--max-umem", &size, "--max-sockets", "1"]);
+    let client = as_user(NOBODY, || rig.client("application"));
+    for round in 0..volume(60) {
+        let umem = umem();
+        let queue = u32::try_from(round % 2).expect("it is 0 or 1");
+        let (lease, socket) = lent::open(&client, &umem, queue);
+        // In either order.
+        if round % 3 == 0 {
+            drop(socket);
+            lease.close().expect("it is ours");
+        } else {
+            lease.close().expect("it is ours");
+            drop(socket);
+        }
+    }
+}
+
+/// Gives a socket's queue back and keeps its descriptor.
+fn leave_open(lease: SocketLease) -> OwnedFd {
+    let socket = lease.try_clone_socket().expect("it can be copied");
+    lease.close().expect("it is ours");
+    socket
 }
 
 /// A daemon with these arguments that lets nobody in, and an interface.

@@ -4,106 +4,32 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
 use planner::{
-    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, PinnedMemory,
-    QueueKey, Refusal, SocketLimits, State, without_redirect,
+    ChainKey, Claim, ClaimState, Claims, ConnectionId, Owner, PinnedMemory, QueueKey, SocketLimits,
+    State, without_redirect,
 };
 use rustix::net::sockopt::socket_cookie;
 
+use super::socket_event::{Activation, SocketError, SocketEvent, SocketRequest};
 use super::{Engine, daemon};
-use crate::kernel::{Linux, RedirectMaps};
+use crate::kernel::{KernelError, KernelErrorKind, Linux, RedirectMaps, Remnants};
 use crate::published::PublishedSocket;
 
 /// How long a socket's queue waits for its client after the daemon was started again.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Something that happens to a socket.
-#[derive(Debug)]
-pub enum SocketEvent {
-    /// A client wants a queue.
-    Claim {
-        /// Who.
-        client: Client,
-        /// Which, and for what.
-        opening: Opening,
-        /// It may bind sockets itself.
-        may_bare: bool,
-        /// Where the answer goes.
-        reply: SyncSender<Result<(), Refusal>>,
-    },
-    /// The claimed queue's socket is made.
-    Opened {
-        /// Of which queue.
-        key: QueueKey,
-        /// The socket.
-        socket: Arc<OwnedFd>,
-        /// Whether packets are not copied.
-        zero_copy: bool,
-    },
-    /// The claimed queue's socket could not be made.
-    Failed(QueueKey),
-    /// A client wants its queue's packets.
-    Activate(SocketRequest<Activation>),
-    /// A client gives its queue back.
-    Close(SocketRequest<()>),
-    /// A client comes back for its queue.
-    Reclaim {
-        /// Which.
-        request: SocketRequest<()>,
-        /// The socket.
-        socket: OwnedFd,
-    },
-}
-
-/// What is asked of one socket.
-#[derive(Debug)]
-pub struct SocketRequest<Answer> {
-    /// Who asks.
-    pub client: Client,
-    /// The interface's name.
-    pub interface: String,
-    /// The queue.
-    pub key: QueueKey,
-    /// What names the socket.
-    pub token: [u8; 16],
-    /// Where the answer goes.
-    pub reply: SyncSender<Result<Answer, SocketError>>,
-}
-
-/// What became of an activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// The socket gets its queue's packets.
-    Done,
-    /// The chain has no redirect program: it has to be registered first.
-    NeedsRedirect,
-}
-
-/// Why something was not done.
-#[derive(Debug)]
-pub enum SocketError {
-    /// The planner turned it down.
-    Refused(Refusal),
-    /// The kernel did.
-    Kernel {
-        /// The interface.
-        interface: String,
-        /// What it said.
-        source: io::Error,
-    },
-}
-
 /// Every socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sockets {
     claims: Claims,
     /// A copy of each, for as long as its client is there.
     held: BTreeMap<QueueKey, Held>,
+    /// Those that were given back.
+    remnants: Remnants,
     /// When claims whose clients are gone go too.
     lingering: BTreeMap<QueueKey, Instant>,
 }
@@ -116,10 +42,21 @@ struct Held {
 
 impl Sockets {
     /// Finds what an earlier daemon wrote down.
-    pub(super) fn recover(limits: SocketLimits, kernel: &Linux, state: &State) -> Self {
+    pub(super) fn recover(
+        limits: SocketLimits,
+        kernel: &Linux,
+        state: &State,
+    ) -> Result<Self, KernelError> {
         let mut sockets = Self {
             claims: Claims::new(limits),
-            ..Self::default()
+            held: BTreeMap::new(),
+            remnants: Remnants::new().map_err(|source| KernelError {
+                call: "epoll_create1",
+                subject: "the sockets that are given back".to_owned(),
+                kind: KernelErrorKind::Failed,
+                source,
+            })?,
+            lingering: BTreeMap::new(),
         };
         let deadline = Instant::now() + LINGER;
         for (chain, found) in &state.chains {
@@ -140,7 +77,36 @@ impl Sockets {
                 sockets.lingering.insert(key, deadline);
             }
         }
-        sockets
+        Ok(sockets)
+    }
+
+    /// Gives a queue back. Its socket counts as its user's until nobody has it open.
+    fn leave(&mut self, key: QueueKey) {
+        self.lingering.remove(&key);
+        let held = self.held.remove(&key);
+        let Some(claim) = self.claims.get(key) else {
+            return;
+        };
+        let token = claim.token;
+        // Root's don't count, and of what an earlier daemon opened there is nothing to watch.
+        let Some(held) = held.filter(|_| claim.owner.uid != 0) else {
+            self.claims.close(key);
+            return;
+        };
+        self.claims.leave(key);
+        if let Err(error) = self.remnants.watch(held.socket.as_fd(), token) {
+            tracing::warn!(chain = %key.chain, queue = key.queue, %error, "a socket can't be watched: it counts as its user's until the daemon ends");
+        }
+    }
+
+    /// Forgets the sockets that nobody has open any more.
+    fn forget_gone(&mut self) {
+        match self.remnants.take_gone() {
+            Ok(gone) => gone.iter().for_each(|token| self.claims.gone(token)),
+            Err(error) => {
+                tracing::warn!(%error, "whether sockets were closed can't be read: they go on counting");
+            }
+        }
     }
 
     /// What everybody may know of them.
@@ -198,20 +164,26 @@ impl Engine {
                 may_bare,
                 reply,
             } => {
+                self.sockets.forget_gone();
                 let claimed = self.sockets.claims.open(&client, &opening, may_bare);
                 let _ = reply.send(claimed.map(drop));
             }
             SocketEvent::Opened {
                 key,
+                token,
                 socket,
                 zero_copy,
+                reply,
             } => {
                 // The interface may have gone in between, and the claim with it.
-                if self.sockets.claims.get(key).is_some() {
+                let claim = self.sockets.claims.get(key);
+                let is_claimed = claim.is_some_and(|claim| claim.token == token);
+                if is_claimed {
                     let held = Held { socket, zero_copy };
                     self.sockets.held.insert(key, held);
                     self.publish();
                 }
+                let _ = reply.send(is_claimed);
             }
             SocketEvent::Failed(key) => self.give_back(&[key]),
             SocketEvent::Activate(request) => {
@@ -360,9 +332,7 @@ impl Engine {
             {
                 tracing::warn!(chain = %key.chain, queue = key.queue, %error, "a socket could not be taken out of its map");
             }
-            self.sockets.held.remove(key);
-            self.sockets.lingering.remove(key);
-            self.sockets.claims.close(*key);
+            self.sockets.leave(*key);
         }
         self.drop_idle_redirects();
         self.publish();

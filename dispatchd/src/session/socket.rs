@@ -63,12 +63,17 @@ impl Session<'_> {
             let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
         })?;
         let socket = Arc::new(made.socket);
-        let opened = SocketEvent::Opened {
+        let is_ours = self.ask_engine(|reply| SocketEvent::Opened {
             key,
+            token,
             socket: Arc::clone(&socket),
             zero_copy: made.zero_copy,
-        };
-        self.tell(Event::Socket(Box::new(opened)))?;
+            reply,
+        })?;
+        if !is_ours {
+            let message = format!("interface {interface} went away");
+            return Err(translate::refused(RefusalCode::InterfaceGone, message));
+        }
         let given = socket.try_clone().map_err(|error| {
             let message = format!("interface {interface}: the socket: {error}");
             translate::refused(RefusalCode::Daemon, message)

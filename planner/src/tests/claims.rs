@@ -109,6 +109,58 @@ fn shared_memory_counts_once_and_as_long_as_anybody_has_it() {
 }
 
 #[test]
+fn a_socket_counts_until_nobody_has_it_open() {
+    let mut claims = Claims::new(LIMITS);
+    let user = client(1002, 1);
+    let first = Opening {
+        token: [1; 16],
+        ..opening(0, 0, 60)
+    };
+    let second = Opening {
+        token: [2; 16],
+        memory: first.memory,
+        ..opening(0, 1, 0)
+    };
+    claims.open(&user, &first, false).unwrap();
+    claims.open(&user, &second, false).unwrap();
+    claims.leave(key(0, 0)).unwrap();
+    // The queue is free, its user's share isn't, on whatever connection.
+    claims.open(&root(), &opening(0, 0, 0), false).unwrap();
+    let again = client(1002, 2);
+    let refusal = claims.open(&again, &opening(1, 0, 41), false).unwrap_err();
+    assert!(
+        refusal.to_string().ends_with(
+            "uid 1002 may pin 100 (see `dispatchd --max-umem`), and has pinned 60; closed sockets \
+             count as long as a descriptor or a mapping of them is open: 1"
+        ),
+        "{refusal}"
+    );
+    claims.open(&again, &opening(1, 0, 40), false).unwrap();
+    let refusal = claims.open(&again, &opening(1, 1, 0), false).unwrap_err();
+    assert!(
+        matches!(
+            refusal,
+            Refusal::SocketQuota {
+                max: 3,
+                still_open: 1,
+                ..
+            }
+        ),
+        "{refusal}"
+    );
+    claims.gone(&[1; 16]);
+    let refusal = claims.open(&again, &opening(1, 1, 1), false).unwrap_err();
+    assert!(
+        matches!(refusal, Refusal::MemoryQuota { used: 100, .. }),
+        "the second socket has its frames there too: {refusal}"
+    );
+    claims.leave(key(0, 1)).unwrap();
+    claims.gone(&[2; 16]);
+    claims.open(&again, &opening(1, 1, 60), false).unwrap();
+    claims.gone(&[9; 16]);
+}
+
+#[test]
 fn bare_sockets_are_roots_and_of_whom_may() {
     let bare = Opening {
         bare: true,
@@ -210,6 +262,9 @@ fn the_redirect_program_stays_as_long_as_a_socket_needs_it() {
 enum Asked {
     Open(Client, Opening),
     Close(QueueKey),
+    Leave(QueueKey),
+    /// Of the sockets that may be open without a claim, which is closed.
+    Closed(prop::sample::Index),
     Gone(ConnectionId),
 }
 
@@ -225,6 +280,8 @@ fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![
         5 => open,
         2 => queue().prop_map(|(place, queue)| Asked::Close(key(place, queue))),
+        2 => queue().prop_map(|(place, queue)| Asked::Leave(key(place, queue))),
+        1 => any::<prop::sample::Index>().prop_map(Asked::Closed),
         1 => (1..4_u64).prop_map(|connection| Asked::Gone(ConnectionId(connection))),
     ]
 }
@@ -235,10 +292,14 @@ proptest! {
     #[test]
     fn claims_are_kept_and_bounded(sequence in vec(asked(), 0..60)) {
         let mut claims = Claims::new(LIMITS);
-        for asked in sequence {
+        let mut left: Vec<Claim> = Vec::new();
+        for (number, asked) in sequence.into_iter().enumerate() {
             let before = claims.clone();
             match asked {
                 Asked::Open(client, opening) => {
+                    let token = [u8::try_from(number).unwrap(); 16];
+                    let memory = PinnedMemory { of: token, ..opening.memory };
+                    let opening = Opening { memory, token, ..opening };
                     let key = QueueKey { chain: opening.interface.key, queue: opening.queue };
                     if let Ok(opened) = claims.open(&client, &opening, false) {
                         prop_assert_eq!(opened, key);
@@ -255,6 +316,16 @@ proptest! {
                     prop_assert_eq!(closed.as_ref(), before.get(key));
                     prop_assert_eq!(claims.get(key), None);
                 }
+                Asked::Leave(key) => {
+                    left.extend(claims.leave(key));
+                    prop_assert_eq!(claims.get(key), None);
+                }
+                Asked::Closed(which) => {
+                    if !left.is_empty() {
+                        let closed = left.remove(which.index(left.len()));
+                        claims.gone(&closed.token);
+                    }
+                }
                 Asked::Gone(connection) => {
                     for key in claims.of_connection(connection) {
                         claims.close(key).unwrap();
@@ -265,7 +336,8 @@ proptest! {
                 }
             }
             let mut used: BTreeMap<u32, (usize, u64)> = BTreeMap::new();
-            for (_, claim) in claims.iter().filter(|(_, claim)| claim.owner.uid != 0) {
+            let all = claims.iter().map(|(_, claim)| claim).chain(&left);
+            for claim in all.filter(|claim| claim.owner.uid != 0) {
                 let used = used.entry(claim.owner.uid).or_default();
                 used.0 += 1;
                 used.1 += claim.memory.bytes;
