@@ -66,7 +66,8 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::ChangedMeanwhile { .. }
         | Refusal::KeptStays { .. }
         | Refusal::EmptyChain { .. }
-        | Refusal::NotRedirected { .. } => RefusalCode::Conflict,
+        | Refusal::NotRedirected { .. }
+        | Refusal::HasReceiver { .. } => RefusalCode::Conflict,
         Refusal::ClaimMismatch { .. }
         | Refusal::NotLingering { .. }
         | Refusal::SocketMismatch { .. } => RefusalCode::Claim,

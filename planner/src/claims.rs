@@ -19,6 +19,15 @@ pub struct QueueKey {
     pub queue: u32,
 }
 
+/// A socket on a receive queue. A queue has several if its client opens others beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketKey {
+    /// The queue.
+    pub place: QueueKey,
+    /// What names the socket.
+    pub token: [u8; 16],
+}
+
 /// A socket to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
@@ -28,6 +37,8 @@ pub struct Opening {
     pub queue: u32,
     /// The memory that its frames are in.
     pub memory: PinnedMemory,
+    /// It shares the queue with the client's other sockets there, whose memory it has.
+    pub beside: bool,
     /// Its client binds it.
     pub bare: bool,
     /// The redirect program gives it packets, once it is active.
@@ -36,7 +47,7 @@ pub struct Opening {
     pub token: [u8; 16],
 }
 
-/// A queue that is somebody's.
+/// A socket on a queue that is somebody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The interface.
@@ -71,7 +82,7 @@ pub enum ClaimState {
 /// Every claim on every interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    queues: BTreeMap<QueueKey, Claim>,
+    sockets: BTreeMap<SocketKey, Claim>,
     /// Sockets that may be open without a claim, by token.
     remnants: BTreeMap<[u8; 16], Remnant>,
     limits: SocketLimits,
@@ -86,13 +97,14 @@ impl Claims {
         }
     }
 
-    /// Gives a queue to a client, if it may have it. `may_bare`: it may bind sockets itself.
+    /// Gives a queue to a client, or a place on its own, if it may have it. `may_bare`: it may bind
+    /// sockets itself.
     pub fn open(
         &mut self,
         client: &Client,
         opening: &Opening,
         may_bare: bool,
-    ) -> Result<QueueKey, Refusal> {
+    ) -> Result<SocketKey, Refusal> {
         client.may_ask()?;
         let interface = &opening.interface.name;
         if opening.bare && !may_bare && client.rights != Rights::All {
@@ -101,13 +113,14 @@ impl Claims {
                 interface: interface.clone(),
             });
         }
-        let key = QueueKey {
-            chain: opening.interface.key,
-            queue: opening.queue,
+        let key = SocketKey {
+            place: QueueKey {
+                chain: opening.interface.key,
+                queue: opening.queue,
+            },
+            token: opening.token,
         };
-        if let Some(claim) = self.queues.get(&key) {
-            return Err(claim.taken(interface, key.queue));
-        }
+        self.check_queue(client, opening, key.place)?;
         self.check_quota(client, interface, opening.memory)?;
         let claim = Claim {
             interface: interface.clone(),
@@ -122,8 +135,34 @@ impl Claims {
             token: opening.token,
             state: ClaimState::Opened,
         };
-        self.queues.insert(key, claim);
+        self.sockets.insert(key, claim);
         Ok(key)
+    }
+
+    /// A queue is free, or all that is on it is this client's and in the same memory.
+    fn check_queue(
+        &self,
+        client: &Client,
+        opening: &Opening,
+        place: QueueKey,
+    ) -> Result<(), Refusal> {
+        let interface = &opening.interface.name;
+        let mut others = self.on(place).peekable();
+        if opening.beside && others.peek().is_none() {
+            return Err(Refusal::NoSuchSocket {
+                interface: interface.clone(),
+                queue: place.queue,
+            });
+        }
+        let together = |claim: &Claim| {
+            opening.beside
+                && claim.owner.connection == client.connection
+                && claim.memory.of == opening.memory.of
+        };
+        match others.find(|(_, claim)| !together(claim)) {
+            Some((_, claim)) => Err(claim.taken(interface, place.queue)),
+            None => Ok(()),
+        }
     }
 
     fn check_quota(
@@ -136,7 +175,7 @@ impl Claims {
             return Ok(());
         }
         let mut share = Share::default();
-        let claims = self.queues.values();
+        let claims = self.sockets.values();
         for claim in claims.filter(|claim| claim.owner.uid == client.uid) {
             share.add(claim.memory);
         }
@@ -148,19 +187,13 @@ impl Claims {
     }
 
     /// The claim of a socket that is this connection's.
-    pub fn own(
-        &self,
-        client: &Client,
-        interface: &str,
-        key: QueueKey,
-        token: &[u8; 16],
-    ) -> Result<&Claim, Refusal> {
-        let found = self.queues.get(&key);
+    pub fn own(&self, client: &Client, interface: &str, key: SocketKey) -> Result<&Claim, Refusal> {
+        let found = self.sockets.get(&key);
         found
-            .filter(|claim| claim.owner.connection == client.connection && claim.token == *token)
+            .filter(|claim| claim.owner.connection == client.connection)
             .ok_or_else(|| Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
-                queue: key.queue,
+                queue: key.place.queue,
             })
     }
 
@@ -169,21 +202,34 @@ impl Claims {
         &self,
         client: &Client,
         interface: &str,
-        key: QueueKey,
-        token: &[u8; 16],
+        key: SocketKey,
     ) -> Result<(), Refusal> {
-        if self.own(client, interface, key, token)?.redirect {
-            return Ok(());
+        let queue = key.place.queue;
+        if !self.own(client, interface, key)?.redirect {
+            return Err(Refusal::NotRedirected {
+                interface: interface.to_owned(),
+                queue,
+            });
         }
-        Err(Refusal::NotRedirected {
-            interface: interface.to_owned(),
-            queue: key.queue,
-        })
+        if self.receiver(key.place).is_some_and(|other| other != key) {
+            return Err(Refusal::HasReceiver {
+                interface: interface.to_owned(),
+                queue,
+            });
+        }
+        Ok(())
     }
 
-    /// The queue's packets go to its socket from now on.
-    pub fn activated(&mut self, key: QueueKey) {
-        if let Some(claim) = self.queues.get_mut(&key) {
+    /// The socket that gets a queue's packets.
+    pub fn receiver(&self, place: QueueKey) -> Option<SocketKey> {
+        let mut on = self.on(place);
+        let found = on.find(|(_, claim)| claim.state != ClaimState::Opened);
+        found.map(|(key, _)| key)
+    }
+
+    /// The queue's packets go to this socket from now on.
+    pub fn activated(&mut self, key: SocketKey) {
+        if let Some(claim) = self.sockets.get_mut(&key) {
             claim.state = ClaimState::Active;
         }
     }
@@ -193,23 +239,24 @@ impl Claims {
         &mut self,
         client: &Client,
         interface: &str,
-        key: QueueKey,
-        token: &[u8; 16],
+        key: SocketKey,
         cookie: u64,
     ) -> Result<(), Refusal> {
-        let queue = key.queue;
-        let Some(claim) = self.queues.get_mut(&key) else {
+        let queue = key.place.queue;
+        if self.on(key.place).next().is_none() {
             return Err(Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
                 queue,
             });
+        }
+        let mismatch = || Refusal::SocketMismatch {
+            interface: interface.to_owned(),
+            queue,
         };
+        let claim = self.sockets.get_mut(&key).ok_or_else(mismatch)?;
         let lingers = claim.state == ClaimState::Lingering { cookie };
-        if !lingers || claim.owner.uid != client.uid || claim.token != *token {
-            return Err(Refusal::SocketMismatch {
-                interface: interface.to_owned(),
-                queue,
-            });
+        if !lingers || claim.owner.uid != client.uid {
+            return Err(mismatch());
         }
         claim.state = ClaimState::Active;
         claim.owner.pid = client.pid;
@@ -219,13 +266,18 @@ impl Claims {
     }
 
     /// Takes over a claim that an earlier daemon wrote down.
-    pub fn recover(&mut self, key: QueueKey, claim: Claim) {
-        self.queues.insert(key, claim);
+    pub fn recover(&mut self, place: QueueKey, claim: Claim) -> SocketKey {
+        let key = SocketKey {
+            place,
+            token: claim.token,
+        };
+        self.sockets.insert(key, claim);
+        key
     }
 
-    /// Gives a queue back whose socket others may have open: it counts as its user's until it is
-    /// [gone](Self::gone).
-    pub fn leave(&mut self, key: QueueKey) -> Option<Claim> {
+    /// Takes a socket off its queue which others may have open: it counts as its user's until it is
+    /// [gone](Self::gone). With its last socket a queue is free.
+    pub fn leave(&mut self, key: SocketKey) -> Option<Claim> {
         let claim = self.close(key)?;
         let remnant = Remnant {
             uid: claim.owner.uid,
@@ -235,48 +287,58 @@ impl Claims {
         Some(claim)
     }
 
-    /// Nobody has the socket open any more, whose queue was given back.
+    /// Nobody has the socket open any more, which was taken off its queue.
     pub fn gone(&mut self, token: &[u8; 16]) {
         self.remnants.remove(token);
     }
 
-    /// Gives a queue back whose socket nobody has.
-    pub fn close(&mut self, key: QueueKey) -> Option<Claim> {
-        self.queues.remove(&key)
+    /// Takes a socket off its queue which nobody else has.
+    pub fn close(&mut self, key: SocketKey) -> Option<Claim> {
+        self.sockets.remove(&key)
     }
 
-    /// The queues of a connection, to be given back when it ends.
-    pub fn of_connection(&self, connection: ConnectionId) -> Vec<QueueKey> {
+    /// The sockets of a connection, to be taken off their queues when it ends.
+    pub fn of_connection(&self, connection: ConnectionId) -> Vec<SocketKey> {
         self.keys(|_, claim| claim.owner.connection == connection)
     }
 
-    /// The queues of an interface, to be given back when it is gone.
-    pub fn of_chain(&self, chain: ChainKey) -> Vec<QueueKey> {
-        self.keys(|key, _| key.chain == chain)
+    /// The sockets of an interface, to be taken off their queues when it is gone.
+    pub fn of_chain(&self, chain: ChainKey) -> Vec<SocketKey> {
+        self.keys(|key, _| key.place.chain == chain)
     }
 
-    fn keys(&self, wanted: impl Fn(&QueueKey, &Claim) -> bool) -> Vec<QueueKey> {
-        let claims = self.queues.iter();
+    fn keys(&self, wanted: impl Fn(&SocketKey, &Claim) -> bool) -> Vec<SocketKey> {
+        let claims = self.sockets.iter();
         claims
             .filter(|(key, claim)| wanted(key, claim))
             .map(|(key, _)| *key)
             .collect()
     }
 
+    /// The sockets on a queue.
+    fn on(&self, place: QueueKey) -> impl Iterator<Item = (SocketKey, &Claim)> {
+        let bound = |byte| SocketKey {
+            place,
+            token: [byte; 16],
+        };
+        let on = self.sockets.range(bound(u8::MIN)..=bound(u8::MAX));
+        on.map(|(key, claim)| (*key, claim))
+    }
+
     /// Whether a chain needs the redirect program: as long as it has a socket that could be active.
     pub fn want_redirect(&self, chain: ChainKey) -> bool {
         self.iter()
-            .any(|(key, claim)| key.chain == chain && claim.redirect)
+            .any(|(key, claim)| key.place.chain == chain && claim.redirect)
     }
 
     /// A claim.
-    pub fn get(&self, key: QueueKey) -> Option<&Claim> {
-        self.queues.get(&key)
+    pub fn get(&self, key: SocketKey) -> Option<&Claim> {
+        self.sockets.get(&key)
     }
 
     /// Every claim, by queue.
-    pub fn iter(&self) -> impl Iterator<Item = (QueueKey, &Claim)> {
-        self.queues.iter().map(|(key, claim)| (*key, claim))
+    pub fn iter(&self) -> impl Iterator<Item = (SocketKey, &Claim)> {
+        self.sockets.iter().map(|(key, claim)| (*key, claim))
     }
 }
 

@@ -36,7 +36,7 @@ mod tests;
 pub use admit::admit;
 pub use chain::{Chain, Member, MemberState, Owner};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
-pub use claims::{Claim, ClaimState, Claims, Opening, QueueKey, without_redirect};
+pub use claims::{Claim, ClaimState, Claims, Opening, QueueKey, SocketKey, without_redirect};
 pub use decide::{decide, expire};
 pub use engine::{Engines, NoEngine};
 pub use facts::{Facts, Outline, Source, TailCall};

@@ -294,6 +294,17 @@ pub enum Refusal {
         /// Which queue.
         queue: u32,
     },
+    /// Another socket gets the queue's packets.
+    #[error(
+        "queue {queue} of interface {interface} gives its packets to another socket of this client: \
+         the redirect program knows one for each queue"
+    )]
+    HasReceiver {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
     /// Another uid, token or socket than the queue was claimed with, or it waits for nobody.
     #[error(
         "queue {queue} of interface {interface} can't be claimed again with this uid, token and \

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use planner::{Client, Opening, QueueKey, Refusal};
+use planner::{Client, Opening, Refusal, SocketKey};
 
 /// Something that happens to a socket.
 #[derive(Debug)]
@@ -23,10 +23,8 @@ pub enum SocketEvent {
     },
     /// The claimed queue's socket is made.
     Opened {
-        /// Of which queue.
-        key: QueueKey,
-        /// What names it.
-        token: [u8; 16],
+        /// Which, on which queue.
+        key: SocketKey,
         /// The socket.
         socket: Arc<OwnedFd>,
         /// Whether packets are not copied.
@@ -35,7 +33,7 @@ pub enum SocketEvent {
         reply: SyncSender<bool>,
     },
     /// The claimed queue's socket could not be made.
-    Failed(QueueKey),
+    Failed(SocketKey),
     /// A client wants its queue's packets.
     Activate(SocketRequest<Activation>),
     /// A client gives its queue back.
@@ -56,10 +54,8 @@ pub struct SocketRequest<Answer> {
     pub client: Client,
     /// The interface's name.
     pub interface: String,
-    /// The queue.
-    pub key: QueueKey,
-    /// What names the socket.
-    pub token: [u8; 16],
+    /// Which socket.
+    pub key: SocketKey,
     /// Where the answer goes.
     pub reply: SyncSender<Result<Answer, SocketError>>,
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
 use planner::{
-    ChainKey, Claim, ClaimState, Claims, ConnectionId, Owner, PinnedMemory, QueueKey, SocketLimits,
-    State, without_redirect,
+    ChainKey, Claim, ClaimState, Claims, ConnectionId, Owner, PinnedMemory, QueueKey, SocketKey,
+    SocketLimits, State, without_redirect,
 };
 use rustix::net::sockopt::socket_cookie;
 
@@ -27,11 +27,11 @@ const LINGER: Duration = Duration::from_secs(30);
 pub(super) struct Sockets {
     claims: Claims,
     /// A copy of each, for as long as its client is there.
-    held: BTreeMap<QueueKey, Held>,
+    held: BTreeMap<SocketKey, Held>,
     /// Those that were given back.
     remnants: Remnants,
     /// When claims whose clients are gone go too.
-    lingering: BTreeMap<QueueKey, Instant>,
+    lingering: BTreeMap<SocketKey, Instant>,
 }
 
 #[derive(Debug)]
@@ -69,11 +69,12 @@ impl Sockets {
                 Vec::new()
             });
             for (queue, claim) in written {
-                let key = QueueKey {
+                let place = QueueKey {
                     chain: *chain,
                     queue,
                 };
-                sockets.claims.recover(key, recovered(interface, &claim));
+                let claim = recovered(interface, &claim);
+                let key = sockets.claims.recover(place, claim);
                 sockets.lingering.insert(key, deadline);
             }
         }
@@ -81,21 +82,20 @@ impl Sockets {
     }
 
     /// Gives a queue back. Its socket counts as its user's until nobody has it open.
-    fn leave(&mut self, key: QueueKey) {
+    fn leave(&mut self, key: SocketKey) {
         self.lingering.remove(&key);
         let held = self.held.remove(&key);
         let Some(claim) = self.claims.get(key) else {
             return;
         };
-        let token = claim.token;
         // Root's don't count, and of what an earlier daemon opened there is nothing to watch.
         let Some(held) = held.filter(|_| claim.owner.uid != 0) else {
             self.claims.close(key);
             return;
         };
         self.claims.leave(key);
-        if let Err(error) = self.remnants.watch(held.socket.as_fd(), token) {
-            tracing::warn!(chain = %key.chain, queue = key.queue, %error, "a socket can't be watched: it counts as its user's until the daemon ends");
+        if let Err(error) = self.remnants.watch(held.socket.as_fd(), key.token) {
+            tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket can't be watched: it counts as its user's until the daemon ends");
         }
     }
 
@@ -170,14 +170,12 @@ impl Engine {
             }
             SocketEvent::Opened {
                 key,
-                token,
                 socket,
                 zero_copy,
                 reply,
             } => {
                 // The interface may have gone in between, and the claim with it.
-                let claim = self.sockets.claims.get(key);
-                let is_claimed = claim.is_some_and(|claim| claim.token == token);
+                let is_claimed = self.sockets.claims.get(key).is_some();
                 if is_claimed {
                     let held = Held { socket, zero_copy };
                     self.sockets.held.insert(key, held);
@@ -206,9 +204,9 @@ impl Engine {
         let key = request.key;
         self.sockets
             .claims
-            .may_activate(&request.client, &request.interface, key, &request.token)
+            .may_activate(&request.client, &request.interface, key)
             .map_err(SocketError::Refused)?;
-        if redirect_maps(&self.kernel, &self.state, key.chain).is_none() {
+        if redirect_maps(&self.kernel, &self.state, key.place.chain).is_none() {
             return Ok(Activation::NeedsRedirect);
         }
         self.put(key).map_err(|source| SocketError::Kernel {
@@ -217,32 +215,32 @@ impl Engine {
         })?;
         self.sockets.claims.activated(key);
         self.put_others(key);
-        tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the queue's packets go to a socket");
+        tracing::info!(interface = %request.interface, queue = key.place.queue, uid = request.client.uid, "the queue's packets go to a socket");
         self.publish();
         Ok(Activation::Done)
     }
 
     /// Puts the chain's other active sockets into its maps: the program may be new.
-    fn put_others(&self, key: QueueKey) {
-        for other in self.sockets.claims.of_chain(key.chain) {
+    fn put_others(&self, key: SocketKey) {
+        for other in self.sockets.claims.of_chain(key.place.chain) {
             let claim = self.sockets.claims.get(other);
             let is_active = claim.is_some_and(|claim| claim.state == ClaimState::Active);
             if other != key
                 && is_active
                 && let Err(error) = self.put(other)
             {
-                tracing::warn!(chain = %key.chain, queue = other.queue, %error, "a socket could not be put into its map again");
+                tracing::warn!(chain = %key.place.chain, queue = other.place.queue, %error, "a socket could not be put into its map again");
             }
         }
     }
 
     /// Puts a socket into its chain's maps.
-    fn put(&self, key: QueueKey) -> io::Result<()> {
+    fn put(&self, key: SocketKey) -> io::Result<()> {
         let (Some(claim), Some(held)) = (self.sockets.claims.get(key), self.sockets.held.get(&key))
         else {
             return Ok(());
         };
-        let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain) else {
+        let Some(maps) = redirect_maps(&self.kernel, &self.state, key.place.chain) else {
             return Ok(());
         };
         let (client, client_bytes) = SocketClaim::name(&claim.owner.client);
@@ -257,18 +255,13 @@ impl Engine {
             pid: claim.owner.pid,
             client,
         };
-        maps.put(key.queue, held.socket.as_fd(), &written)
+        maps.put(key.place.queue, held.socket.as_fd(), &written)
     }
 
     fn close(&mut self, request: &SocketRequest<()>) -> Result<(), SocketError> {
         self.sockets
             .claims
-            .own(
-                &request.client,
-                &request.interface,
-                request.key,
-                &request.token,
-            )
+            .own(&request.client, &request.interface, request.key)
             .map_err(SocketError::Refused)?;
         self.give_back(&[request.key]);
         Ok(())
@@ -284,13 +277,7 @@ impl Engine {
         let cookie = socket_cookie(&socket).unwrap_or(0);
         self.sockets
             .claims
-            .reclaim(
-                &request.client,
-                &request.interface,
-                key,
-                &request.token,
-                cookie,
-            )
+            .reclaim(&request.client, &request.interface, key, cookie)
             .map_err(SocketError::Refused)?;
         let zero_copy = rustix::net::sockopt::xdp_options(&socket).is_ok_and(|mode| {
             mode.contains(rustix::net::xdp::XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY)
@@ -302,9 +289,9 @@ impl Engine {
         self.sockets.held.insert(key, held);
         self.sockets.lingering.remove(&key);
         if let Err(error) = self.put(key) {
-            tracing::warn!(interface = %request.interface, queue = key.queue, %error, "a socket that came back could not be put into its map again");
+            tracing::warn!(interface = %request.interface, queue = key.place.queue, %error, "a socket that came back could not be put into its map again");
         }
-        tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the socket's client is back");
+        tracing::info!(interface = %request.interface, queue = key.place.queue, uid = request.client.uid, "the socket's client is back");
         self.publish();
         Ok(())
     }
@@ -322,15 +309,18 @@ impl Engine {
     }
 
     /// Frees queues, and takes the redirect program away where no other socket needs it.
-    fn give_back(&mut self, keys: &[QueueKey]) {
+    fn give_back(&mut self, keys: &[SocketKey]) {
         if keys.is_empty() {
             return;
         }
         for key in keys {
-            if let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain)
-                && let Err(error) = maps.remove(key.queue)
+            // A socket beside it may be the one that gets the packets.
+            let receiver = self.sockets.claims.receiver(key.place);
+            if receiver.is_none_or(|receiver| receiver == *key)
+                && let Some(maps) = redirect_maps(&self.kernel, &self.state, key.place.chain)
+                && let Err(error) = maps.remove(key.place.queue)
             {
-                tracing::warn!(chain = %key.chain, queue = key.queue, %error, "a socket could not be taken out of its map");
+                tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket could not be taken out of its map");
             }
             self.sockets.leave(*key);
         }
@@ -364,12 +354,12 @@ impl Engine {
     /// Frees the queues whose clients did not come back to a daemon that was started again.
     pub(super) fn expire_sockets(&mut self, now: Instant) {
         let lingering = self.sockets.lingering.iter();
-        let over: Vec<QueueKey> = lingering
+        let over: Vec<SocketKey> = lingering
             .filter(|(_, deadline)| **deadline <= now)
             .map(|(key, _)| *key)
             .collect();
         for key in &over {
-            tracing::info!(chain = %key.chain, queue = key.queue, "a socket's client did not come back");
+            tracing::info!(chain = %key.place.chain, queue = key.place.queue, "a socket's client did not come back");
         }
         self.give_back(&over);
     }

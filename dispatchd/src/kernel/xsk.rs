@@ -40,7 +40,8 @@ pub(crate) const MAP_RINGS: &str = "mmap of a bound socket's ring";
 pub(crate) struct Bound<'a> {
     pub(crate) queue: u32,
     pub(crate) memory: Memory<'a>,
-    /// Entries: of the FILL, COMPLETION, RX and TX ring; 0 for none.
+    /// Entries: of the FILL, COMPLETION, RX and TX ring; 0 for none. On the queue of the socket that
+    /// has the memory there are no FILL and COMPLETION ring but that one's.
     pub(crate) rings: [u32; 4],
     pub(crate) mode: CopyMode,
     pub(crate) need_wakeup: bool,
@@ -137,9 +138,13 @@ pub(crate) fn bound(
         }
         let [fill, completion, rx, tx] = wanted.rings;
         let sized = |call| at::<Errno>(call);
-        options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
-        options::set_xdp_umem_completion_ring_size(fd, completion)
-            .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
+        if fill > 0 {
+            options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
+        }
+        if completion > 0 {
+            options::set_xdp_umem_completion_ring_size(fd, completion)
+                .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
+        }
         if rx > 0 {
             options::set_xdp_rx_ring_size(fd, rx).map_err(sized("XDP_RX_RING"))?;
         }

@@ -118,6 +118,7 @@ fn kind(refusal: &Refusal) -> usize {
         | Refusal::MemoryQuota { .. }
         | Refusal::NoSuchSocket { .. }
         | Refusal::NotRedirected { .. }
+        | Refusal::HasReceiver { .. }
         | Refusal::SocketMismatch { .. } => unreachable!("no change is refused so: see claims.rs"),
     }
 }
