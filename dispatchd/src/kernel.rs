@@ -16,6 +16,7 @@ mod pins;
 mod prepare;
 mod probe;
 mod published;
+pub(crate) mod queues;
 mod redirect;
 mod registry;
 mod remnants;

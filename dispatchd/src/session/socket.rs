@@ -21,8 +21,9 @@ use super::site::Site;
 use super::umem::{self, Room};
 use super::{Answer, Session, stopping};
 use crate::engine::{self, Activation, Event, SocketError, SocketEvent, SocketRequest};
+use crate::kernel::queues::{self, Queues};
 use crate::kernel::redirect_object;
-use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory, Queues};
+use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory};
 use crate::translate;
 
 /// How often an activation registers the redirect program: more than once if the last other socket
@@ -365,7 +366,7 @@ fn check_queue(site: &Site, queue: u32) -> Result<(), Refused> {
         Some(queues) => (queues.now, "receive queues"),
         None => (
             REDIRECT_QUEUES,
-            "receive queues at most, since its driver doesn't say how many",
+            "receive queues at most, since nobody says how many",
         ),
     };
     if queue < count {
@@ -378,7 +379,7 @@ fn check_queue(site: &Site, queue: u32) -> Result<(), Refused> {
 }
 
 fn queues_of(site: &Site) -> Result<Option<Queues>, Refused> {
-    xsk::queues(site.namespace.as_fd(), &site.interface).map_err(|error| {
+    queues::of(site.namespace.as_fd(), &site.interface).map_err(|error| {
         let message = format!(
             "interface {}: its queues can't be read: {error}",
             site.interface.name
