@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use lent::{NOBODY, umem};
 use libdispatch::{Client, RefusalCode, SocketLease};
 use memmap2::MmapOptions;
-use socket::{MEMORY, code, lends_bound_sockets, memory, open, request, try_open};
-use tests::{PairOptions, Rig, as_user, volume};
+use socket::{MEMORY, Victim, code, lends_bound_sockets, memory, open, request, try_open};
+use tests::{DEADLINE, PairOptions, Rig, as_user, volume, wait_until};
 
 /// Where a socket's FILL ring is mapped from (`XDP_UMEM_PGOFF_FILL_RING`).
 const FILL_RING: u64 = 1 << 32;
@@ -104,6 +104,25 @@ fn a_closed_socket_pins_its_users_share_as_long_as_it_is_open() {
         let fourth = open(&client, 3);
         drop((third, fourth));
         drop(bytes(&client, 2, MEMORY * 2));
+    });
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn who_hangs_up_and_keeps_a_socket_has_it_counted() {
+    let rig = limited(&["--max-sockets", "1"]);
+    let client = as_user(NOBODY, || rig.client("application"));
+    let mut victim = as_user(NOBODY, || Victim::holding(&rig, 0));
+    let kept = victim.socket();
+    victim.kill();
+    wait_until("the queue is nobody's", DEADLINE, || {
+        rig.try_chain().is_none()
+    });
+    as_user(NOBODY, || {
+        let error = try_open(&client, 1, MEMORY).expect_err("it has one");
+        assert_eq!(code(&error), RefusalCode::Quota);
+        drop(kept);
+        drop(open(&client, 1));
     });
 }
 
