@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use dispatcher_abi::EngineChoice;
-use planner::{Grant, Policy};
+use parse_size::Config;
+use planner::{Grant, Policy, SocketLimits};
 
 /// Owns the XDP hooks and runs several programs on each.
 ///
@@ -41,6 +42,15 @@ pub struct Args {
     /// may otherwise. May be given more than once.
     #[arg(long = "allow-bare", value_name = "UID")]
     pub allow_bare: Vec<u32>,
+
+    /// How many `AF_XDP` sockets a user other than root may have at once.
+    #[arg(long, value_name = "N", default_value_t = SocketLimits::default().sockets)]
+    pub max_sockets: usize,
+
+    /// How much memory the sockets of a user other than root may pin at once: bytes, or a number with
+    /// `K`, `M` or `G`, powers of 1024.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
+    pub max_umem: u64,
 
     /// Take every chain off its interface when the daemon stops.
     #[arg(long)]
@@ -97,7 +107,20 @@ fn engine(word: &str) -> Result<EngineChoice, String> {
     })
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    let parsed = Config::new().with_binary().parse_size(text);
+    parsed.map_err(|error| format!("{error}: a number, or one with K, M or G"))
+}
+
 impl Args {
+    /// What a user may have.
+    pub fn socket_limits(&self) -> SocketLimits {
+        SocketLimits {
+            sockets: self.max_sockets,
+            bytes: self.max_umem,
+        }
+    }
+
     /// Who may do what. The larger grant wins where a uid is named twice.
     pub fn policy(&self) -> Policy {
         let mut policy = Policy::default();
@@ -140,6 +163,28 @@ mod tests {
         assert_eq!(policy.grants.get(&9), Some(&Grant::Redirect));
         assert!(policy.may_bare(0) && policy.may_bare(8) && policy.may_bare(9));
         assert!(!policy.may_bare(10));
+    }
+
+    #[test]
+    fn limits_are_numbers_and_sizes() {
+        let limits = |arguments: &[&str]| {
+            let words = ["dispatchd"].iter().chain(arguments);
+            Args::try_parse_from(words).map(|args| args.socket_limits())
+        };
+        assert_eq!(limits(&[]).unwrap(), SocketLimits::default());
+        let sizes = [
+            ("0", 0),
+            ("131072", 1 << 17),
+            ("256M", 256 << 20),
+            ("1.5GiB", 3 << 29),
+        ];
+        for (size, bytes) in sizes {
+            let limits = limits(&["--max-sockets", "3", "--max-umem", size]).unwrap();
+            assert_eq!(limits, SocketLimits { sockets: 3, bytes });
+        }
+        for wrong in ["", "M", "-1", "1X", "99E"] {
+            limits(&["--max-umem", wrong]).expect_err(wrong);
+        }
     }
 
     #[test]

@@ -78,7 +78,12 @@ fn serve(args: &Args) -> Result<(), StartError> {
         });
     }
     let objects = objects_of(&args.socket)?;
-    let engine = Engine::start(kernel, objects.clone(), probes.engines())?;
+    let engine = Engine::start(
+        kernel,
+        objects.clone(),
+        probes.engines(),
+        args.socket_limits(),
+    )?;
     let board = engine.board();
     let (events, inbox) = sync_channel(EVENTS_WAITING);
     let engine = spawn("engine", move || {

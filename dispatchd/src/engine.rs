@@ -2,6 +2,7 @@
 //! publishes. It never waits for a verifier: programs arrive loaded.
 
 mod remarks;
+mod socket_event;
 mod sockets;
 mod sweep;
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use dispatcher_abi::ModeChoice;
 use planner::{
     Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines, Facts, LoadId,
-    MemberId, Operation, Orphan, Plan, Refusal, Rights, State,
+    MemberId, Operation, Orphan, Plan, Refusal, Rights, SocketLimits, State,
 };
 
 use self::sockets::Sockets;
@@ -24,7 +25,7 @@ use crate::object::Object;
 use crate::objects::Objects;
 use crate::published::{Board, Published};
 
-pub use self::sockets::{Activation, SocketError, SocketEvent, SocketRequest};
+pub use self::socket_event::{Activation, SocketError, SocketEvent, SocketRequest};
 
 /// How often the hooks are looked at, and cleanup that failed is tried again.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -129,6 +130,7 @@ impl Engine {
         mut kernel: Linux,
         objects: Objects,
         engines: Engines,
+        limits: SocketLimits,
     ) -> Result<Self, KernelError> {
         let observed = kernel.observe()?;
         let recovery = planner::reconcile(&observed, engines);
@@ -149,7 +151,7 @@ impl Engine {
             .iter()
             .map(|orphan| (key_of(orphan), now + linger_of(orphan).max(ORPHAN_LINGER)))
             .collect();
-        let sockets = Sockets::recover(&kernel, &recovery.state);
+        let sockets = Sockets::recover(limits, &kernel, &recovery.state)?;
         let board = Board::new(published(&kernel, recovery.state.clone(), &sockets));
         let mut engine = Self {
             kernel,

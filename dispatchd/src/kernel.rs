@@ -16,8 +16,10 @@ mod pins;
 mod prepare;
 mod probe;
 mod published;
+pub(crate) mod queues;
 mod redirect;
 mod registry;
+mod remnants;
 mod root;
 pub(crate) mod xsk;
 
@@ -26,6 +28,7 @@ pub use observe::OpenError;
 pub use probe::{probe_frags, probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, MemberMap};
 pub(crate) use redirect::{RedirectMaps, object as redirect_object};
+pub(crate) use remnants::Remnants;
 pub use root::Template;
 
 use planner::{ChainKey, Cleanup, Observed, Plan, Prepare};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use planner::{ChainKey, Claim, MemberId, QueueKey, State};
+use planner::{ChainKey, Claim, MemberId, SocketKey, State};
 
 use crate::kernel::{ChainCounters, MemberMap};
 
@@ -18,15 +18,15 @@ pub struct Published {
     pub counters: BTreeMap<ChainKey, ChainCounters>,
     /// Every member's maps.
     pub maps: BTreeMap<MemberId, Arc<Vec<MemberMap>>>,
-    /// Every queue that is somebody's.
+    /// Every socket on a queue that is somebody's.
     pub sockets: Vec<PublishedSocket>,
 }
 
-/// A queue that is somebody's, and its socket.
+/// A queue that is somebody's, and a socket on it.
 #[derive(Debug)]
 pub struct PublishedSocket {
-    /// Which queue.
-    pub key: QueueKey,
+    /// Which, on which queue.
+    pub key: SocketKey,
     /// Whose.
     pub claim: Claim,
     /// Not kept open by who reads this: that would keep the queue busy.

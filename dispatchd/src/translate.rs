@@ -67,7 +67,8 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::KeptStays { .. }
         | Refusal::EmptyChain { .. }
         | Refusal::NotRedirected { .. }
-        | Refusal::NoRxRing { .. } => RefusalCode::Conflict,
+        | Refusal::NoRxRing { .. }
+        | Refusal::HasReceiver { .. } => RefusalCode::Conflict,
         Refusal::ClaimMismatch { .. }
         | Refusal::NotLingering { .. }
         | Refusal::SocketMismatch { .. } => RefusalCode::Claim,

@@ -186,6 +186,26 @@ impl Client {
         SocketLease::open(self.clone(), request, grant, None)
     }
 
+    /// Has the daemon open another socket on the queue of one that this client has open: a second
+    /// thread may send with it, or an XDP program of the application's own gives each some of the
+    /// packets. It has the first one's frames, FILL ring and COMPLETION ring
+    /// ([`Socket::take_beside`](crate::xsk::Socket::take_beside)), whatever the request says of
+    /// these, of the interface and of the queue.
+    ///
+    /// The built-in redirect program gives a queue's packets to one socket:
+    /// [`activate`](SocketLease::activate) refuses another. The queue stays this client's until the last of
+    /// them is closed. After a restart of the daemon only an active socket can be claimed again: the
+    /// others go on working, and the daemon doesn't know of them.
+    pub fn open_socket_beside(
+        &self,
+        request: &SocketRequest,
+        first: &SocketLease,
+    ) -> Result<SocketLease, Error> {
+        let request = request.beside(first.interface(), first.queue());
+        let grant = request.bound(Some(first.token()));
+        SocketLease::open(self.clone(), &request, grant, None)
+    }
+
     /// Has the daemon open a socket that is tied to the interface, and nothing else: memory, rings and
     /// `bind` are the application's, so of the request only interface, queue and
     /// [`without_redirect`](SocketRequest::without_redirect) count. Since it could bind any queue, this

@@ -34,7 +34,8 @@ pub struct SocketLease {
 /// What a client has to tell a new daemon of a lease.
 #[derive(Debug)]
 pub(crate) struct Leased {
-    pub(crate) token: [u8; 16],
+    pub(crate) interface: String,
+    pub(crate) queue: u32,
     pub(crate) socket: Arc<OwnedFd>,
     /// Only then a daemon that comes after knows of it.
     active: bool,
@@ -101,14 +102,13 @@ impl SocketLease {
         };
         let socket = Arc::new(socket);
         let leased = Leased {
-            token: shape.token,
+            interface: request.interface.clone(),
+            queue: shape.queue,
             socket: Arc::clone(&socket),
             active: false,
             held: Held::Yes,
         };
-        session
-            .leases
-            .insert((request.interface.clone(), request.queue), leased);
+        session.leases.insert(shape.token, leased);
         client.start_keeper(&mut session);
         drop(session);
         Ok(Self {
@@ -141,7 +141,7 @@ impl SocketLease {
         self.check(&mut session)?;
         match session.request_with(&body, &[], &[])? {
             (ReplyBody::SocketActivated { notes }, _) => {
-                if let Some(leased) = session.leases.get_mut(&self.key()) {
+                if let Some(leased) = session.leases.get_mut(&self.token()) {
                     leased.active = true;
                 }
                 Ok(notes)
@@ -156,7 +156,7 @@ impl SocketLease {
         let client = self.client.clone();
         let mut session = client.session();
         self.check(&mut session)?;
-        session.leases.remove(&self.key());
+        session.leases.remove(&self.token());
         let body = self.close_request();
         match session.request_with(&body, &[], &[])? {
             (ReplyBody::SocketClosed, _) => Ok(()),
@@ -199,10 +199,6 @@ impl SocketLease {
         self.shape.token
     }
 
-    fn key(&self) -> (String, u32) {
-        (self.interface.clone(), self.queue())
-    }
-
     fn close_request(&self) -> RequestBody {
         RequestBody::CloseSocket {
             interface: self.interface.clone(),
@@ -213,8 +209,7 @@ impl SocketLease {
 
     fn check(&self, session: &mut crate::session::Session) -> Result<(), Error> {
         session.connected()?;
-        let leased = session.leases.get(&self.key());
-        let leased = leased.filter(|leased| leased.token == self.shape.token);
+        let leased = session.leases.get(&self.token());
         match leased.map(|leased| &leased.held) {
             Some(Held::Lost(reason)) => Err(Error::Lost {
                 interface: self.interface.clone(),
@@ -238,13 +233,8 @@ impl Drop for SocketLease {
             return;
         }
         let mut session = self.client.session();
-        // Lost in the meantime: the queue may be another lease's.
-        match session.leases.get(&self.key()) {
-            Some(leased) if leased.token == self.shape.token => {}
-            _ => return,
-        }
-        let leased = session.leases.remove(&self.key());
-        if leased.is_some_and(|leased| leased.is_lost()) {
+        let leased = session.leases.remove(&self.token());
+        if leased.is_none_or(|leased| leased.is_lost()) {
             return;
         }
         let patience = mem::replace(&mut session.timeout, DROP_TIMEOUT);
@@ -284,7 +274,8 @@ mod tests {
     fn leased(active: bool) -> Leased {
         let (end, _) = io::pipe().unwrap();
         Leased {
-            token: [7; 16],
+            interface: "eth0".to_owned(),
+            queue: 0,
             socket: Arc::new(end.into()),
             active,
             held: Held::Yes,

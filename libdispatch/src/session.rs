@@ -32,8 +32,8 @@ pub(crate) struct Session {
     /// Open while the keeper is to run; closing it wakes the keeper.
     pub(crate) keeper: Option<PipeWriter>,
     pub(crate) claims: Claims,
-    /// Sockets, by interface and queue.
-    pub(crate) leases: BTreeMap<(String, u32), Leased>,
+    /// Sockets, by token.
+    pub(crate) leases: BTreeMap<[u8; 16], Leased>,
     connection: Option<Arc<Connection>>,
     last_id: u64,
     /// The objects that this connection has.
@@ -242,16 +242,18 @@ impl Session {
             .leases
             .iter()
             .filter(|(_, leased)| matches!(leased.held, Held::Wanted { .. }))
-            .map(|(key, leased)| (key.clone(), leased.token, Arc::clone(&leased.socket)))
+            .map(|(token, leased)| {
+                let body = RequestBody::ReclaimSocket {
+                    interface: leased.interface.clone(),
+                    queue: leased.queue,
+                    token: *token,
+                };
+                (*token, body, Arc::clone(&leased.socket))
+            })
             .collect();
-        for (key, token, socket) in wanted {
-            let body = RequestBody::ReclaimSocket {
-                interface: key.0.clone(),
-                queue: key.1,
-                token,
-            };
+        for (token, body, socket) in wanted {
             let answer = self.ask(connection, &body, &[socket.as_fd()]);
-            let Some(leased) = self.leases.get_mut(&key) else {
+            let Some(leased) = self.leases.get_mut(&token) else {
                 continue;
             };
             match answer {

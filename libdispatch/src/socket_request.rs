@@ -183,6 +183,15 @@ impl SocketRequest {
         self
     }
 
+    /// The same on this queue, without FILL and COMPLETION.
+    pub(crate) fn beside(&self, interface: &str, queue: u32) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            queue,
+            ..self.clone().fill(0).completion(0)
+        }
+    }
+
     /// With memory of its own, or with that of the socket with this token.
     pub(crate) fn bound(&self, shared: Option<[u8; 16]>) -> SocketGrant {
         SocketGrant::Bound(SocketOptions {

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Chain, ChainKey, Change, Client, ConnectionId, Interface, Operation, Owner, Refusal, Rights,
+    Chain, ChainKey, Change, Client, ConnectionId, Interface, Operation, Owner, PinnedMemory,
+    Refusal, Rights, SocketLimits,
+    quota::{Remnant, Share},
 };
 use dispatcher_abi::REDIRECT_MEMBER;
 
@@ -17,23 +19,13 @@ pub struct QueueKey {
     pub queue: u32,
 }
 
-/// What one user other than root may have at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketLimits {
-    /// Sockets.
-    pub sockets: usize,
-    /// Bytes of memory that its sockets pin.
-    pub bytes: u64,
-}
-
-impl Default for SocketLimits {
-    /// A socket for each queue of a large interface, and 16 384 frames of 4 KiB for each of four.
-    fn default() -> Self {
-        Self {
-            sockets: 64,
-            bytes: 256 << 20,
-        }
-    }
+/// A socket on a receive queue. A queue has several if its client opens others beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketKey {
+    /// The queue.
+    pub place: QueueKey,
+    /// What names the socket.
+    pub token: [u8; 16],
 }
 
 /// A socket to be opened.
@@ -45,6 +37,8 @@ pub struct Opening {
     pub queue: u32,
     /// The memory that its frames are in.
     pub memory: PinnedMemory,
+    /// It shares the queue with the client's other sockets there, whose memory it has.
+    pub beside: bool,
     /// Its client binds it.
     pub bare: bool,
     /// The redirect program gives it packets, once it is active.
@@ -53,16 +47,7 @@ pub struct Opening {
     pub token: [u8; 16],
 }
 
-/// Memory that a socket keeps pinned, and every other one that shares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PinnedMemory {
-    /// The token of the socket that brought it.
-    pub of: [u8; 16],
-    /// Its size; 0 if the daemon doesn't pin it.
-    pub bytes: u64,
-}
-
-/// A queue that is somebody's.
+/// A socket on a queue that is somebody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The interface.
@@ -97,7 +82,9 @@ pub enum ClaimState {
 /// Every claim on every interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    claims: BTreeMap<QueueKey, Claim>,
+    sockets: BTreeMap<SocketKey, Claim>,
+    /// Sockets that may be open without a claim, by token.
+    remnants: BTreeMap<[u8; 16], Remnant>,
     limits: SocketLimits,
 }
 
@@ -105,18 +92,19 @@ impl Claims {
     /// No claims, within these limits.
     pub fn new(limits: SocketLimits) -> Self {
         Self {
-            claims: BTreeMap::new(),
             limits,
+            ..Self::default()
         }
     }
 
-    /// Gives a queue to a client, if it may have it. `may_bare`: it may bind sockets itself.
+    /// Gives a queue to a client, or a place on its own, if it may have it. `may_bare`: it may bind
+    /// sockets itself.
     pub fn open(
         &mut self,
         client: &Client,
         opening: &Opening,
         may_bare: bool,
-    ) -> Result<QueueKey, Refusal> {
+    ) -> Result<SocketKey, Refusal> {
         client.may_ask()?;
         let interface = &opening.interface.name;
         if opening.bare && !may_bare && client.rights != Rights::All {
@@ -125,13 +113,14 @@ impl Claims {
                 interface: interface.clone(),
             });
         }
-        let key = QueueKey {
-            chain: opening.interface.key,
-            queue: opening.queue,
+        let key = SocketKey {
+            place: QueueKey {
+                chain: opening.interface.key,
+                queue: opening.queue,
+            },
+            token: opening.token,
         };
-        if let Some(claim) = self.claims.get(&key) {
-            return Err(claim.taken(interface, key.queue));
-        }
+        self.check_queue(client, opening, key.place)?;
         self.check_quota(client, interface, opening.memory)?;
         let claim = Claim {
             interface: interface.clone(),
@@ -146,8 +135,34 @@ impl Claims {
             token: opening.token,
             state: ClaimState::Opened,
         };
-        self.claims.insert(key, claim);
+        self.sockets.insert(key, claim);
         Ok(key)
+    }
+
+    /// A queue is free, or all that is on it is this client's and in the same memory.
+    fn check_queue(
+        &self,
+        client: &Client,
+        opening: &Opening,
+        place: QueueKey,
+    ) -> Result<(), Refusal> {
+        let interface = &opening.interface.name;
+        let mut others = self.on(place).peekable();
+        if opening.beside && others.peek().is_none() {
+            return Err(Refusal::NoSuchSocket {
+                interface: interface.clone(),
+                queue: place.queue,
+            });
+        }
+        let together = |claim: &Claim| {
+            opening.beside
+                && claim.owner.connection == client.connection
+                && claim.memory.of == opening.memory.of
+        };
+        match others.find(|(_, claim)| !together(claim)) {
+            Some((_, claim)) => Err(claim.taken(interface, place.queue)),
+            None => Ok(()),
+        }
     }
 
     fn check_quota(
@@ -159,46 +174,26 @@ impl Claims {
         if client.rights == Rights::All {
             return Ok(());
         }
-        let own = || self.claims.values().filter(|c| c.owner.uid == client.uid);
-        if own().count() >= self.limits.sockets {
-            return Err(Refusal::SocketQuota {
-                uid: client.uid,
-                interface: interface.to_owned(),
-                max: self.limits.sockets,
-            });
+        let mut share = Share::default();
+        let claims = self.sockets.values();
+        for claim in claims.filter(|claim| claim.owner.uid == client.uid) {
+            share.add(claim.memory);
         }
-        // Shared memory is pinned once, until the last socket that has its frames there is closed.
-        let pinned: BTreeMap<_, _> = own()
-            .map(|claim| (claim.memory.of, claim.memory.bytes))
-            .collect();
-        let used = pinned.values().sum::<u64>();
-        let is_new = !pinned.contains_key(&memory.of);
-        if is_new && memory.bytes > self.limits.bytes.saturating_sub(used) {
-            return Err(Refusal::MemoryQuota {
-                uid: client.uid,
-                interface: interface.to_owned(),
-                bytes: memory.bytes,
-                used,
-                max: self.limits.bytes,
-            });
+        let remnants = self.remnants.values();
+        for remnant in remnants.filter(|remnant| remnant.uid == client.uid) {
+            share.add_remnant(remnant);
         }
-        Ok(())
+        self.limits.check(client.uid, interface, &share, memory)
     }
 
     /// The claim of a socket that is this connection's.
-    pub fn own(
-        &self,
-        client: &Client,
-        interface: &str,
-        key: QueueKey,
-        token: &[u8; 16],
-    ) -> Result<&Claim, Refusal> {
-        let found = self.claims.get(&key);
+    pub fn own(&self, client: &Client, interface: &str, key: SocketKey) -> Result<&Claim, Refusal> {
+        let found = self.sockets.get(&key);
         found
-            .filter(|claim| claim.owner.connection == client.connection && claim.token == *token)
+            .filter(|claim| claim.owner.connection == client.connection)
             .ok_or_else(|| Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
-                queue: key.queue,
+                queue: key.place.queue,
             })
     }
 
@@ -207,21 +202,34 @@ impl Claims {
         &self,
         client: &Client,
         interface: &str,
-        key: QueueKey,
-        token: &[u8; 16],
+        key: SocketKey,
     ) -> Result<(), Refusal> {
-        if self.own(client, interface, key, token)?.redirect {
-            return Ok(());
+        let queue = key.place.queue;
+        if !self.own(client, interface, key)?.redirect {
+            return Err(Refusal::NotRedirected {
+                interface: interface.to_owned(),
+                queue,
+            });
         }
-        Err(Refusal::NotRedirected {
-            interface: interface.to_owned(),
-            queue: key.queue,
-        })
+        if self.receiver(key.place).is_some_and(|other| other != key) {
+            return Err(Refusal::HasReceiver {
+                interface: interface.to_owned(),
+                queue,
+            });
+        }
+        Ok(())
     }
 
-    /// The queue's packets go to its socket from now on.
-    pub fn activated(&mut self, key: QueueKey) {
-        if let Some(claim) = self.claims.get_mut(&key) {
+    /// The socket that gets a queue's packets.
+    pub fn receiver(&self, place: QueueKey) -> Option<SocketKey> {
+        let mut on = self.on(place);
+        let found = on.find(|(_, claim)| claim.state != ClaimState::Opened);
+        found.map(|(key, _)| key)
+    }
+
+    /// The queue's packets go to this socket from now on.
+    pub fn activated(&mut self, key: SocketKey) {
+        if let Some(claim) = self.sockets.get_mut(&key) {
             claim.state = ClaimState::Active;
         }
     }
@@ -231,23 +239,24 @@ impl Claims {
         &mut self,
         client: &Client,
         interface: &str,
-        key: QueueKey,
-        token: &[u8; 16],
+        key: SocketKey,
         cookie: u64,
     ) -> Result<(), Refusal> {
-        let queue = key.queue;
-        let Some(claim) = self.claims.get_mut(&key) else {
+        let queue = key.place.queue;
+        if self.on(key.place).next().is_none() {
             return Err(Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
                 queue,
             });
+        }
+        let mismatch = || Refusal::SocketMismatch {
+            interface: interface.to_owned(),
+            queue,
         };
+        let claim = self.sockets.get_mut(&key).ok_or_else(mismatch)?;
         let lingers = claim.state == ClaimState::Lingering { cookie };
-        if !lingers || claim.owner.uid != client.uid || claim.token != *token {
-            return Err(Refusal::SocketMismatch {
-                interface: interface.to_owned(),
-                queue,
-            });
+        if !lingers || claim.owner.uid != client.uid {
+            return Err(mismatch());
         }
         claim.state = ClaimState::Active;
         claim.owner.pid = client.pid;
@@ -257,47 +266,79 @@ impl Claims {
     }
 
     /// Takes over a claim that an earlier daemon wrote down.
-    pub fn recover(&mut self, key: QueueKey, claim: Claim) {
-        self.claims.insert(key, claim);
+    pub fn recover(&mut self, place: QueueKey, claim: Claim) -> SocketKey {
+        let key = SocketKey {
+            place,
+            token: claim.token,
+        };
+        self.sockets.insert(key, claim);
+        key
     }
 
-    /// Gives a queue back.
-    pub fn close(&mut self, key: QueueKey) -> Option<Claim> {
-        self.claims.remove(&key)
+    /// Takes a socket off its queue which others may have open: it counts as its user's until it is
+    /// [gone](Self::gone). With its last socket a queue is free.
+    pub fn leave(&mut self, key: SocketKey) -> Option<Claim> {
+        let claim = self.close(key)?;
+        let remnant = Remnant {
+            uid: claim.owner.uid,
+            memory: claim.memory,
+        };
+        self.remnants.insert(claim.token, remnant);
+        Some(claim)
     }
 
-    /// The queues of a connection, to be given back when it ends.
-    pub fn of_connection(&self, connection: ConnectionId) -> Vec<QueueKey> {
+    /// Nobody has the socket open any more, which was taken off its queue.
+    pub fn gone(&mut self, token: &[u8; 16]) {
+        self.remnants.remove(token);
+    }
+
+    /// Takes a socket off its queue which nobody else has.
+    pub fn close(&mut self, key: SocketKey) -> Option<Claim> {
+        self.sockets.remove(&key)
+    }
+
+    /// The sockets of a connection, to be taken off their queues when it ends.
+    pub fn of_connection(&self, connection: ConnectionId) -> Vec<SocketKey> {
         self.keys(|_, claim| claim.owner.connection == connection)
     }
 
-    /// The queues of an interface, to be given back when it is gone.
-    pub fn of_chain(&self, chain: ChainKey) -> Vec<QueueKey> {
-        self.keys(|key, _| key.chain == chain)
+    /// The sockets of an interface, to be taken off their queues when it is gone.
+    pub fn of_chain(&self, chain: ChainKey) -> Vec<SocketKey> {
+        self.keys(|key, _| key.place.chain == chain)
     }
 
-    fn keys(&self, wanted: impl Fn(&QueueKey, &Claim) -> bool) -> Vec<QueueKey> {
-        let claims = self.claims.iter();
+    fn keys(&self, wanted: impl Fn(&SocketKey, &Claim) -> bool) -> Vec<SocketKey> {
+        let claims = self.sockets.iter();
         claims
             .filter(|(key, claim)| wanted(key, claim))
             .map(|(key, _)| *key)
             .collect()
     }
 
+    /// The sockets on a queue.
+    fn on(&self, place: QueueKey) -> impl Iterator<Item = (SocketKey, &Claim)> {
+        let bound = |byte| SocketKey {
+            place,
+            token: [byte; 16],
+        };
+        let on = self.sockets.range(bound(u8::MIN)..=bound(u8::MAX));
+        on.map(|(key, claim)| (*key, claim))
+    }
+
     /// Whether a chain needs the redirect program: as long as it has a socket that could be active.
     pub fn want_redirect(&self, chain: ChainKey) -> bool {
         self.iter()
-            .any(|(key, claim)| key.chain == chain && claim.redirect)
+            .any(|(key, claim)| key.place.chain == chain && claim.redirect)
     }
 
     /// A claim.
-    pub fn get(&self, key: QueueKey) -> Option<&Claim> {
-        self.claims.get(&key)
+    pub fn get(&self, key: SocketKey) -> Option<&Claim> {
+        self.sockets.get(&key)
     }
 
     /// Every claim, by queue.
-    pub fn iter(&self) -> impl Iterator<Item = (QueueKey, &Claim)> {
-        self.claims.iter().map(|(key, claim)| (*key, claim))
+    pub fn iter(&self) -> impl Iterator<Item = (SocketKey, &Claim)> {
+        self.sockets.iter().map(|(key, claim)| (*key, claim))
     }
 }
 

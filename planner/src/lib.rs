@@ -22,6 +22,7 @@ mod needs;
 mod order;
 mod plan;
 mod policy;
+mod quota;
 mod rearm;
 mod reconcile;
 mod refusal;
@@ -35,9 +36,7 @@ mod tests;
 pub use admit::admit;
 pub use chain::{Chain, Member, MemberState, Owner};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
-pub use claims::{
-    Claim, ClaimState, Claims, Opening, PinnedMemory, QueueKey, SocketLimits, without_redirect,
-};
+pub use claims::{Claim, ClaimState, Claims, Opening, QueueKey, SocketKey, without_redirect};
 pub use decide::{decide, expire};
 pub use engine::{Engines, NoEngine};
 pub use facts::{Facts, Outline, Source, TailCall};
@@ -48,6 +47,7 @@ pub use id::{
 pub use needs::{Needs, Reload, needs};
 pub use plan::{Cleanup, Commit, Plan, Prepare};
 pub use policy::{Client, Grant, Policy, Rights};
+pub use quota::{PinnedMemory, SocketLimits};
 pub use rearm::rearm;
 pub use reconcile::{
     Held, Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile,

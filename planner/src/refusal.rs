@@ -242,7 +242,10 @@ pub enum Refusal {
         pid: u32,
     },
     /// The user has too many sockets.
-    #[error("no further socket on interface {interface}: uid {uid} has {max}, as many as it may")]
+    #[error(
+        "no further socket on interface {interface}: uid {uid} has {max}, as many as it may (see \
+         `dispatchd --max-sockets`){}", StillOpen(*.still_open)
+    )]
     SocketQuota {
         /// Who asked.
         uid: u32,
@@ -250,11 +253,13 @@ pub enum Refusal {
         interface: String,
         /// How many it may have.
         max: usize,
+        /// So many of them gave their queues back.
+        still_open: usize,
     },
     /// The user's sockets would pin too much memory.
     #[error(
-        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max}, \
-         and has pinned {used}"
+        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max} \
+         (see `dispatchd --max-umem`), and has pinned {used}{}", StillOpen(*.still_open)
     )]
     MemoryQuota {
         /// Who asked.
@@ -267,6 +272,8 @@ pub enum Refusal {
         used: u64,
         /// What they may.
         max: u64,
+        /// So many of them gave their queues back.
+        still_open: usize,
     },
     /// The connection has no such socket.
     #[error("this connection has no such socket on queue {queue} of interface {interface}")]
@@ -293,6 +300,17 @@ pub enum Refusal {
          seen: it can't get packets"
     )]
     NoRxRing {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
+    /// Another socket gets the queue's packets.
+    #[error(
+        "queue {queue} of interface {interface} gives its packets to another socket of this client: \
+         the redirect program knows one for each queue"
+    )]
+    HasReceiver {
         /// Of which interface.
         interface: String,
         /// Which queue.
@@ -363,5 +381,20 @@ impl fmt::Display for Heavy<'_> {
             write!(f, "{comma}{name} ({depth})")?;
         }
         Ok(())
+    }
+}
+
+/// The end of a quota's message: what still counts, unexpectedly.
+struct StillOpen(usize);
+
+impl fmt::Display for StillOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(
+                f,
+                "; closed sockets count as long as a descriptor or a mapping of them is open: {count}"
+            ),
+        }
     }
 }

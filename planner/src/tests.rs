@@ -5,6 +5,7 @@ mod forms;
 mod invariants;
 mod oracle;
 mod plans;
+mod quotas;
 mod recovery;
 mod refusals;
 mod rights;

@@ -49,9 +49,9 @@ pub enum SocketGrant {
 pub struct SocketOptions {
     /// Where its frames are.
     pub umem: Umem,
-    /// Entries of the FILL ring: a power of two, as all rings' are.
+    /// Entries of the FILL ring: a power of two, as all rings' are; 0 beside another socket.
     pub fill: u32,
-    /// Entries of the COMPLETION ring.
+    /// Entries of the COMPLETION ring; 0 beside another socket.
     pub completion: u32,
     /// Entries of the RX ring; 0 for a socket that only sends.
     pub rx: u32,
@@ -72,7 +72,8 @@ pub struct SocketOptions {
 pub enum Umem {
     /// In the memfd that comes with the request.
     Own(UmemLayout),
-    /// Where another socket of this connection has its own, on another queue or interface.
+    /// Where another socket of this connection has its own. On another queue or interface; or on that
+    /// one's very queue, beside it: then with its FILL and COMPLETION rings, so with 0 entries here.
     Shared {
         /// That socket's token.
         token: [u8; 16],

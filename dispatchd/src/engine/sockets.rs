@@ -4,109 +4,35 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use dispatcher_abi::{REDIRECT_MEMBER, SocketClaim};
 use planner::{
-    ChainKey, Claim, ClaimState, Claims, Client, ConnectionId, Opening, Owner, PinnedMemory,
-    QueueKey, Refusal, State, without_redirect,
+    ChainKey, Claim, ClaimState, Claims, ConnectionId, Owner, PinnedMemory, QueueKey, Refusal,
+    SocketKey, SocketLimits, State, without_redirect,
 };
 use rustix::net::sockopt::socket_cookie;
 
+use super::socket_event::{Activation, SocketError, SocketEvent, SocketRequest};
 use super::{Engine, daemon};
 use crate::kernel::xsk::{has_interface, has_rx_ring};
-use crate::kernel::{Linux, RedirectMaps};
+use crate::kernel::{KernelError, KernelErrorKind, Linux, RedirectMaps, Remnants};
 use crate::published::PublishedSocket;
 
 /// How long a socket's queue waits for its client after the daemon was started again.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Something that happens to a socket.
-#[derive(Debug)]
-pub enum SocketEvent {
-    /// A client wants a queue.
-    Claim {
-        /// Who.
-        client: Client,
-        /// Which, and for what.
-        opening: Opening,
-        /// It may bind sockets itself.
-        may_bare: bool,
-        /// Where the answer goes.
-        reply: SyncSender<Result<(), Refusal>>,
-    },
-    /// The claimed queue's socket is made.
-    Opened {
-        /// Of which queue.
-        key: QueueKey,
-        /// The socket.
-        socket: Arc<OwnedFd>,
-        /// Whether packets are not copied.
-        zero_copy: bool,
-    },
-    /// The claimed queue's socket could not be made.
-    Failed(QueueKey),
-    /// A client wants its queue's packets.
-    Activate(SocketRequest<Activation>),
-    /// A client gives its queue back.
-    Close(SocketRequest<()>),
-    /// A client comes back for its queue.
-    Reclaim {
-        /// Which.
-        request: SocketRequest<()>,
-        /// The socket.
-        socket: OwnedFd,
-    },
-}
-
-/// What is asked of one socket.
-#[derive(Debug)]
-pub struct SocketRequest<Answer> {
-    /// Who asks.
-    pub client: Client,
-    /// The interface's name.
-    pub interface: String,
-    /// The queue.
-    pub key: QueueKey,
-    /// What names the socket.
-    pub token: [u8; 16],
-    /// Where the answer goes.
-    pub reply: SyncSender<Result<Answer, SocketError>>,
-}
-
-/// What became of an activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// The socket gets its queue's packets.
-    Done,
-    /// The chain has no redirect program: it has to be registered first.
-    NeedsRedirect,
-}
-
-/// Why something was not done.
-#[derive(Debug)]
-pub enum SocketError {
-    /// The planner turned it down.
-    Refused(Refusal),
-    /// The kernel did.
-    Kernel {
-        /// The interface.
-        interface: String,
-        /// What it said.
-        source: io::Error,
-    },
-}
-
 /// Every socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sockets {
     claims: Claims,
     /// A copy of each, for as long as its client is there.
-    held: BTreeMap<QueueKey, Held>,
+    held: BTreeMap<SocketKey, Held>,
+    /// Those that were given back.
+    remnants: Remnants,
     /// When claims whose clients are gone go too.
-    lingering: BTreeMap<QueueKey, Instant>,
+    lingering: BTreeMap<SocketKey, Instant>,
 }
 
 #[derive(Debug)]
@@ -117,8 +43,22 @@ struct Held {
 
 impl Sockets {
     /// Finds what an earlier daemon wrote down.
-    pub(super) fn recover(kernel: &Linux, state: &State) -> Self {
-        let mut sockets = Self::default();
+    pub(super) fn recover(
+        limits: SocketLimits,
+        kernel: &Linux,
+        state: &State,
+    ) -> Result<Self, KernelError> {
+        let mut sockets = Self {
+            claims: Claims::new(limits),
+            held: BTreeMap::new(),
+            remnants: Remnants::new().map_err(|source| KernelError {
+                call: "epoll_create1",
+                subject: "the sockets that are given back".to_owned(),
+                kind: KernelErrorKind::Failed,
+                source,
+            })?,
+            lingering: BTreeMap::new(),
+        };
         let deadline = Instant::now() + LINGER;
         for (chain, found) in &state.chains {
             let Some(maps) = redirect_maps(kernel, state, *chain) else {
@@ -130,15 +70,44 @@ impl Sockets {
                 Vec::new()
             });
             for (queue, claim) in written {
-                let key = QueueKey {
+                let place = QueueKey {
                     chain: *chain,
                     queue,
                 };
-                sockets.claims.recover(key, recovered(interface, &claim));
+                let claim = recovered(interface, &claim);
+                let key = sockets.claims.recover(place, claim);
                 sockets.lingering.insert(key, deadline);
             }
         }
-        sockets
+        Ok(sockets)
+    }
+
+    /// Gives a queue back. Its socket counts as its user's until nobody has it open.
+    fn leave(&mut self, key: SocketKey) {
+        self.lingering.remove(&key);
+        let held = self.held.remove(&key);
+        let Some(claim) = self.claims.get(key) else {
+            return;
+        };
+        // Root's don't count, and of what an earlier daemon opened there is nothing to watch.
+        let Some(held) = held.filter(|_| claim.owner.uid != 0) else {
+            self.claims.close(key);
+            return;
+        };
+        self.claims.leave(key);
+        if let Err(error) = self.remnants.watch(held.socket.as_fd(), key.token) {
+            tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket can't be watched: it counts as its user's until the daemon ends");
+        }
+    }
+
+    /// Forgets the sockets that nobody has open any more.
+    fn forget_gone(&mut self) {
+        match self.remnants.take_gone() {
+            Ok(gone) => gone.iter().for_each(|token| self.claims.gone(token)),
+            Err(error) => {
+                tracing::warn!(%error, "whether sockets were closed can't be read: they go on counting");
+            }
+        }
     }
 
     /// What everybody may know of them.
@@ -196,6 +165,7 @@ impl Engine {
                 may_bare,
                 reply,
             } => {
+                self.sockets.forget_gone();
                 let claimed = self.sockets.claims.open(&client, &opening, may_bare);
                 let _ = reply.send(claimed.map(drop));
             }
@@ -203,13 +173,16 @@ impl Engine {
                 key,
                 socket,
                 zero_copy,
+                reply,
             } => {
                 // The interface may have gone in between, and the claim with it.
-                if self.sockets.claims.get(key).is_some() {
+                let is_claimed = self.sockets.claims.get(key).is_some();
+                if is_claimed {
                     let held = Held { socket, zero_copy };
                     self.sockets.held.insert(key, held);
                     self.publish();
                 }
+                let _ = reply.send(is_claimed);
             }
             SocketEvent::Failed(key) => self.give_back(&[key]),
             SocketEvent::Activate(request) => {
@@ -232,16 +205,16 @@ impl Engine {
         let key = request.key;
         self.sockets
             .claims
-            .may_activate(&request.client, &request.interface, key, &request.token)
+            .may_activate(&request.client, &request.interface, key)
             .map_err(SocketError::Refused)?;
         let held = self.sockets.held.get(&key);
         if !held.is_some_and(|held| has_rx_ring(held.socket.as_fd())) {
             return Err(SocketError::Refused(Refusal::NoRxRing {
                 interface: request.interface.clone(),
-                queue: key.queue,
+                queue: key.place.queue,
             }));
         }
-        if redirect_maps(&self.kernel, &self.state, key.chain).is_none() {
+        if redirect_maps(&self.kernel, &self.state, key.place.chain).is_none() {
             return Ok(Activation::NeedsRedirect);
         }
         self.put(key).map_err(|source| SocketError::Kernel {
@@ -250,32 +223,32 @@ impl Engine {
         })?;
         self.sockets.claims.activated(key);
         self.put_others(key);
-        tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the queue's packets go to a socket");
+        tracing::info!(interface = %request.interface, queue = key.place.queue, uid = request.client.uid, "the queue's packets go to a socket");
         self.publish();
         Ok(Activation::Done)
     }
 
     /// Puts the chain's other active sockets into its maps: the program may be new.
-    fn put_others(&self, key: QueueKey) {
-        for other in self.sockets.claims.of_chain(key.chain) {
+    fn put_others(&self, key: SocketKey) {
+        for other in self.sockets.claims.of_chain(key.place.chain) {
             let claim = self.sockets.claims.get(other);
             let is_active = claim.is_some_and(|claim| claim.state == ClaimState::Active);
             if other != key
                 && is_active
                 && let Err(error) = self.put(other)
             {
-                tracing::warn!(chain = %key.chain, queue = other.queue, %error, "a socket could not be put into its map again");
+                tracing::warn!(chain = %key.place.chain, queue = other.place.queue, %error, "a socket could not be put into its map again");
             }
         }
     }
 
     /// Puts a socket into its chain's maps.
-    fn put(&self, key: QueueKey) -> io::Result<()> {
+    fn put(&self, key: SocketKey) -> io::Result<()> {
         let (Some(claim), Some(held)) = (self.sockets.claims.get(key), self.sockets.held.get(&key))
         else {
             return Ok(());
         };
-        let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain) else {
+        let Some(maps) = redirect_maps(&self.kernel, &self.state, key.place.chain) else {
             return Ok(());
         };
         let (client, client_bytes) = SocketClaim::name(&claim.owner.client);
@@ -290,18 +263,13 @@ impl Engine {
             pid: claim.owner.pid,
             client,
         };
-        maps.put(key.queue, held.socket.as_fd(), &written)
+        maps.put(key.place.queue, held.socket.as_fd(), &written)
     }
 
     fn close(&mut self, request: &SocketRequest<()>) -> Result<(), SocketError> {
         self.sockets
             .claims
-            .own(
-                &request.client,
-                &request.interface,
-                request.key,
-                &request.token,
-            )
+            .own(&request.client, &request.interface, request.key)
             .map_err(SocketError::Refused)?;
         self.give_back(&[request.key]);
         Ok(())
@@ -317,13 +285,7 @@ impl Engine {
         let cookie = socket_cookie(&socket).unwrap_or(0);
         self.sockets
             .claims
-            .reclaim(
-                &request.client,
-                &request.interface,
-                key,
-                &request.token,
-                cookie,
-            )
+            .reclaim(&request.client, &request.interface, key, cookie)
             .map_err(SocketError::Refused)?;
         let zero_copy = rustix::net::sockopt::xdp_options(&socket).is_ok_and(|mode| {
             mode.contains(rustix::net::xdp::XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY)
@@ -335,9 +297,9 @@ impl Engine {
         self.sockets.held.insert(key, held);
         self.sockets.lingering.remove(&key);
         if let Err(error) = self.put(key) {
-            tracing::warn!(interface = %request.interface, queue = key.queue, %error, "a socket that came back could not be put into its map again");
+            tracing::warn!(interface = %request.interface, queue = key.place.queue, %error, "a socket that came back could not be put into its map again");
         }
-        tracing::info!(interface = %request.interface, queue = key.queue, uid = request.client.uid, "the socket's client is back");
+        tracing::info!(interface = %request.interface, queue = key.place.queue, uid = request.client.uid, "the socket's client is back");
         self.publish();
         Ok(())
     }
@@ -359,19 +321,19 @@ impl Engine {
     /// Frees the queues of interfaces that are gone and had no chain.
     pub(super) fn sockets_without_interface(&mut self) {
         let held = self.sockets.held.iter();
-        let gone: Vec<QueueKey> = held
-            .filter(|(key, _)| !self.state.chains.contains_key(&key.chain))
+        let gone: Vec<SocketKey> = held
+            .filter(|(key, _)| !self.state.chains.contains_key(&key.place.chain))
             .filter(|(_, held)| !has_interface(held.socket.as_fd()))
             .map(|(key, _)| *key)
             .collect();
         for key in &gone {
-            tracing::warn!(chain = %key.chain, queue = key.queue, "the interface is gone, and its socket with it");
+            tracing::warn!(chain = %key.place.chain, queue = key.place.queue, "the interface is gone, and its socket with it");
         }
         self.give_back(&gone);
     }
 
     /// Frees queues, and takes the redirect program away where no other socket needs it.
-    fn give_back(&mut self, keys: &[QueueKey]) {
+    fn give_back(&mut self, keys: &[SocketKey]) {
         if keys.is_empty() {
             return;
         }
@@ -380,16 +342,17 @@ impl Engine {
         self.publish();
     }
 
-    fn release(&mut self, keys: &[QueueKey]) {
+    fn release(&mut self, keys: &[SocketKey]) {
         for key in keys {
-            if let Some(maps) = redirect_maps(&self.kernel, &self.state, key.chain)
-                && let Err(error) = maps.remove(key.queue)
+            // A socket beside it may be the one that gets the packets.
+            let receiver = self.sockets.claims.receiver(key.place);
+            if receiver.is_none_or(|receiver| receiver == *key)
+                && let Some(maps) = redirect_maps(&self.kernel, &self.state, key.place.chain)
+                && let Err(error) = maps.remove(key.place.queue)
             {
-                tracing::warn!(chain = %key.chain, queue = key.queue, %error, "a socket could not be taken out of its map");
+                tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket could not be taken out of its map");
             }
-            self.sockets.held.remove(key);
-            self.sockets.lingering.remove(key);
-            self.sockets.claims.close(*key);
+            self.sockets.leave(*key);
         }
     }
 
@@ -419,12 +382,12 @@ impl Engine {
     /// Frees the queues whose clients did not come back to a daemon that was started again.
     pub(super) fn expire_sockets(&mut self, now: Instant) {
         let lingering = self.sockets.lingering.iter();
-        let over: Vec<QueueKey> = lingering
+        let over: Vec<SocketKey> = lingering
             .filter(|(_, deadline)| **deadline <= now)
             .map(|(key, _)| *key)
             .collect();
         for key in &over {
-            tracing::info!(chain = %key.chain, queue = key.queue, "a socket's client did not come back");
+            tracing::info!(chain = %key.place.chain, queue = key.place.queue, "a socket's client did not come back");
         }
         self.give_back(&over);
     }

@@ -77,7 +77,8 @@ pub(crate) fn has_interface(
     })
 }
 
-fn index_to_name(ifindex: u32) -> rustix::io::Result<String> {
+/// The name of an interface of the calling thread's network namespace.
+pub(super) fn index_to_name(ifindex: u32) -> rustix::io::Result<String> {
     rustix::net::netdevice::index_to_name(&any_socket()?, ifindex)
 }
 

@@ -48,7 +48,8 @@ pub(crate) const MAP_RINGS: &str = "mmap of a bound socket's ring";
 pub(crate) struct Bound<'a> {
     pub(crate) queue: u32,
     pub(crate) memory: Memory<'a>,
-    /// Entries: of the FILL, COMPLETION, RX and TX ring; 0 for none.
+    /// Entries: of the FILL, COMPLETION, RX and TX ring; 0 for none. On the queue of the socket that
+    /// has the memory there are no FILL and COMPLETION ring but that one's.
     pub(crate) rings: [u32; 4],
     pub(crate) mode: CopyMode,
     pub(crate) need_wakeup: bool,
@@ -146,9 +147,13 @@ pub(crate) fn bound(
         }
         let [fill, completion, rx, tx] = wanted.rings;
         let sized = |call| at::<Errno>(call);
-        options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
-        options::set_xdp_umem_completion_ring_size(fd, completion)
-            .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
+        if fill > 0 {
+            options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
+        }
+        if completion > 0 {
+            options::set_xdp_umem_completion_ring_size(fd, completion)
+                .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
+        }
         options::set_xdp_rx_ring_size(fd, rx.max(RX_ENTRIES_MIN)).map_err(sized("XDP_RX_RING"))?;
         if tx > 0 {
             options::set_xdp_tx_ring_size(fd, tx).map_err(sized("XDP_TX_RING"))?;
@@ -317,72 +322,4 @@ fn set_int(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> i
         return Err(io::Error::last_os_error());
     }
     Ok(())
-}
-
-/// An interface's receive queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Queues {
-    /// That there are now.
-    pub(crate) now: u32,
-    /// That there can be.
-    pub(crate) most: u32,
-}
-
-/// `struct ethtool_channels`, `include/uapi/linux/ethtool.h`.
-#[repr(C)]
-#[derive(Default)]
-struct Channels {
-    command: u32,
-    max_rx: u32,
-    max_tx: u32,
-    max_other: u32,
-    max_combined: u32,
-    rx: u32,
-    tx: u32,
-    other: u32,
-    combined: u32,
-}
-
-const ETHTOOL_GCHANNELS: u32 = 0x3c;
-
-/// An interface's receive queues; `None` if its driver doesn't say.
-pub(crate) fn queues(
-    namespace: BorrowedFd<'_>,
-    interface: &Interface,
-) -> io::Result<Option<Queues>> {
-    netns::within(namespace, || {
-        let socket = netns::any_socket()?;
-        let mut channels = Channels {
-            command: ETHTOOL_GCHANNELS,
-            ..Channels::default()
-        };
-        let mut name: [libc::c_char; libc::IFNAMSIZ] = [0; libc::IFNAMSIZ];
-        // One less: a zero has to follow.
-        for (to, from) in name[..libc::IFNAMSIZ - 1]
-            .iter_mut()
-            .zip(interface.name.bytes())
-        {
-            *to = libc::c_char::from_ne_bytes([from]);
-        }
-        let mut request = libc::ifreq {
-            ifr_name: name,
-            ifr_ifru: libc::__c_anonymous_ifr_ifru {
-                ifru_data: (&raw mut channels).cast(),
-            },
-        };
-        // SAFETY: the request and the channels, whose size the command says, outlive the call.
-        let returned =
-            unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-        if returned < 0 {
-            let error = io::Error::last_os_error();
-            return match Errno::from_io_error(&error) {
-                Some(Errno::OPNOTSUPP) => Ok(None),
-                _ => Err(error),
-            };
-        }
-        Ok(Some(Queues {
-            now: channels.rx.saturating_add(channels.combined),
-            most: channels.max_rx.saturating_add(channels.max_combined),
-        }))
-    })
 }

@@ -111,7 +111,7 @@ fn sockets(published: &Published, key: ChainKey, member: &str) -> Vec<protocol::
     }
     let sockets = published.sockets.iter();
     sockets
-        .filter(|socket| socket.key.chain == key)
+        .filter(|socket| socket.key.place.chain == key)
         .map(translate::socket_view)
         .collect()
 }

@@ -10,7 +10,7 @@ use dispatcher_abi::{
     CLAIMS_MAP, EngineChoice, Lifetime, OnMiss, REDIRECT_MEMBER, REDIRECT_PRIORITY,
     REDIRECT_PROGRAM, REDIRECT_QUEUES, SOCKETS_MAP, VerdictMask,
 };
-use planner::{Opening, PinnedMemory, QueueKey};
+use planner::{Opening, PinnedMemory, QueueKey, SocketKey};
 use protocol::{
     OpenSocket, Operation, RefusalCode, Refused, Registration, ReplyBody, Socket, SocketGrant,
     SocketMode, SocketOptions, Source, Umem,
@@ -21,8 +21,9 @@ use super::site::Site;
 use super::umem::{self, Room};
 use super::{Answer, Session, stopping};
 use crate::engine::{self, Activation, Event, SocketError, SocketEvent, SocketRequest};
+use crate::kernel::queues::{self, Queues};
 use crate::kernel::redirect_object;
-use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory, Queues};
+use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory};
 use crate::translate;
 
 /// How often an activation registers the redirect program: more than once if the last other socket
@@ -39,66 +40,69 @@ impl Session<'_> {
         memfd: Option<OwnedFd>,
     ) -> Answer {
         let interface = &site.interface.name;
+        let key = SocketKey {
+            place: QueueKey {
+                chain: site.interface.key,
+                queue: open.queue,
+            },
+            token: super::change::token(),
+        };
+        let first = self.shared_with(interface, &open.grant)?;
+        let beside = is_beside(&open.grant, first.as_ref(), key.place);
         let room = match &open.grant {
-            SocketGrant::Bound(options) => umem::check(interface, options, memfd)?,
+            SocketGrant::Bound(options) => umem::check(interface, options, beside, memfd)?,
             SocketGrant::Bare => Room::Elsewhere,
         };
         check_queue(site, open.queue)?;
-        let key = QueueKey {
-            chain: site.interface.key,
-            queue: open.queue,
-        };
-        let token = super::change::token();
-        let first = self.shared_with(interface, &open.grant)?;
         let memory = first.as_ref().map_or(
             PinnedMemory {
-                of: token,
+                of: key.token,
                 bytes: room.bytes(),
             },
             |first| first.memory,
         );
-        self.claim(open, site, memory, token)?;
+        let opening = Opening {
+            interface: site.interface.clone(),
+            queue: open.queue,
+            memory,
+            beside,
+            bare: open.grant == SocketGrant::Bare,
+            redirect: open.redirect && receives(&open.grant),
+            token: key.token,
+        };
+        self.claim(opening)?;
         let made = make(open, site, &room, first.as_ref()).inspect_err(|_| {
             // The engine only goes away with the daemon.
             let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
         })?;
         let socket = Arc::new(made.socket);
-        let opened = SocketEvent::Opened {
+        let is_ours = self.ask_engine(|reply| SocketEvent::Opened {
             key,
             socket: Arc::clone(&socket),
             zero_copy: made.zero_copy,
-        };
-        self.tell(Event::Socket(Box::new(opened)))?;
+            reply,
+        })?;
+        if !is_ours {
+            let message = format!("interface {interface} went away");
+            return Err(translate::refused(RefusalCode::InterfaceGone, message));
+        }
         let given = socket.try_clone().map_err(|error| {
             let message = format!("interface {interface}: the socket: {error}");
             translate::refused(RefusalCode::Daemon, message)
         })?;
         let reply = ReplyBody::Socket(Socket {
-            ifindex: key.chain.ifindex,
-            queue: key.queue,
-            token,
+            ifindex: key.place.chain.ifindex,
+            queue: open.queue,
+            token: key.token,
             zero_copy: made.zero_copy,
         });
         Ok((reply, Some(given)))
     }
 
-    fn claim(
-        &self,
-        open: &OpenSocket,
-        site: &Site,
-        memory: PinnedMemory,
-        token: [u8; 16],
-    ) -> Result<(), Refused> {
+    fn claim(&self, opening: Opening) -> Result<(), Refused> {
         let claimed = self.ask_engine(|reply| SocketEvent::Claim {
             client: self.client.clone(),
-            opening: Opening {
-                interface: site.interface.clone(),
-                queue: open.queue,
-                memory,
-                bare: open.grant == SocketGrant::Bare,
-                redirect: open.redirect && receives(&open.grant),
-                token,
-            },
+            opening,
             may_bare: self.hub.policy.may_bare(self.client.uid),
             reply,
         })?;
@@ -120,6 +124,7 @@ impl Session<'_> {
         });
         let first = found.and_then(|found| {
             Some(First {
+                place: found.key.place,
                 socket: found.socket.upgrade()?,
                 memory: found.claim.memory,
             })
@@ -198,11 +203,13 @@ impl Session<'_> {
             event(SocketRequest {
                 client: self.client.clone(),
                 interface: site.interface.name.clone(),
-                key: QueueKey {
-                    chain: site.interface.key,
-                    queue,
+                key: SocketKey {
+                    place: QueueKey {
+                        chain: site.interface.key,
+                        queue,
+                    },
+                    token,
                 },
-                token,
                 reply,
             })
         })?;
@@ -251,8 +258,19 @@ impl Session<'_> {
 
 /// A socket whose memory another one shares.
 struct First {
+    place: QueueKey,
     socket: Arc<OwnedFd>,
     memory: PinnedMemory,
+}
+
+/// Whether a socket is to be on the queue of the one whose memory it shares, with the FILL and
+/// COMPLETION rings of that one.
+fn is_beside(grant: &SocketGrant, first: Option<&First>, place: QueueKey) -> bool {
+    let SocketGrant::Bound(options) = grant else {
+        return false;
+    };
+    let has_rings = options.fill != 0 || options.completion != 0;
+    !has_rings && first.is_some_and(|first| first.place == place)
 }
 
 /// The redirect program, as a member of an interface with so many queues.
@@ -357,7 +375,7 @@ fn check_queue(site: &Site, queue: u32) -> Result<(), Refused> {
         Some(queues) => (queues.now, "receive queues"),
         None => (
             REDIRECT_QUEUES,
-            "receive queues at most, since its driver doesn't say how many",
+            "receive queues at most, since nobody says how many",
         ),
     };
     if queue < count {
@@ -370,7 +388,7 @@ fn check_queue(site: &Site, queue: u32) -> Result<(), Refused> {
 }
 
 fn queues_of(site: &Site) -> Result<Option<Queues>, Refused> {
-    xsk::queues(site.namespace.as_fd(), &site.interface).map_err(|error| {
+    queues::of(site.namespace.as_fd(), &site.interface).map_err(|error| {
         let message = format!(
             "interface {}: its queues can't be read: {error}",
             site.interface.name

@@ -50,13 +50,15 @@ impl Room {
     }
 }
 
-/// Checks everything but whether the memory is there and may be pinned.
+/// Checks everything but whether the memory is there and may be pinned. `beside`: it is to have
+/// another socket's FILL and COMPLETION ring.
 pub(super) fn check(
     interface: &str,
     options: &SocketOptions,
+    beside: bool,
     memfd: Option<OwnedFd>,
 ) -> Result<Room, Refused> {
-    check_rings(interface, options)?;
+    check_rings(interface, options, beside)?;
     let Umem::Own(layout) = &options.umem else {
         return Ok(Room::Elsewhere);
     };
@@ -84,10 +86,10 @@ pub(super) fn missing(interface: &str) -> Refused {
     refused(interface, RefusalCode::Descriptor, why)
 }
 
-fn check_rings(interface: &str, options: &SocketOptions) -> Result<(), Refused> {
+fn check_rings(interface: &str, options: &SocketOptions, beside: bool) -> Result<(), Refused> {
     let rings = [
-        ("FILL", options.fill, false),
-        ("COMPLETION", options.completion, false),
+        ("FILL", options.fill, beside),
+        ("COMPLETION", options.completion, beside),
         ("RX", options.rx, true),
         ("TX", options.tx, true),
     ];
@@ -164,7 +166,7 @@ mod tests {
             let mut options = options();
             change(&mut options, &mut layout);
             options.umem = Umem::Own(layout);
-            let refused = check("eth0", &options, Some(memory(1 << 16))).unwrap_err();
+            let refused = check("eth0", &options, false, Some(memory(1 << 16))).unwrap_err();
             assert!(refused.message.contains(text), "{}", refused.message);
             assert!(refused.message.starts_with("interface eth0: "));
             assert_eq!(refused.code, RefusalCode::Malformed);
@@ -186,11 +188,11 @@ mod tests {
         refuse(memory(0), "no whole number of frames");
         let (pipe, _writer) = std::io::pipe().unwrap();
         refuse(pipe.into(), "descriptor is a pipe, not a sealed memfd");
-        let refused = check("eth0", &options(), None).unwrap_err();
+        let refused = check("eth0", &options(), false, None).unwrap_err();
         assert!(refused.message.contains("descriptor is missing"));
         let sparse = unsealed(1 << 16);
         sealed(&sparse, SealFlags::SHRINK | SealFlags::GROW);
-        let room = check("eth0", &options(), Some(sparse)).unwrap();
+        let room = check("eth0", &options(), false, Some(sparse)).unwrap();
         let refused = room.check_allocated("eth0").unwrap_err();
         assert!(
             refused.message.contains("is allocated"),
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn good_memory_is_taken() {
-        let room = check("eth0", &options(), Some(memory(1 << 16))).unwrap();
+        let room = check("eth0", &options(), false, Some(memory(1 << 16))).unwrap();
         assert_eq!(room.bytes(), 1 << 16);
         room.check_allocated("eth0").unwrap();
         let shared = SocketOptions {
@@ -209,11 +211,20 @@ mod tests {
             rx: 0,
             ..options()
         };
-        assert_eq!(check("eth0", &shared, None).unwrap().bytes(), 0);
+        let room = check("eth0", &shared, false, None).unwrap();
+        assert_eq!(room.bytes(), 0);
+        let beside = SocketOptions {
+            fill: 0,
+            completion: 0,
+            ..shared
+        };
+        check("eth0", &beside, true, None).unwrap();
+        let refused = check("eth0", &beside, false, None).unwrap_err();
+        assert!(refused.message.contains("the FILL ring can't have 0"));
     }
 
     fn refuse(memfd: OwnedFd, text: &str) {
-        let refused = check("eth0", &options(), Some(memfd)).unwrap_err();
+        let refused = check("eth0", &options(), false, Some(memfd)).unwrap_err();
         assert!(refused.message.contains(text), "{}", refused.message);
         assert_eq!(refused.code, RefusalCode::Descriptor);
     }

@@ -85,7 +85,7 @@ pub(crate) fn not_made(
 pub(crate) fn socket_view(socket: &PublishedSocket) -> SocketDetail {
     let claim = &socket.claim;
     SocketDetail {
-        queue: socket.key.queue,
+        queue: socket.key.place.queue,
         owner: protocol::Owner {
             uid: claim.owner.uid,
             pid: claim.owner.pid,

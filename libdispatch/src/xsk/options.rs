@@ -80,6 +80,17 @@ impl Options {
         }
     }
 
+    /// The same without FILL and COMPLETION, checked: for a socket that has another one's.
+    pub(super) fn beside(&self) -> Result<Self, Error> {
+        let options = Self {
+            fill: 0,
+            completion: 0,
+            ..*self
+        };
+        options.check(false)?;
+        Ok(options)
+    }
+
     /// Checks the rings' sizes; `owner` is whether the socket has FILL and COMPLETION.
     pub(super) fn check(&self, owner: bool) -> Result<(), Error> {
         let rings = [

@@ -113,13 +113,7 @@ impl<'u> Socket<'u> {
     /// Both receive into frames from this one's FILL ring, and what either sends is reaped by
     /// this one's [`Sender`].
     pub fn open_beside(&mut self, options: &Options) -> Result<Self, Error> {
-        let options = &Options {
-            fill: 0,
-            completion: 0,
-            ..*options
-        };
-        options.check(false)?;
-        let umem = self.receiver.umem();
+        let options = &options.beside()?;
         let socket = setup::socket()?;
         setup::size_rings(socket.as_fd(), options)?;
         let rings = setup::map_rings(socket.as_fd(), options)?;
@@ -131,10 +125,27 @@ impl<'u> Socket<'u> {
             options,
             Some(&self.descriptor),
         )?;
+        Ok(self.beside(socket, rings, options))
+    }
+
+    /// The same with a socket that was received and is bound to this one's queue, beside it:
+    /// [`Client::open_socket_beside`](crate::Client::open_socket_beside).
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.4.
+    pub fn take_beside(&mut self, socket: OwnedFd, options: &Options) -> Result<Self, Error> {
+        let options = &options.beside()?;
+        setup::check(socket.as_fd())?;
+        let rings = setup::map_rings(socket.as_fd(), options)?;
+        Ok(self.beside(socket, rings, options))
+    }
+
+    fn beside(&mut self, socket: OwnedFd, rings: setup::Rings, options: &Options) -> Self {
         self.receiver.set_contended();
-        let socket = Arc::new(socket);
-        let place = (self.ring, ifindex, queue);
-        Ok(Self::new(umem, socket, place, rings, options, true))
+        let umem = self.receiver.umem();
+        let place = (self.ring, self.ifindex, self.queue);
+        Self::new(umem, Arc::new(socket), place, rings, options, true)
     }
 
     /// Both halves at once, for a thread that receives and sends.

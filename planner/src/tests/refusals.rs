@@ -119,6 +119,7 @@ fn kind(refusal: &Refusal) -> usize {
         | Refusal::NoSuchSocket { .. }
         | Refusal::NotRedirected { .. }
         | Refusal::NoRxRing { .. }
+        | Refusal::HasReceiver { .. }
         | Refusal::SocketMismatch { .. } => unreachable!("no change is refused so: see claims.rs"),
     }
 }

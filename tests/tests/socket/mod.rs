@@ -167,6 +167,15 @@ impl Victim {
         Self(child.expect("sleep can be started"))
     }
 
+    /// A descriptor of its socket.
+    pub(crate) fn socket(&self) -> OwnedFd {
+        use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+        let process = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty());
+        let process = process.expect("a child can be opened");
+        let socket = pidfd_getfd(&process, 1, PidfdGetfdFlags::empty());
+        socket.expect("root may take it")
+    }
+
     pub(crate) fn kill(&mut self) {
         self.0.kill().expect("a child can be killed");
         self.0.wait().expect("a child can be waited for");
