@@ -6,8 +6,10 @@
 
 mod bpf;
 mod chart;
+mod cpus;
 mod daemon;
 mod data_plane;
+mod echo;
 mod figure;
 mod firewall;
 mod group;
