@@ -14,13 +14,14 @@ mod trips;
 use tests::{DEADLINE, PairOptions, Rig, wait_until};
 
 use crate::Result;
+use crate::application::NOBODY;
 use crate::cpus::Cpus;
 use crate::figure::{Figure, Target};
 use crate::group::{Measured, Setup};
 use crate::sample::Sample;
 use crate::table::{Table, number};
 
-use answerer::{Answerer, NOBODY};
+use answerer::Answerer;
 use trips::{Trips, ask};
 
 /// The names of this group's figures.

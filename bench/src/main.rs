@@ -4,6 +4,7 @@
 //! figure has a target and a peer that was measured in the same run, in turns with ours, so that
 //! what disturbs one disturbs both.
 
+mod application;
 mod bpf;
 mod chart;
 mod cpus;

@@ -18,8 +18,8 @@ use crate::cpus::{Cpus, pin};
 /// How long packets flow.
 const TIME: Duration = Duration::from_millis(700);
 /// Frames that the kernel sends at a call. The time of some 10 ms to stop within.
-const BURST: u64 = 1 << 16;
-const FRAME_BYTES: usize = 64;
+pub(super) const BURST: u64 = 1 << 16;
+pub(super) const FRAME_BYTES: usize = 64;
 
 /// Receivers, ready to be run.
 pub(super) struct Race {
