@@ -1,4 +1,4 @@
-//! The figures as a picture: for each, our bar, its peer's, and a line at the target.
+//! The figures as a picture: for each, our bar, its peer's, and a line at the target, if it has one.
 
 use std::fmt::Write as _;
 
@@ -43,9 +43,12 @@ fn panel(svg: &mut String, figure: &Figure, top: f64) {
         .ours
         .median
         .max(figure.peer_value)
-        .max(figure.target.limit());
+        .max(figure.target.limit().unwrap_or(0.0));
     let reach = |value: f64| (BARS_TO - BARS_FROM) * (value / largest).clamp(0.0, 1.0);
-    let ours = if figure.met() { OURS } else { OURS_FAILED };
+    let ours = match figure.met() {
+        Some(false) => OURS_FAILED,
+        Some(true) | None => OURS,
+    };
     let bars = [
         ("ours", figure.ours.median, ours),
         ("peer", figure.peer_value, PEER),
@@ -71,7 +74,10 @@ fn panel(svg: &mut String, figure: &Figure, top: f64) {
         );
         bar_top += BAR + 3.0;
     }
-    let target = BARS_FROM + reach(figure.target.limit());
+    let Some(limit) = figure.target.limit() else {
+        return;
+    };
+    let target = BARS_FROM + reach(limit);
     let (from, to) = (top + 18.0, top + 22.0 + BAR);
     shape(
         svg,

@@ -22,32 +22,36 @@ pub(crate) struct Figure {
 pub(crate) enum Target {
     AtMost(f64),
     AtLeast(f64),
+    /// Nothing: the figure is there to be known.
+    None,
 }
 
 impl Figure {
-    /// Whether the target is reached.
-    pub(crate) fn met(&self) -> bool {
+    /// Whether the target is reached, if there is one.
+    pub(crate) fn met(&self) -> Option<bool> {
         match self.target {
-            Target::AtMost(limit) => self.ours.median <= limit,
-            Target::AtLeast(limit) => self.ours.median >= limit,
+            Target::AtMost(limit) => Some(self.ours.median <= limit),
+            Target::AtLeast(limit) => Some(self.ours.median >= limit),
+            Target::None => None,
         }
     }
 }
 
 impl Target {
     /// The value that is just good enough.
-    pub(crate) fn limit(self) -> f64 {
+    pub(crate) fn limit(self) -> Option<f64> {
         match self {
-            Self::AtMost(limit) | Self::AtLeast(limit) => limit,
+            Self::AtMost(limit) | Self::AtLeast(limit) => Some(limit),
+            Self::None => None,
         }
     }
 
     fn words(self) -> String {
-        let sign = match self {
-            Self::AtMost(_) => "≤",
-            Self::AtLeast(_) => "≥",
-        };
-        format!("{sign} {}", number(self.limit()))
+        match self {
+            Self::AtMost(limit) => format!("≤ {}", number(limit)),
+            Self::AtLeast(limit) => format!("≥ {}", number(limit)),
+            Self::None => "-".to_owned(),
+        }
     }
 }
 
@@ -65,7 +69,12 @@ pub(crate) fn table(figures: &[Figure]) -> Table {
             number(figure.ours.median),
             number(figure.ours.spread),
             figure.target.words(),
-            if figure.met() { "yes" } else { "NO" }.to_owned(),
+            match figure.met() {
+                Some(true) => "yes",
+                Some(false) => "NO",
+                None => "-",
+            }
+            .to_owned(),
             number(figure.peer_value),
             figure.unit.to_owned(),
             figure.peer.clone(),
@@ -87,8 +96,8 @@ pub(crate) fn json(figures: &[Figure]) -> serde_json::Result<String> {
         unit: &'a str,
         peer: &'a str,
         peer_value: f64,
-        target: f64,
-        met: bool,
+        target: Option<f64>,
+        met: Option<bool>,
         spread: f64,
     }
     let figures = figures.iter().map(|figure| Entry {
@@ -127,7 +136,8 @@ mod tests {
         let values = [1.0, 2.0, 3.0];
         let at_most = values.map(|value| met(value, Target::AtMost(2.0)));
         let at_least = values.map(|value| met(value, Target::AtLeast(2.0)));
-        assert_eq!(at_most, [true, true, false]);
-        assert_eq!(at_least, [false, true, true]);
+        assert_eq!(at_most, [true, true, false].map(Some));
+        assert_eq!(at_least, [false, true, true].map(Some));
+        assert_eq!(met(2.0, Target::None), None);
     }
 }

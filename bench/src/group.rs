@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::figure::Figure;
 use crate::table::Table;
-use crate::{Result, daemon, data_plane, firewall, xsk};
+use crate::{Result, daemon, data_plane, echo, firewall, xsk};
 
 /// Figures that come of the same measurement.
 pub(crate) struct Group {
@@ -17,7 +17,7 @@ pub(crate) struct Group {
 }
 
 /// Every group, in the order in which they run.
-pub(crate) const ALL: [Group; 7] = [
+pub(crate) const ALL: [Group; 8] = [
     Group {
         figures: &data_plane::instructions::FIGURES,
         measure: data_plane::instructions::measure,
@@ -45,6 +45,10 @@ pub(crate) const ALL: [Group; 7] = [
     Group {
         figures: &xsk::FIGURES,
         measure: xsk::measure,
+    },
+    Group {
+        figures: &echo::FIGURES,
+        measure: echo::measure,
     },
 ];
 

@@ -4,10 +4,13 @@
 //! figure has a target and a peer that was measured in the same run, in turns with ours, so that
 //! what disturbs one disturbs both.
 
+mod application;
 mod bpf;
 mod chart;
+mod cpus;
 mod daemon;
 mod data_plane;
+mod echo;
 mod figure;
 mod firewall;
 mod group;

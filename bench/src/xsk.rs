@@ -3,7 +3,10 @@
 //! Both are processes of their own on the last CPU, with the same redirect program on the
 //! interface, and the same numbers of frames and entries; the packets are made, and cross a virtual
 //! cable, on the first.
+//!
+//! The table has `xsk-echo` itself as well, whose packets come through the daemon's chain.
 
+mod chains;
 mod ours;
 mod peer;
 mod race;
@@ -18,6 +21,7 @@ use crate::group::{Measured, Setup};
 use crate::sample::Sample;
 use crate::table::{Table, number};
 
+use chains::{Chains, MEMBERS};
 pub(crate) use ours::print;
 use race::{Outcome, Race};
 
@@ -25,6 +29,8 @@ use race::{Outcome, Race};
 pub(crate) const FIGURES: [&str; 3] = ["xsk.rxdrop_ratio", "xsk.l2fwd_ratio", "xsk.user_cycles"];
 
 const ROUNDS: usize = 15;
+/// In one of so many rounds the daemon's chains are measured, too: seconds each.
+const CHAINS_EVERY: usize = 3;
 
 /// What is done with packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,6 +51,8 @@ struct Runs {
 /// Measures on this machine.
 pub(crate) fn measure(_: &Setup) -> Result<Measured> {
     let race = Race::prepare()?;
+    let chains = Chains::prepare()?;
+    let mut chained = Vec::new();
     let mut drops = Runs::default();
     let mut forwards = Runs::default();
     for round in 0..ROUNDS {
@@ -57,6 +65,9 @@ pub(crate) fn measure(_: &Setup) -> Result<Measured> {
                 runs.peers.push(race.peer(mode)?);
                 runs.ours.push(race.ours(mode)?);
             }
+        }
+        if round % CHAINS_EVERY == 0 {
+            chained.push(chains.rates()?);
         }
     }
     let [drop_ratio, forward_ratio, user_cycles] = FIGURES;
@@ -74,7 +85,7 @@ pub(crate) fn measure(_: &Setup) -> Result<Measured> {
                 target: Target::AtMost(10.0),
             },
         ],
-        tables: vec![table(&drops, &forwards)],
+        tables: vec![table(&drops, &forwards, &chained)],
     })
 }
 
@@ -100,7 +111,7 @@ impl Runs {
     }
 }
 
-fn table(drops: &Runs, forwards: &Runs) -> Table {
+fn table(drops: &Runs, forwards: &Runs, chained: &[[f64; 2]]) -> Table {
     let headings = ["", "Mpps", "spread", "best", "user cycles", "batch"];
     let mut table = Table::new("AF_XDP, one queue, 64 bytes, packets copied", headings);
     for (mode, runs) in [(Mode::Rxdrop, drops), (Mode::L2fwd, forwards)] {
@@ -117,6 +128,18 @@ fn table(drops: &Runs, forwards: &Runs) -> Table {
                 number(of(|run| run.batch)),
             ]);
         }
+    }
+    for (place, members) in MEMBERS.into_iter().enumerate() {
+        let rates = || chained.iter().map(|rates| rates[place] / 1e6);
+        let rate = Sample::of(rates());
+        table.row([
+            format!("rxdrop, chain: {members}"),
+            number(rate.median),
+            number(rate.spread),
+            number(rates().fold(0.0, f64::max)),
+            "-".to_owned(),
+            "-".to_owned(),
+        ]);
     }
     table
 }

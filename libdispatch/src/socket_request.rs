@@ -163,7 +163,8 @@ impl SocketRequest {
         self
     }
 
-    /// The queue is polled by who receives: for so long, and for so many packets, at a time.
+    /// The queue is polled by who receives: for so long, and for so many packets, at a time. See
+    /// [`xsk::BusyPoll`](crate::xsk::BusyPoll) for when that is so.
     ///
     /// # Minimum kernel version
     ///

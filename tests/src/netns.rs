@@ -82,6 +82,20 @@ impl NetNs {
         self.run(|| nix::net::if_::if_nametoindex(name).is_ok())
     }
 
+    /// How many packets busy polling processed, of all its devices (`BusyPollRxPackets`).
+    pub fn busy_polled(&self) -> u64 {
+        let text = self.run(|| fs::read_to_string("/proc/thread-self/net/netstat"));
+        let text = text.expect("/proc can be read");
+        // A line of names, and a line of values.
+        let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+        let mut words = || lines.next().expect("it is there").split_whitespace();
+        let (names, values) = (words(), words());
+        let mut pairs = names.zip(values);
+        let found = pairs.find(|(name, _)| *name == "BusyPollRxPackets");
+        let (_, value) = found.expect("the kernel counts it");
+        value.parse().expect("it is a number")
+    }
+
     /// Runs `ip` in the namespace, with the words of this line.
     pub fn ip(&self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,7 +1,9 @@
 //! Two interfaces joined by a cable.
 
-use crate::{LiveFrames, NetNs, Output, sys};
 use std::process::Command;
+use std::time::Duration;
+
+use crate::{LiveFrames, NetNs, Output, sys};
 
 /// One end of a [`Pair`], in its own namespace.
 pub struct End {
@@ -123,6 +125,25 @@ impl End {
                 .output()
                 .expect("ethtool runs (Debian package ethtool)")
         });
+        Output::from(output).done();
+    }
+
+    /// Has the kernel, after it processed packets, look for more so many times, each so much later
+    /// (`napi_defer_hard_irqs`, `gro_flush_timeout`), before the device may interrupt again: meanwhile
+    /// packets are for who polls. Devices come with 0 and 0, which is not at all.
+    pub fn defer_interrupts(&self, times: u32, time: Duration) {
+        let nanoseconds = time.as_nanos();
+        let folder = format!("/sys/class/net/{}", self.name);
+        let line = format!(
+            "echo {times} > {folder}/napi_defer_hard_irqs && \
+             echo {nanoseconds} > {folder}/gro_flush_timeout"
+        );
+        // Who is executed there sees that namespace's /sys.
+        let name = self.netns.name();
+        let output = Command::new("ip")
+            .args(["netns", "exec", name, "sh", "-c", &line])
+            .output()
+            .expect("ip runs (Debian package iproute2)");
         Output::from(output).done();
     }
 

@@ -1,8 +1,10 @@
 //! The command line's grammar.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use xsk_echo::{Address, Mac, PORT_DEFAULT};
 
 /// Answers pings and UDP echo in user space, for an interface whose packets it takes.
@@ -46,6 +48,10 @@ pub(crate) struct Args {
     /// Who gets what is forwarded. It comes from the other interface's address
     #[arg(long, value_name = "MAC", requires = "forward")]
     pub(crate) to: Option<Mac>,
+    /// Go on polling the queue for so long after its last packet before sleeping. Answers come
+    /// sooner, for a CPU that is kept busy meanwhile
+    #[arg(long, value_name = "MICROSECONDS", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    pub(crate) busy_poll: Option<u32>,
     /// The network namespace of the interfaces: a name, or a path with a slash
     #[arg(long, value_name = "NETNS")]
     pub(crate) netns: Option<String>,
@@ -54,6 +60,14 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     #[arg(long, value_name = "PATH", help = shell::SOCKET_HELP)]
     pub(crate) socket: Option<PathBuf>,
+}
+
+impl Args {
+    /// How long a queue is polled after its last packet, if it is.
+    pub(crate) fn busy_poll(&self) -> Option<Duration> {
+        let microseconds = self.busy_poll?;
+        Some(Duration::from_micros(microseconds.into()))
+    }
 }
 
 fn after_help() -> String {
@@ -85,6 +99,7 @@ mod tests {
             "xsk-echo eth0 --drop --forward eth1",
             "xsk-echo eth0 --drop --port 7",
             "xsk-echo eth0 --to 02:00:00:00:00:02",
+            "xsk-echo eth0 --busy-poll 0",
             "xsk-echo eth0 --address 224.0.0.1",
             "xsk-echo eth0 --mac ff:ff:ff:ff:ff:ff",
         ] {

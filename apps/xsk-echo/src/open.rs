@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use libdispatch::xsk::{Options, Socket, Umem};
+use libdispatch::xsk::{BusyPoll, Options, Socket, Umem};
 use libdispatch::{Client, RefusalCode, SocketLease, SocketRequest};
 use shell::Failure;
+use xsk_echo::BATCH;
 
 /// A queue whose packets are to be had, and where they can leave.
 pub(crate) struct Lease {
@@ -13,6 +15,7 @@ pub(crate) struct Lease {
     receiving: SocketLease,
     /// If not where they came from.
     sending: Option<SocketLease>,
+    busy_poll: Option<Duration>,
 }
 
 /// What the daemon does of a socket.
@@ -50,6 +53,7 @@ pub(crate) struct Handed {
     umem: Umem,
     receiving: Granted,
     sending: Option<Granted>,
+    busy_poll: Option<Duration>,
 }
 
 /// A socket as it came.
@@ -65,21 +69,31 @@ struct Granted {
 pub(crate) struct Sockets<'u> {
     pub(crate) receiving: Socket<'u>,
     pub(crate) sending: Option<Socket<'u>>,
+    /// How long to go on polling before sleeping.
+    pub(crate) busy_poll: Duration,
 }
 
+/// Packets that a call may process when it polls: as many as are then treated at a time.
+const BUDGET: u16 = 64;
+const _: () = assert!(BUDGET as usize == BATCH);
+
 impl Lease {
-    /// Claims a queue of an interface, and, to send by another interface, the queue of the same
-    /// number there. `None` if the first has no such queue.
+    /// Claims a queue of an interface, to be polled for so long if it is to be, and, to send by another
+    /// interface, the queue of the same number there. `None` if the first has no such queue.
     pub(crate) fn open(
         client: &Client,
         interface: &str,
         queue: u32,
         out: Option<&str>,
+        busy_poll: Option<Duration>,
     ) -> Result<Option<(Self, Handed)>, Failure> {
         let what = || format!("queue {queue} of {interface}");
         let memory = |grant: Grant| grant.umem().map_err(Failure::interface(what()));
         let mut umem = memory(Grant::Bound)?;
-        let request = SocketRequest::new(interface, queue).rings(Grant::Bound.entries());
+        let mut request = SocketRequest::new(interface, queue).rings(Grant::Bound.entries());
+        if let Some(time) = busy_poll {
+            request = request.busy_poll(time, BUDGET);
+        }
         let (grant, opened) = match client.open_socket(&request, &umem) {
             Err(error) if is(&error, RefusalCode::NoSuchQueue) => return Ok(None),
             Err(error) if is(&error, RefusalCode::Unsupported) => {
@@ -109,6 +123,7 @@ impl Lease {
             grant,
             receiving,
             sending,
+            busy_poll,
         };
         let handed = lease.hand(umem).map_err(Failure::interface(what()))?;
         Ok(Some((lease, handed)))
@@ -137,13 +152,21 @@ impl Lease {
     fn hand(&self, umem: Umem) -> io::Result<Handed> {
         let options = Options::default().rings(self.grant.entries());
         let sends_only = Options { rx: 0, ..options };
+        let receives = Options {
+            busy_poll: self.busy_poll.map(|time| BusyPoll {
+                microseconds: u32::try_from(time.as_micros()).unwrap_or(u32::MAX),
+                budget: BUDGET,
+            }),
+            ..options
+        };
         let sending = self.sending.as_ref();
         Ok(Handed {
             umem,
-            receiving: Granted::of(self.grant, &self.receiving, options)?,
+            receiving: Granted::of(self.grant, &self.receiving, receives)?,
             sending: sending
                 .map(|lease| Granted::of(self.grant, lease, sends_only))
                 .transpose()?,
+            busy_poll: self.busy_poll,
         })
     }
 }
@@ -184,10 +207,12 @@ impl Handed {
             umem,
             receiving,
             sending,
+            busy_poll,
         } = self;
         let sockets = Sockets {
             receiving: receiving.map(&umem)?,
             sending: sending.map(|sending| sending.map(&umem)).transpose()?,
+            busy_poll: busy_poll.unwrap_or_default(),
         };
         Ok(work(sockets))
     }

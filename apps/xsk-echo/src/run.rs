@@ -121,7 +121,8 @@ fn start<'scope, 'env: 'scope>(
         args.queue..=args.queue
     };
     for number in wanted {
-        let Some((lease, handed)) = Lease::open(client, interface, number, out)? else {
+        let Some((lease, handed)) = Lease::open(client, interface, number, out, args.busy_poll())?
+        else {
             if queues.is_empty() {
                 return Err(input(format!("{interface} has no queue {number}")));
             }

@@ -60,15 +60,20 @@ impl<'u> Sockets<'u> {
     fn treat(&mut self, task: &Task, shared: &Shared) -> io::Result<()> {
         let mut counts = Counts::default();
         let mut due = Instant::now();
+        let mut last = due;
         while !shared.stop.load(Ordering::Relaxed) {
-            if Instant::now() >= due {
-                due = Instant::now() + BEAT;
+            let now = Instant::now();
+            if now >= due {
+                due = now + BEAT;
                 self.publish(counts, shared)?;
             }
+            let polling = self.busy_poll;
             let (receiver, sender) = self.halves();
             let treated = treat_batch(task, receiver, sender, &mut counts);
             sender.flush()?;
-            if treated == 0 {
+            if treated > 0 {
+                last = now;
+            } else if now - last >= polling {
                 receiver.wait(Some(BEAT))?;
             }
         }

@@ -8,24 +8,24 @@ use std::time::Duration;
 use std::{panic, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use tests::{LiveFrames, Pair};
 
 use super::{Mode, peer};
 use crate::Result;
+use crate::cpus::{Cpus, pin};
 
 /// How long packets flow.
 const TIME: Duration = Duration::from_millis(700);
 /// Frames that the kernel sends at a call. The time of some 10 ms to stop within.
-const BURST: u64 = 1 << 16;
-const FRAME_BYTES: usize = 64;
+pub(super) const BURST: u64 = 1 << 16;
+pub(super) const FRAME_BYTES: usize = 64;
 
 /// Receivers, ready to be run.
 pub(super) struct Race {
     ours: PathBuf,
     peer: PathBuf,
-    cpus: [usize; 2],
+    cpus: Cpus,
 }
 
 /// What a receiver says of its run.
@@ -56,14 +56,10 @@ impl Outcome {
 impl Race {
     /// Compiles the peer.
     pub(super) fn prepare() -> Result<Self> {
-        let allowed = sched_getaffinity(None)?;
-        let mut cpus = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
-        let first = cpus.next().ok_or("there is a CPU")?;
-        let last = cpus.next_back().ok_or("two CPUs are needed")?;
         Ok(Self {
             ours: env::current_exe()?,
             peer: peer::compile()?,
-            cpus: [first, last],
+            cpus: Cpus::find()?,
         })
     }
 
@@ -82,11 +78,10 @@ impl Race {
     /// Runs a receiver on an interface of its own.
     fn run(&self, receiver: &mut Command) -> Result<Outcome> {
         let pair = Pair::new();
-        let [senders, receivers] = self.cpus;
         receiver.arg(&pair.near.name);
         let receiver = receiver.stdin(Stdio::null()).stdout(Stdio::piped());
         let child = pair.near.netns.run(|| {
-            pin(receivers)?;
+            pin(self.cpus.last)?;
             receiver.spawn()
         })?;
         let mut receiver = Running(child);
@@ -98,7 +93,7 @@ impl Race {
         }
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                pin(senders)?;
+                pin(self.cpus.first)?;
                 send(&pair);
                 io::Result::Ok(())
             });
@@ -122,13 +117,6 @@ fn send(pair: &Pair) {
         thread::sleep(TIME);
         stream.stop();
     });
-}
-
-/// Keeps the thread, and what it starts, on this CPU.
-fn pin(cpu: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// A process that doesn't outlive its run.

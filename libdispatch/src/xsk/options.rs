@@ -40,6 +40,9 @@ pub enum Copies {
 /// Preferred busy polling: the kernel leaves the queue to the application, which processes it
 /// whenever it waits, receives or flushes, on its own CPU.
 ///
+/// Whether it does is in `BusyPollRxPackets` of `/proc/net/netstat`. Where packets are copied, Linux 6.12
+/// polls and 6.18 does not: then the kernel goes on by itself, and who never waits saves being woken.
+///
 /// # Minimum kernel version
 ///
 /// 5.11; setting it needs `CAP_NET_ADMIN`.
