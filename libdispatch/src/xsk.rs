@@ -14,11 +14,13 @@
 //! let (receiver, sender) = socket.halves();
 //! loop {
 //!     receiver.wait(None)?;
-//!     for packet in receiver.receive(64) {
-//!         if let Err(unsent) = sender.send(packet) {
-//!             drop(unsent.packet); // TX is full: the frame is free to be received into again
+//!     receiver.receive_each(64, |packet| {
+//!         if packet.len() > 60 // others are dropped: their frames are received into again
+//!             && let Err(unsent) = sender.send(packet.take())
+//!         {
+//!             drop(unsent.packet); // TX is full
 //!         }
-//!     }
+//!     });
 //!     sender.flush()?;
 //! }
 //! # }

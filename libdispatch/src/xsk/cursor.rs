@@ -57,11 +57,11 @@ impl Producer {
     /// `wanted` are known to be free.
     #[inline]
     pub(super) fn free(&mut self, consumer: &AtomicU32, wanted: u32) -> u32 {
-        let free = self.known_free();
+        let side = &mut self.side;
+        let free = side.size - side.own.wrapping_sub(side.other);
         if free >= wanted {
             return free;
         }
-        let side = &mut self.side;
         let other = consumer.load(Ordering::Acquire);
         let used = side.own.wrapping_sub(other);
         if used > side.size {
@@ -70,13 +70,6 @@ impl Producer {
         }
         side.other = other;
         side.size - used
-    }
-
-    /// How many entries could be written when the shared index was last looked at.
-    #[inline]
-    pub(super) fn known_free(&self) -> u32 {
-        let side = &self.side;
-        side.size - side.own.wrapping_sub(side.other)
     }
 
     /// How many published entries the other side has yet to read.

@@ -18,6 +18,9 @@ pub(super) struct Inbound<'u, M> {
     rx: Option<Rx<M>>,
     /// Frames that go to FILL next.
     spares: Vec<Spare>,
+    /// Frames that FILL lacks: what the pool didn't have, and what came out of RX since and did not go
+    /// back. What is known of the kernel's index doesn't say it, since that is only looked at for room.
+    missing: u32,
     assembly: Assembly<'u>,
 }
 
@@ -51,6 +54,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
             fill: fill.filter(|_| rx.is_some()),
             rx,
             spares: Vec::new(),
+            missing: u32::MAX,
             assembly: Assembly::default(),
         }
     }
@@ -61,26 +65,29 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         let Origin { umem, ring, .. } = self.origin;
         if let Some(fill) = &mut self.fill {
             let room = fill.free(u32::MAX);
-            let missing = room.saturating_sub(fill.size() / SLACK) as usize;
-            umem.take(missing.saturating_sub(self.spares.len()), &mut self.spares);
+            let wanted = room.saturating_sub(fill.size() / SLACK);
+            let more = (wanted as usize).saturating_sub(self.spares.len());
+            umem.take(more, &mut self.spares);
             let places = fill.reserve(room);
             let count = self.spares.len().min(places.len());
             let spares = self.spares.drain(..count);
             places
                 .zip(spares)
                 .for_each(|(place, spare)| spare.lend(umem, ring).store(place));
-            fill.submit(u32::try_from(count).expect("a ring's size is an u32"));
+            let lent = u32::try_from(count).expect("a ring's size is an u32");
+            fill.submit(lent);
+            self.missing = wanted.saturating_sub(lent);
         }
         // FILL is full: others may need them.
         umem.put(self.spares.drain(..));
     }
 
     /// The same if there are recycled frames, or FILL lacks enough to be worth a look at the UMEM's pool,
-    /// which others may be using.
+    /// which others may be using. What another socket receives from it is not known here.
     #[inline]
     pub(super) fn refill_if_low(&mut self) {
-        let fill = self.fill.as_ref();
-        let low = fill.is_some_and(|fill| fill.known_free() > fill.size() / LOW);
+        let size = self.fill.as_ref().map_or(u32::MAX, Fill::size);
+        let low = self.origin.contended || self.missing > size / LOW;
         if low || !self.spares.is_empty() {
             self.refill();
         }
@@ -123,6 +130,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         if let Some(fill) = &mut self.fill {
             fill.submit(refilled);
         }
+        self.missing = self.missing.saturating_add(entries - refilled);
         packets
     }
 
@@ -171,8 +179,8 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
 /// This part of FILL is left free for frames that come back. The kernel tells later that it took frames
 /// from FILL than that it put them into RX: in a full ring, none that just came would have room.
 const SLACK: u32 = 8;
-/// FILL is low when this part of it is free.
-const LOW: u32 = 4;
+/// FILL is low when more than this part of it is missing.
+const LOW: u32 = 8;
 
 /// The frames that are neither a token nor the kernel's.
 impl<M> Drop for Inbound<'_, M> {
@@ -228,8 +236,10 @@ impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
 /// The places of the entries that were read are the kernel's again.
 impl<M: RingMemory> Drop for Received<'_, '_, M> {
     fn drop(&mut self) {
-        if let Some(rx) = &mut self.inbound.rx {
+        let inbound = &mut *self.inbound;
+        if let Some(rx) = &mut inbound.rx {
             rx.release(self.read);
         }
+        inbound.missing = inbound.missing.saturating_add(self.read);
     }
 }

@@ -15,8 +15,8 @@ use super::{Faults, Incoming, Options, Packet, Umem};
 
 /// The half of a [`Socket`](super::Socket) that receives: its FILL and RX rings.
 ///
-/// It keeps FILL as full as it can with free frames of the UMEM, each time that something is
-/// received or waited for.
+/// It keeps FILL filled with free frames of the UMEM, but for about an eighth, which is for those that
+/// come back. It does so when something is received or waited for.
 #[derive(Debug)]
 pub struct Receiver<'u> {
     inbound: Inbound<'u, MappedRing>,

@@ -147,11 +147,6 @@ impl<M: RingMemory, E: Entry> ProducerRing<M, E> {
         self.cursor.unread(self.memory.consumer())
     }
 
-    /// How many entries were free when that was last looked at.
-    pub(super) fn known_free(&self) -> u32 {
-        self.cursor.known_free()
-    }
-
     /// How many entries it has.
     pub(super) fn size(&self) -> u32 {
         size::<M, E>(&self.memory)

@@ -233,6 +233,34 @@ fn a_million_packets_leak_no_frame() {
     assert_eq!(umem.free(), ours as usize);
 }
 
+/// Who never waits has FILL refilled while it receives, however little comes at a time.
+#[test]
+fn fill_never_runs_dry_while_there_are_free_frames() {
+    let shapes = [1, 2, 16, 64, 256]
+        .map(|size| [1, 5, 40].map(|batch| [(size, batch, true), (size, batch, false)]));
+    for (size, batch, each) in shapes.into_iter().flatten().flatten() {
+        let umem = umem(1024).build().expect("the layout is right");
+        let mut kernel = Kernel::new(&umem, [size, 64, 64, 64], 0);
+        let (mut inbound, _outbound) = kernel.halves();
+        let (mut arrived, mut received) = (0, 0);
+        for _ in 0..2000 {
+            inbound.refill_if_low();
+            arrived += kernel.receive(batch);
+            if each {
+                inbound.receive_each(64, |packet| {
+                    drop(packet.take());
+                    received += 1;
+                });
+            } else {
+                received += inbound.receive(64).count();
+            }
+        }
+        assert_eq!(received, arrived);
+        let least = 2000 * batch.min(size as usize / 2 + 1);
+        assert!(arrived >= least, "FILL of {size}: {arrived} of {least}");
+    }
+}
+
 #[test]
 fn a_frame_has_room_on_both_sides_and_no_further() {
     let umem = umem(1).headroom(32).build().expect("the layout is right");
