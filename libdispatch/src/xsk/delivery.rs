@@ -1,11 +1,11 @@
 //! Packets handed over where they are, the fast way.
 
-use super::Umem;
 use super::assembly::Assembly;
 use super::frame::{Finder, Spare};
 use super::incoming::Incoming;
 use super::ledger::RingNumber;
 use super::ring::{Descriptor, Entry as _, Places};
+use super::{Packet, Umem};
 
 /// Where frames come from.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,11 @@ impl<'r, 'u> Delivery<'r, 'u> {
             let Some(words) = self.received.next() else {
                 break;
             };
-            self.deliver(Descriptor::load(words), &mut treat);
+            if let Some(packet) = self.assemble(Descriptor::load(words))
+                && let Some(packet) = Incoming::give(packet, &mut treat)
+            {
+                self.take_back(packet);
+            }
         }
         Delivered {
             packets: self.packets,
@@ -108,9 +112,9 @@ impl<'r, 'u> Delivery<'r, 'u> {
         self.packets += u32::try_from(read).expect("a ring's size is an u32");
     }
 
-    /// One.
+    /// Another one, as a packet; [`None`] if it makes none, or none yet.
     #[cold]
-    fn deliver(&mut self, descriptor: Descriptor, treat: &mut impl FnMut(Incoming<'_, 'u>)) {
+    fn assemble(&mut self, descriptor: Descriptor) -> Option<Packet<'u>> {
         let Origin {
             umem,
             ring,
@@ -118,13 +122,15 @@ impl<'r, 'u> Delivery<'r, 'u> {
         } = self.origin;
         let found = Finder::new(umem, ring).find(descriptor);
         let frame = found.and_then(|found| found.take(umem, ring, contended));
-        let Some(packet) = self.assembly.add(frame, descriptor) else {
-            return;
-        };
-        self.packets += 1;
-        let Some(packet) = Incoming::give(packet, treat) else {
-            return;
-        };
+        let packet = self.assembly.add(frame, descriptor);
+        self.packets += u32::from(packet.is_some());
+        packet
+    }
+
+    /// Such a packet, that was not taken.
+    #[cold]
+    fn take_back(&mut self, packet: Packet<'u>) {
+        let Origin { umem, ring, .. } = self.origin;
         for frame in packet.into_frames() {
             let spare = frame.into_spare();
             match self.room.next() {
