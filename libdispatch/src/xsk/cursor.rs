@@ -91,6 +91,25 @@ impl Producer {
         side.own = side.own.wrapping_add(count);
     }
 
+    /// The own index.
+    #[inline]
+    pub(super) fn index(&self) -> u32 {
+        self.side.own
+    }
+
+    /// Steps to an index that is no further than `advance` would allow.
+    #[inline]
+    pub(super) fn advance_to(&mut self, index: u32) {
+        debug_assert!(
+            self.side
+                .other
+                .wrapping_add(self.side.size)
+                .wrapping_sub(index)
+                <= self.side.size
+        );
+        self.side.own = index;
+    }
+
     /// Lets the other side see everything that was stepped over.
     #[inline]
     pub(super) fn publish(&self, producer: &AtomicU32) {
@@ -159,16 +178,29 @@ impl Consumer {
         side.own = side.own.wrapping_add(count);
     }
 
+    /// The own index.
+    #[inline]
+    pub(super) fn index(&self) -> u32 {
+        self.side.own
+    }
+
+    /// Steps to an index that is no further than `advance` would allow.
+    #[inline]
+    pub(super) fn advance_to(&mut self, index: u32) {
+        debug_assert!(self.side.other.wrapping_sub(index) <= self.side.size);
+        self.side.own = index;
+    }
+
     /// Lets the other side use everything that was stepped over.
     #[inline]
     pub(super) fn publish(&self, consumer: &AtomicU32) {
         consumer.store(self.side.own, Ordering::Release);
     }
 
-    /// The place of the entry that is so many after the next one.
+    /// The next entry's place.
     #[inline]
-    pub(super) fn place(&self, ahead: u32) -> u32 {
-        self.side.own.wrapping_add(ahead) & (self.side.size - 1)
+    pub(super) fn place(&self) -> u32 {
+        self.side.own & (self.side.size - 1)
     }
 
     /// How often the other side's index was impossible.

@@ -4,7 +4,7 @@ use super::assembly::Assembly;
 use super::frame::{Finder, Spare};
 use super::incoming::Incoming;
 use super::ledger::RingNumber;
-use super::ring::{Descriptor, Entry as _, Places};
+use super::ring::{Descriptor, Entry as _, Reading, Writing};
 use super::{Packet, Umem};
 
 /// Where frames come from.
@@ -23,93 +23,71 @@ pub(super) struct Origin<'u> {
 /// leave the ledger. Everything else ends that loop, and is done one by one.
 #[derive(Debug)]
 pub(super) struct Delivery<'r, 'u> {
-    origin: Origin<'u>,
-    received: Places<'r, Descriptor>,
-    room: Places<'r, u64>,
-    assembly: &'r mut Assembly<'u>,
-    spares: &'r mut Vec<Spare>,
-    packets: u32,
-    reserved: u32,
+    pub(super) origin: Origin<'u>,
+    pub(super) received: Reading<'r, Descriptor>,
+    /// Room for as many frames in FILL, if there is.
+    pub(super) room: Option<Writing<'r, u64>>,
+    pub(super) assembly: &'r mut Assembly<'u>,
+    /// For frames that have no room.
+    pub(super) spares: &'r mut Vec<Spare>,
 }
 
-/// What was done.
-#[derive(Debug)]
-pub(super) struct Delivered {
-    /// Packets that were handed over.
-    pub(super) packets: u32,
-    /// Frames that were put into FILL.
-    pub(super) refilled: u32,
-}
-
-impl<'r, 'u> Delivery<'r, 'u> {
-    /// Of these entries of RX, with this room in FILL.
+impl<'u> Delivery<'_, 'u> {
+    /// Hands all of them over; returns how many packets.
     #[inline]
-    pub(super) fn new(
-        origin: Origin<'u>,
-        (received, room): (Places<'r, Descriptor>, Places<'r, u64>),
-        assembly: &'r mut Assembly<'u>,
-        spares: &'r mut Vec<Spare>,
-    ) -> Self {
-        Self {
-            reserved: room.left(),
-            origin,
-            received,
-            room,
-            assembly,
-            spares,
-            packets: 0,
-        }
-    }
-
-    /// Hands all of them over.
-    #[inline]
-    pub(super) fn run(mut self, mut treat: impl FnMut(Incoming<'_, 'u>)) -> Delivered {
+    pub(super) fn run(mut self, mut treat: impl FnMut(Incoming<'_, 'u>)) -> u32 {
+        let mut packets = 0;
         loop {
-            self.deliver_plain(&mut treat);
-            let Some(words) = self.received.next() else {
-                break;
+            packets += self.deliver_plain(&mut treat);
+            let Some(descriptor) = self.received.next() else {
+                return packets;
             };
-            if let Some(packet) = self.assemble(Descriptor::load(words))
-                && let Some(packet) = Incoming::give(packet, &mut treat)
-            {
-                self.take_back(packet);
+            if let Some(packet) = self.assemble(descriptor) {
+                packets += 1;
+                if let Some(packet) = Incoming::give(packet, &mut treat) {
+                    self.take_back(packet);
+                }
             }
         }
-        Delivered {
-            packets: self.packets,
-            refilled: self.reserved - self.room.left(),
-        }
     }
 
-    /// Up to one that is anything but a frame that is a packet.
+    /// Up to one that is anything but a frame that is a packet; returns how many.
     #[inline]
-    fn deliver_plain(&mut self, treat: &mut impl FnMut(Incoming<'_, 'u>)) {
+    fn deliver_plain(&mut self, treat: &mut impl FnMut(Incoming<'_, 'u>)) -> u32 {
         let Origin {
             umem,
             ring,
             contended,
         } = self.origin;
+        let Some(room) = &mut self.room else { return 0 };
         if contended || !self.assembly.is_idle() {
-            return;
+            return 0;
         }
         let finder = Finder::new(umem, ring);
-        let (received, room) = (self.received.adjacent(), self.room.adjacent());
-        let (mut read, mut written) = (0, 0);
-        while let (Some(words), Some(place)) = (received.get(read), room.get(written)) {
+        let received = &mut self.received;
+        let (entries, places) = (received.adjacent(), room.adjacent());
+        let (first_entry, first_place) = (received.mark(), room.mark());
+        let (mut read, mut written) = (0_u32, 0_u32);
+        while let (Some(words), Some(place)) =
+            (entries.get(read as usize), places.get(written as usize))
+        {
             let descriptor = Descriptor::load(words);
             let found = finder.find(descriptor);
             let Some(found) = found.filter(|_| !descriptor.continues()) else {
                 break;
             };
+            // First of all: should the function panic, the entry must not come again.
             read += 1;
-            if !Incoming::lend(umem, found, treat) {
-                finder.address(found).store(place);
+            received.set_read(first_entry, read);
+            if !Incoming::lend(umem, &found, treat) {
+                finder.address(&found).store(place);
                 written += 1;
+                room.set_written(first_place, written);
             }
         }
-        self.received.skip_adjacent(read);
-        self.room.skip_adjacent(written);
-        self.packets += u32::try_from(read).expect("a ring's size is an u32");
+        received.skip_adjacent(read as usize);
+        room.skip_adjacent(written as usize);
+        read
     }
 
     /// Another one, as a packet; [`None`] if it makes none, or none yet.
@@ -122,9 +100,7 @@ impl<'r, 'u> Delivery<'r, 'u> {
         } = self.origin;
         let found = Finder::new(umem, ring).find(descriptor);
         let frame = found.and_then(|found| found.take(umem, ring, contended));
-        let packet = self.assembly.add(frame, descriptor);
-        self.packets += u32::from(packet.is_some());
-        packet
+        self.assembly.add(frame, descriptor)
     }
 
     /// Such a packet, that was not taken.
@@ -132,11 +108,11 @@ impl<'r, 'u> Delivery<'r, 'u> {
     fn take_back(&mut self, packet: Packet<'u>) {
         let Origin { umem, ring, .. } = self.origin;
         for frame in packet.into_frames() {
-            let spare = frame.into_spare();
-            match self.room.next() {
-                Some(place) => spare.lend(umem, ring).store(place),
-                None => self.spares.push(spare),
+            let mut spare = Some(frame.into_spare());
+            if let Some(room) = &mut self.room {
+                room.write(|| spare.take().expect("it is asked once").lend(umem, ring));
             }
+            self.spares.extend(spare);
         }
     }
 }

@@ -135,14 +135,15 @@ impl<'u> Finder<'u> {
 
     /// The address that belongs into FILL, for a frame to be received into again.
     #[inline]
-    pub(super) fn address(&self, found: Found) -> u64 {
+    pub(super) fn address(&self, found: &Found) -> u64 {
         self.layout.address(found.index, 0)
     }
 }
 
 /// A frame that was received, as plain numbers: nothing has to be dropped, or passed through memory,
-/// before it is known what becomes of it. It is still the kernel's in the ledger.
-#[derive(Clone, Copy, Debug)]
+/// before it is known what becomes of it. It is still the kernel's in the ledger. Move-only, as
+/// [`Spare`] is.
+#[derive(Debug)]
 pub(super) struct Found {
     index: u32,
     start: u32,
@@ -164,12 +165,12 @@ impl Found {
 
     /// A token that must not outlive the knowledge that nobody else has one: the ledger doesn't have it.
     #[inline]
-    pub(super) fn as_frame(self, umem: &Umem) -> Frame<'_> {
+    pub(super) fn as_frame<'u>(&self, umem: &'u Umem) -> Frame<'u> {
         let Self {
             index,
             start,
             length,
-        } = self;
+        } = *self;
         Frame {
             umem,
             index,

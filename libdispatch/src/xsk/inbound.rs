@@ -3,11 +3,11 @@
 use std::ptr;
 
 use super::assembly::Assembly;
-use super::delivery::{Delivered, Delivery, Origin};
+use super::delivery::{Delivery, Origin};
 use super::frame::{Finder, Spare};
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
-use super::ring::{Entry as _, Fill, Places, Rx};
+use super::ring::{Fill, Rx, Writing};
 use super::{Faults, Incoming, Packet, Umem};
 
 /// FILL and RX, of which a socket may lack either.
@@ -28,10 +28,8 @@ pub(super) struct Inbound<'u, M> {
 #[derive(Debug)]
 pub(super) struct Received<'r, 'u, M: RingMemory> {
     inbound: &'r mut Inbound<'u, M>,
-    /// How many packets are still to be given.
+    /// How many packets are still to be given, and how many entries read.
     packets: u32,
-    /// How many entries were read, of how many.
-    read: u32,
     entries: u32,
 }
 
@@ -44,17 +42,19 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         rx: Option<Rx<M>>,
         contended: bool,
     ) -> Self {
+        // Who receives nothing gives nothing to receive into.
+        let fill = fill.filter(|_| rx.is_some());
+        let missing = fill.as_ref().map_or(0, wanted);
         Self {
             origin: Origin {
                 umem,
                 ring,
                 contended,
             },
-            // Who receives nothing gives nothing to receive into.
-            fill: fill.filter(|_| rx.is_some()),
+            fill,
             rx,
             spares: Vec::new(),
-            missing: u32::MAX,
+            missing,
             assembly: Assembly::default(),
         }
     }
@@ -65,30 +65,36 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         let Origin { umem, ring, .. } = self.origin;
         if let Some(fill) = &mut self.fill {
             let room = fill.free(u32::MAX);
-            let wanted = room.saturating_sub(fill.size() / SLACK);
-            let more = (wanted as usize).saturating_sub(self.spares.len());
-            umem.take(more, &mut self.spares);
-            let places = fill.reserve(room);
-            let count = self.spares.len().min(places.len());
-            let spares = self.spares.drain(..count);
-            places
-                .zip(spares)
-                .for_each(|(place, spare)| spare.lend(umem, ring).store(place));
-            let lent = u32::try_from(count).expect("a ring's size is an u32");
-            fill.submit(lent);
-            self.missing = wanted.saturating_sub(lent);
+            // The kernel's index may lag behind what came out of RX.
+            let wanted = room
+                .saturating_sub(fill.size() - wanted(fill))
+                .max(self.missing);
+            let more = (wanted.min(room) as usize).saturating_sub(self.spares.len());
+            if more > 0 {
+                umem.take(more, &mut self.spares);
+            }
+            let mut places = fill.reserve(room);
+            let count = places
+                .left()
+                .min(u32::try_from(self.spares.len()).unwrap_or(u32::MAX));
+            for spare in self.spares.drain(..count as usize) {
+                places.write(|| spare.lend(umem, ring));
+            }
+            self.missing = wanted.saturating_sub(count);
         }
-        // FILL is full: others may need them.
-        umem.put(self.spares.drain(..));
+        if !self.spares.is_empty() {
+            // They have no room: others may need them.
+            umem.put(self.spares.drain(..));
+        }
     }
 
     /// The same if there are recycled frames, or FILL lacks enough to be worth a look at the UMEM's pool,
     /// which others may be using. What another socket receives from it is not known here.
     #[inline]
     pub(super) fn refill_if_low(&mut self) {
-        let size = self.fill.as_ref().map_or(u32::MAX, Fill::size);
-        let low = self.origin.contended || self.missing > size / LOW;
-        if low || !self.spares.is_empty() {
+        let fill = self.fill.as_ref();
+        let low = |fill: &Fill<M>| self.origin.contended || self.missing > fill.size() / LOW;
+        if fill.is_some_and(low) || !self.spares.is_empty() {
             self.refill();
         }
     }
@@ -99,7 +105,6 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         Received {
             inbound: self,
             packets,
-            read: 0,
             entries,
         }
     }
@@ -115,22 +120,21 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         let Some(rx) = &mut self.rx else { return 0 };
         let received = rx.peek(packets);
         let entries = received.left();
-        let room = match &mut self.fill {
-            Some(fill) => fill.reserve(entries),
-            None => Places::none(),
+        let room = self.fill.as_mut().map(|fill| fill.reserve(entries));
+        let before = room.as_ref().map(Writing::mark);
+        // As if none went back, should the function panic.
+        self.missing = self.missing.saturating_add(entries);
+        let delivery = Delivery {
+            origin: self.origin,
+            received,
+            room,
+            assembly: &mut self.assembly,
+            spares: &mut self.spares,
         };
-        let delivery = Delivery::new(
-            self.origin,
-            (received, room),
-            &mut self.assembly,
-            &mut self.spares,
-        );
-        let Delivered { packets, refilled } = delivery.run(treat);
-        rx.release(entries);
-        if let Some(fill) = &mut self.fill {
-            fill.submit(refilled);
+        let packets = delivery.run(treat);
+        if let (Some(fill), Some(before)) = (&self.fill, before) {
+            self.missing = self.missing.saturating_sub(fill.written_since(before));
         }
-        self.missing = self.missing.saturating_add(entries - refilled);
         packets
     }
 
@@ -176,6 +180,11 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
     }
 }
 
+/// How many frames FILL is to have.
+fn wanted<M: RingMemory>(fill: &Fill<M>) -> u32 {
+    fill.size() - fill.size() / SLACK
+}
+
 /// This part of FILL is left free for frames that come back. The kernel tells later that it took frames
 /// from FILL than that it put them into RX: in a full ring, none that just came would have room.
 const SLACK: u32 = 8;
@@ -198,7 +207,7 @@ impl<'u, M: RingMemory> Received<'_, 'u, M> {
 
     /// The most that may come.
     pub(super) fn remaining(&self) -> usize {
-        self.packets.min(self.entries - self.read) as usize
+        self.packets.min(self.entries) as usize
     }
 }
 
@@ -213,9 +222,10 @@ impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
             ring,
             contended,
         } = inbound.origin;
-        while self.packets > 0 && self.read < self.entries {
-            let descriptor = inbound.rx.as_ref()?.entry(self.read);
-            self.read += 1;
+        while self.packets > 0 && self.entries > 0 {
+            let descriptor = inbound.rx.as_mut()?.next()?;
+            self.entries -= 1;
+            inbound.missing = inbound.missing.saturating_add(1);
             let found = Finder::new(umem, ring).find(descriptor);
             let frame = found.and_then(|found| found.take(umem, ring, contended));
             let packet = match frame {
@@ -236,10 +246,8 @@ impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
 /// The places of the entries that were read are the kernel's again.
 impl<M: RingMemory> Drop for Received<'_, '_, M> {
     fn drop(&mut self) {
-        let inbound = &mut *self.inbound;
-        if let Some(rx) = &mut inbound.rx {
-            rx.release(self.read);
+        if let Some(rx) = &mut self.inbound.rx {
+            rx.release();
         }
-        inbound.missing = inbound.missing.saturating_add(self.read);
     }
 }

@@ -34,7 +34,7 @@ impl<'u> Incoming<'_, 'u> {
     #[inline]
     pub(super) fn lend(
         umem: &'u Umem,
-        found: Found,
+        found: &Found,
         treat: &mut impl FnMut(Incoming<'_, 'u>),
     ) -> bool {
         let mut taken = false;

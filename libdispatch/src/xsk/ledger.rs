@@ -81,7 +81,8 @@ impl<'p> Ledger<'p> {
             reason = "there are no more frames than that"
         )]
         let frame = frame as u32;
-        (place.load(Ordering::Relaxed) == at.code()).then_some(frame)
+        // Whoever lent it, perhaps another thread, is done with its bytes.
+        (place.load(Ordering::Acquire) == at.code()).then_some(frame)
     }
 
     /// Notes that a frame that was found is ours again.

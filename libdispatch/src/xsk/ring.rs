@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::{mem, slice};
 
-use super::atomic::{AtomicU64, Ordering};
+use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::cursor::{Consumer, Producer};
 use super::memory::RingMemory;
 
@@ -44,7 +44,7 @@ impl Descriptor {
 /// What a ring holds, as words of 64 bits.
 pub(super) trait Entry: Copy {
     /// The words of one entry.
-    type Words;
+    type Words: std::fmt::Debug;
     /// How many they are.
     const WORDS: usize;
     /// A ring's words, entry by entry.
@@ -147,6 +147,11 @@ impl<M: RingMemory, E: Entry> ProducerRing<M, E> {
         self.cursor.unread(self.memory.consumer())
     }
 
+    /// How many entries were written since [`Writing::mark`] was this.
+    pub(super) fn written_since(&self, mark: u32) -> u32 {
+        self.cursor.index().wrapping_sub(mark)
+    }
+
     /// How many entries it has.
     pub(super) fn size(&self) -> u32 {
         size::<M, E>(&self.memory)
@@ -161,19 +166,15 @@ impl<M: RingMemory, E: Entry> ProducerRing<M, E> {
         self.cursor.advance(1);
     }
 
-    /// The next places, up to `wanted` of them, for entries to be written one after the other; then
-    /// [`submit`](Self::submit).
+    /// The next places, up to `wanted` of them, for entries to be written one after the other.
     #[inline]
-    pub(super) fn reserve(&mut self, wanted: u32) -> Places<'_, E> {
+    pub(super) fn reserve(&mut self, wanted: u32) -> Writing<'_, E> {
         let count = self.free(wanted).min(wanted);
-        Places::new(&self.memory, self.cursor.place(), count)
-    }
-
-    /// Lets the kernel see as many entries as were written into places that were reserved.
-    #[inline]
-    pub(super) fn submit(&mut self, count: u32) {
-        self.cursor.advance(count);
-        self.publish();
+        Writing {
+            places: Places::new(&self.memory, self.cursor.place(), count),
+            cursor: &mut self.cursor,
+            shared: self.memory.producer(),
+        }
     }
 
     /// Lets the kernel see all entries.
@@ -215,35 +216,38 @@ impl<M: RingMemory, E: Entry> ConsumerRing<M, E> {
         self.cursor.available(self.memory.producer(), wanted)
     }
 
-    /// The entries that are there, up to `wanted` of them. Their places stay the application's until
+    /// The entries that are there, up to `wanted` of them.
+    #[inline]
+    pub(super) fn peek(&mut self, wanted: u32) -> Reading<'_, E> {
+        let count = self.available(wanted).min(wanted);
+        Reading {
+            places: Places::new(&self.memory, self.cursor.place(), count),
+            cursor: &mut self.cursor,
+            shared: self.memory.consumer(),
+        }
+    }
+
+    /// Reads the next entry; [`None`] if none is known to be there. Its place is the kernel's after
     /// [`release`](Self::release).
     #[inline]
-    pub(super) fn peek(&mut self, wanted: u32) -> Places<'_, E> {
-        let count = self.available(wanted).min(wanted);
-        Places::new(&self.memory, self.cursor.place(0), count)
+    pub(super) fn next(&mut self) -> Option<E> {
+        if self.cursor.available(self.memory.producer(), 0) == 0 {
+            return None;
+        }
+        let place = self.cursor.place() as usize;
+        self.cursor.advance(1);
+        Some(E::load(&E::entries(self.memory.words())[place]))
     }
 
-    /// The entry that is so many after the next one, of those that [`available`](Self::available)
-    /// said. Its place stays the application's until [`release`](Self::release).
+    /// Gives the places of all entries back that were read.
     #[inline]
-    pub(super) fn entry(&self, ahead: u32) -> E {
-        let place = self.cursor.place(ahead) as usize;
-        E::load(&E::entries(self.memory.words())[place])
-    }
-
-    /// Gives the next so many entries' places back.
-    #[inline]
-    pub(super) fn release(&mut self, count: u32) {
-        self.cursor.advance(count);
+    pub(super) fn release(&mut self) {
         self.cursor.publish(self.memory.consumer());
     }
 
     /// Reads all entries that are there, and gives their places back.
     pub(super) fn drain(&mut self, each: impl FnMut(E)) {
-        let places = self.peek(u32::MAX);
-        let count = places.left();
-        places.map(E::load).for_each(each);
-        self.release(count);
+        self.peek(u32::MAX).for_each(each);
     }
 
     /// How often the kernel's index was impossible.
@@ -254,9 +258,26 @@ impl<M: RingMemory, E: Entry> ConsumerRing<M, E> {
 
 /// Places of a ring, one after the other: up to the ring's end, and on from its start.
 #[derive(Debug)]
-pub(super) struct Places<'r, E: Entry> {
+struct Places<'r, E: Entry> {
     now: slice::Iter<'r, E::Words>,
     then: slice::Iter<'r, E::Words>,
+}
+
+/// Entries while they are written. Those that were are the kernel's when this is dropped.
+#[derive(Debug)]
+pub(super) struct Writing<'r, E: Entry> {
+    places: Places<'r, E>,
+    cursor: &'r mut Producer,
+    shared: &'r AtomicU32,
+}
+
+/// Entries while they are read, each at most once. The places of those that were are the kernel's when
+/// this is dropped.
+#[derive(Debug)]
+pub(super) struct Reading<'r, E: Entry> {
+    places: Places<'r, E>,
+    cursor: &'r mut Consumer,
+    shared: &'r AtomicU32,
 }
 
 impl<'r, E: Entry> Places<'r, E> {
@@ -272,36 +293,25 @@ impl<'r, E: Entry> Places<'r, E> {
         }
     }
 
-    /// None at all.
-    pub(super) fn none() -> Self {
-        Self {
-            now: [].iter(),
-            then: [].iter(),
-        }
-    }
-
-    /// How many are left.
     #[inline]
-    pub(super) fn left(&self) -> u32 {
-        u32::try_from(self.len()).expect("a ring's size is an u32")
+    fn left(&self) -> u32 {
+        u32::try_from(self.now.len() + self.then.len()).expect("a ring's size is an u32")
     }
 
     /// The next ones that are next to each other in memory.
     #[inline]
-    pub(super) fn adjacent(&self) -> &'r [E::Words] {
+    fn adjacent(&self) -> &'r [E::Words] {
         self.now.as_slice()
     }
 
     /// Steps over so many of the adjacent ones.
     #[inline]
-    pub(super) fn skip_adjacent(&mut self, count: usize) {
+    fn skip_adjacent(&mut self, count: usize) {
         self.now = self.now.as_slice()[count..].iter();
     }
 }
 
-impl<'r, E: Entry> Iterator for Places<'r, E> {
-    type Item = &'r E::Words;
-
+impl<'r, E: Entry> Places<'r, E> {
     #[inline]
     fn next(&mut self) -> Option<&'r E::Words> {
         if self.now.len() == 0 {
@@ -309,15 +319,107 @@ impl<'r, E: Entry> Iterator for Places<'r, E> {
         }
         self.now.next()
     }
+}
 
+impl<'r, E: Entry> Reading<'r, E> {
+    /// How many entries are left.
     #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.now.len() + self.then.len();
-        (left, Some(left))
+    pub(super) fn left(&self) -> u32 {
+        self.places.left()
+    }
+
+    /// The next entries that are next to each other in memory.
+    #[inline]
+    pub(super) fn adjacent(&self) -> &'r [E::Words] {
+        self.places.adjacent()
+    }
+
+    /// Where the next entry is, for [`set_read`](Self::set_read).
+    #[inline]
+    pub(super) fn mark(&self) -> u32 {
+        self.cursor.index()
+    }
+
+    /// Notes that so many entries were read since the mark. It costs no more than a store.
+    #[inline]
+    pub(super) fn set_read(&mut self, mark: u32, count: u32) {
+        self.cursor.advance_to(mark.wrapping_add(count));
+    }
+
+    /// Steps over so many of the adjacent entries, of which that was noted.
+    #[inline]
+    pub(super) fn skip_adjacent(&mut self, count: usize) {
+        self.places.skip_adjacent(count);
     }
 }
 
-impl<E: Entry> ExactSizeIterator for Places<'_, E> {}
+impl<E: Entry> Iterator for Reading<'_, E> {
+    type Item = E;
+
+    #[inline]
+    fn next(&mut self) -> Option<E> {
+        let words = self.places.next()?;
+        self.cursor.advance(1);
+        Some(E::load(words))
+    }
+}
+
+impl<E: Entry> Drop for Reading<'_, E> {
+    #[inline]
+    fn drop(&mut self) {
+        self.cursor.publish(self.shared);
+    }
+}
+
+impl<'r, E: Entry> Writing<'r, E> {
+    /// How many places are left.
+    #[inline]
+    pub(super) fn left(&self) -> u32 {
+        self.places.left()
+    }
+
+    /// The next places that are next to each other in memory.
+    #[inline]
+    pub(super) fn adjacent(&self) -> &'r [E::Words] {
+        self.places.adjacent()
+    }
+
+    /// Where the next place is, for [`set_written`](Self::set_written).
+    #[inline]
+    pub(super) fn mark(&self) -> u32 {
+        self.cursor.index()
+    }
+
+    /// Notes that so many places were written since the mark. It costs no more than a store.
+    #[inline]
+    pub(super) fn set_written(&mut self, mark: u32, count: u32) {
+        self.cursor.advance_to(mark.wrapping_add(count));
+    }
+
+    /// Steps over so many of the adjacent places, of which that was noted.
+    #[inline]
+    pub(super) fn skip_adjacent(&mut self, count: usize) {
+        self.places.skip_adjacent(count);
+    }
+
+    /// Writes what `entry` makes into the next place, if one is left; otherwise it isn't asked.
+    #[inline]
+    pub(super) fn write(&mut self, entry: impl FnOnce() -> E) -> bool {
+        let Some(words) = self.places.next() else {
+            return false;
+        };
+        entry().store(words);
+        self.cursor.advance(1);
+        true
+    }
+}
+
+impl<E: Entry> Drop for Writing<'_, E> {
+    #[inline]
+    fn drop(&mut self) {
+        self.cursor.publish(self.shared);
+    }
+}
 
 fn size<M: RingMemory, E: Entry>(memory: &M) -> u32 {
     u32::try_from(memory.words().len() / E::WORDS).expect("a ring's size is an u32")

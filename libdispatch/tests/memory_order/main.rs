@@ -50,13 +50,10 @@ fn model<E: Entry + PartialEq + std::fmt::Debug + Send + 'static>(
         let writer = thread::spawn(move || {
             let mut written = 0;
             for count in writes {
-                let places = producer.reserve(*count);
-                let count = places.left();
-                for place in places {
-                    entry(written).store(place);
+                let mut writing = producer.reserve(*count);
+                while writing.write(|| entry(written)) {
                     written += 1;
                 }
-                producer.submit(count);
             }
             assert_eq!(producer.faults(), 0);
             written
@@ -111,10 +108,10 @@ fn entries_one_by_one() {
         let mut read = 0;
         for _ in 0..2 {
             let available = consumer.available(2);
-            for ahead in 0..available {
-                assert_eq!(consumer.entry(ahead), descriptor(read + ahead));
+            for number in read..read + available {
+                assert_eq!(consumer.next(), Some(descriptor(number)));
             }
-            consumer.release(available);
+            consumer.release();
             read += available;
         }
         assert!(read <= writer.join().expect("it doesn't panic"));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Plain;
 use crate::xsk::cursor::{Consumer, Producer};
-use crate::xsk::ring::{ConsumerRing, Descriptor, Entry as _, ProducerRing};
+use crate::xsk::ring::{ConsumerRing, Descriptor, ProducerRing};
 
 /// Indices near the wrap, and anywhere.
 pub(super) fn start() -> impl Strategy<Value = u32> {
@@ -39,7 +39,7 @@ proptest! {
                 let available = consumer.available(&producer_index, wanted);
                 prop_assert!(available <= filled);
                 prop_assert!(available >= wanted.min(filled));
-                prop_assert_eq!(u64::from(consumer.place(0)), (u64::from(start) + read) % u64::from(size));
+                prop_assert_eq!(u64::from(consumer.place()), (u64::from(start) + read) % u64::from(size));
                 let count = wanted.min(available);
                 consumer.advance(count);
                 consumer.publish(&consumer_index);
@@ -121,13 +121,10 @@ proptest! {
         for (write, whole, count) in batches {
             match (write, whole) {
                 (true, true) => {
-                    let places = writes.reserve(count);
-                    let count = places.left();
-                    for place in places {
-                        entry(written).store(place);
+                    let mut writing = writes.reserve(count);
+                    while writing.write(|| entry(written)) {
                         written += 1;
                     }
-                    writes.submit(count);
                 }
                 (true, false) => {
                     for _ in 0..count.min(writes.free(count)) {
@@ -138,26 +135,25 @@ proptest! {
                 }
                 (false, whole) => {
                     let known = reads.available(count);
-                    let places = reads.peek(count);
-                    let there = places.left();
+                    let reading = reads.peek(count);
+                    let there = reading.left();
                     prop_assert_eq!(there, count.min(known));
-                    let mut each = read;
-                    places.map(Descriptor::load).for_each(|found| {
-                        assert_eq!(found, entry(each));
-                        each += 1;
-                    });
-                    for ahead in 0..there {
-                        prop_assert_eq!(reads.entry(ahead), entry(read + ahead));
-                    }
                     // The others stay where they are.
-                    let released = if whole { there } else { there / 2 };
-                    reads.release(released);
-                    read += released;
+                    let taken = if whole { there } else { there / 2 };
+                    for found in reading.take(taken as usize) {
+                        prop_assert_eq!(found, entry(read));
+                        read += 1;
+                    }
+                    if taken < there {
+                        prop_assert_eq!(reads.next(), Some(entry(read)));
+                        reads.release();
+                        read += 1;
+                    }
                 }
             }
             prop_assert!(written - read <= size);
         }
-        for found in reads.peek(u32::MAX).map(Descriptor::load) {
+        for found in reads.peek(u32::MAX) {
             prop_assert_eq!(found, entry(read));
             read += 1;
         }
