@@ -44,7 +44,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
     ) -> Self {
         // Who receives nothing gives nothing to receive into.
         let fill = fill.filter(|_| rx.is_some());
-        let missing = fill.as_ref().map_or(0, wanted);
+        let missing = fill.as_ref().map_or(0, Fill::size);
         Self {
             origin: Origin {
                 umem,
@@ -59,43 +59,51 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         }
     }
 
-    /// Gives the kernel free frames: recycled ones as FILL has room for, and of the pool's as many as
-    /// leave a part of it free.
+    /// Gives the kernel as many free frames as FILL has room for: recycled ones, and from the pool.
     pub(super) fn refill(&mut self) {
-        let Origin { umem, ring, .. } = self.origin;
-        if let Some(fill) = &mut self.fill {
-            let room = fill.free(u32::MAX);
-            // The kernel's index may lag behind what came out of RX.
-            let wanted = room
-                .saturating_sub(fill.size() - wanted(fill))
-                .max(self.missing);
-            let more = (wanted.min(room) as usize).saturating_sub(self.spares.len());
-            if more > 0 {
-                umem.take(more, &mut self.spares);
-            }
-            let mut places = fill.reserve(room);
-            let count = places
-                .left()
-                .min(u32::try_from(self.spares.len()).unwrap_or(u32::MAX));
-            for spare in self.spares.drain(..count as usize) {
-                places.write(|| spare.lend(umem, ring));
-            }
-            self.missing = wanted.saturating_sub(count);
-        }
-        if !self.spares.is_empty() {
-            // They have no room: others may need them.
-            umem.put(self.spares.drain(..));
-        }
+        self.lend(u32::MAX);
     }
 
-    /// The same if there are recycled frames, or FILL lacks enough to be worth a look at the UMEM's pool,
-    /// which others may be using. What another socket receives from it is not known here.
+    /// Gives the kernel recycled frames, and free ones if FILL lacks enough to be worth a look at the
+    /// UMEM's pool, which others may be using. What another socket receives from FILL is not known here.
     #[inline]
     pub(super) fn refill_if_low(&mut self) {
         let fill = self.fill.as_ref();
         let low = |fill: &Fill<M>| self.origin.contended || self.missing > fill.size() / LOW;
-        if fill.is_some_and(low) || !self.spares.is_empty() {
+        if fill.is_some_and(low) {
             self.refill();
+        } else if !self.spares.is_empty() {
+            self.lend(0);
+        }
+    }
+
+    /// Gives the kernel recycled frames, and up to so many from the pool.
+    fn lend(&mut self, pooled: u32) {
+        let Origin { umem, ring, .. } = self.origin;
+        if let Some(fill) = &mut self.fill {
+            let room = fill.free(u32::MAX);
+            let recycled = u32::try_from(self.spares.len()).unwrap_or(u32::MAX);
+            let more = room.saturating_sub(recycled).min(pooled);
+            if more > 0 {
+                umem.take(more, &mut self.spares);
+            }
+            let mut places = fill.reserve(room);
+            let count = self.spares.len().min(room as usize);
+            for spare in self.spares.drain(..count) {
+                places.write(|| spare.lend(umem, ring));
+            }
+            // The kernel's index may lag behind what came out of RX: there may be more room than seen.
+            let lent = room - places.left();
+            let lacks = if pooled > 0 {
+                room.max(self.missing)
+            } else {
+                self.missing
+            };
+            self.missing = lacks.saturating_sub(lent);
+        }
+        if !self.spares.is_empty() {
+            // They have no room, now: others may need them.
+            umem.put(self.spares.drain(..));
         }
     }
 
@@ -180,14 +188,6 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
     }
 }
 
-/// How many frames FILL is to have.
-fn wanted<M: RingMemory>(fill: &Fill<M>) -> u32 {
-    fill.size() - fill.size() / SLACK
-}
-
-/// This part of FILL is left free for frames that come back. The kernel tells later that it took frames
-/// from FILL than that it put them into RX: in a full ring, none that just came would have room.
-const SLACK: u32 = 8;
 /// FILL is low when more than this part of it is missing.
 const LOW: u32 = 8;
 

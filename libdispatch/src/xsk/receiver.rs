@@ -15,8 +15,8 @@ use super::{Faults, Incoming, Options, Packet, Umem};
 
 /// The half of a [`Socket`](super::Socket) that receives: its FILL and RX rings.
 ///
-/// It keeps FILL filled with free frames of the UMEM, but for about an eighth, which is for those that
-/// come back. It does so when something is received or waited for.
+/// It fills FILL with free frames of the UMEM whenever something is waited for, and while it receives,
+/// when an eighth is missing.
 #[derive(Debug)]
 pub struct Receiver<'u> {
     inbound: Inbound<'u, MappedRing>,

@@ -102,9 +102,9 @@ impl Umem {
     }
 
     /// Moves up to `count` free frames to the end of a list.
-    pub(super) fn take(&self, count: usize, to: &mut Vec<Spare>) {
+    pub(super) fn take(&self, count: u32, to: &mut Vec<Spare>) {
         let mut pool = self.pool();
-        let rest = pool.len().saturating_sub(count);
+        let rest = pool.len().saturating_sub(count as usize);
         to.extend(pool.drain(rest..));
     }
 
