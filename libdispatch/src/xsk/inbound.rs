@@ -1,6 +1,6 @@
 //! The receiving half, without a socket: the FILL and RX rings and what goes between them.
 
-use std::ptr;
+use std::{hint, ptr};
 
 use super::assembly::Assembly;
 use super::delivery::{Delivery, Origin};
@@ -18,9 +18,9 @@ pub(super) struct Inbound<'u, M> {
     rx: Option<Rx<M>>,
     /// Frames that go to FILL next.
     spares: Vec<Spare>,
-    /// Frames that FILL lacks: what the pool didn't have, and what came out of RX since and did not go
-    /// back. What is known of the kernel's index doesn't say it, since that is only looked at for room.
-    missing: u32,
+    /// Frames that are in FILL, or in RX and not read yet. The kernel's index of FILL doesn't say it: it is
+    /// written after what it tells of.
+    lent: u32,
     assembly: Assembly<'u>,
 }
 
@@ -44,7 +44,6 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
     ) -> Self {
         // Who receives nothing gives nothing to receive into.
         let fill = fill.filter(|_| rx.is_some());
-        let missing = fill.as_ref().map_or(0, Fill::size);
         Self {
             origin: Origin {
                 umem,
@@ -54,7 +53,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
             fill,
             rx,
             spares: Vec::new(),
-            missing,
+            lent: 0,
             assembly: Assembly::default(),
         }
     }
@@ -64,13 +63,15 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         self.lend(u32::MAX);
     }
 
-    /// Gives the kernel recycled frames, and free ones if FILL lacks enough to be worth a look at the
-    /// UMEM's pool, which others may be using. What another socket receives from FILL is not known here.
+    /// The same, but while packets come, the UMEM's pool, which others may be using, is only looked at if
+    /// FILL lacks enough. What another socket receives from FILL is not known here.
     #[inline]
     pub(super) fn refill_if_low(&mut self) {
-        let fill = self.fill.as_ref();
-        let low = |fill: &Fill<M>| self.origin.contended || self.missing > fill.size() / LOW;
-        if fill.is_some_and(low) {
+        let size = self.fill.as_ref().map_or(0, Fill::size);
+        let unread = self.rx.as_mut().map_or(0, |rx| rx.available(1));
+        let missing = (size + unread).saturating_sub(self.lent);
+        let low = self.origin.contended || missing > size / LOW;
+        if low || missing > 0 && unread == 0 {
             self.refill();
         } else if !self.spares.is_empty() {
             self.lend(0);
@@ -92,14 +93,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
             for spare in self.spares.drain(..count) {
                 places.write(|| spare.lend(umem, ring));
             }
-            // The kernel's index may lag behind what came out of RX: there may be more room than seen.
-            let lent = room - places.left();
-            let lacks = if pooled > 0 {
-                room.max(self.missing)
-            } else {
-                self.missing
-            };
-            self.missing = lacks.saturating_sub(lent);
+            self.lent = self.lent.saturating_add(room - places.left());
         }
         if !self.spares.is_empty() {
             // They have no room, now: others may need them.
@@ -128,10 +122,10 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         let Some(rx) = &mut self.rx else { return 0 };
         let received = rx.peek(packets);
         let entries = received.left();
-        let room = self.fill.as_mut().map(|fill| fill.reserve(entries));
+        let room = self.fill.as_mut().map(|fill| reserve(fill, entries));
         let before = room.as_ref().map(Writing::mark);
         // As if none went back, should the function panic.
-        self.missing = self.missing.saturating_add(entries);
+        self.lent = self.lent.saturating_sub(entries);
         let delivery = Delivery {
             origin: self.origin,
             received,
@@ -141,7 +135,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         };
         let packets = delivery.run(treat);
         if let (Some(fill), Some(before)) = (&self.fill, before) {
-            self.missing = self.missing.saturating_sub(fill.written_since(before));
+            self.lent += fill.written_since(before);
         }
         packets
     }
@@ -188,6 +182,22 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
     }
 }
 
+/// Places in FILL for as many frames as came out of it. The kernel tells of them a moment after it put
+/// them into RX.
+#[inline]
+fn reserve<M: RingMemory>(fill: &mut Fill<M>, count: u32) -> Writing<'_, u64> {
+    for _ in 0..LOOKS {
+        if fill.free(count) >= count {
+            break;
+        }
+        hint::spin_loop();
+    }
+    fill.reserve(count)
+}
+
+/// How often to look whether the kernel has told: much longer than it takes, and less than it would to
+/// pass a batch through the pool.
+const LOOKS: u32 = 16;
 /// FILL is low when more than this part of it is missing.
 const LOW: u32 = 8;
 
@@ -225,7 +235,7 @@ impl<'u, M: RingMemory> Iterator for Received<'_, 'u, M> {
         while self.packets > 0 && self.entries > 0 {
             let descriptor = inbound.rx.as_mut()?.next()?;
             self.entries -= 1;
-            inbound.missing = inbound.missing.saturating_add(1);
+            inbound.lent = inbound.lent.saturating_sub(1);
             let found = Finder::new(umem, ring).find(descriptor);
             let frame = found.and_then(|found| found.take(umem, ring, contended));
             let packet = match frame {

@@ -15,8 +15,8 @@ use super::{Faults, Incoming, Options, Packet, Umem};
 
 /// The half of a [`Socket`](super::Socket) that receives: its FILL and RX rings.
 ///
-/// It fills FILL with free frames of the UMEM whenever something is waited for, and while it receives,
-/// when an eighth is missing.
+/// It keeps FILL as full as it can with free frames of the UMEM, each time that something is waited for
+/// or nothing is there to be received, and otherwise when an eighth is missing.
 #[derive(Debug)]
 pub struct Receiver<'u> {
     inbound: Inbound<'u, MappedRing>,
