@@ -7,18 +7,20 @@ mod socket;
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dispatcher_abi::SocketClaim;
 use echo::{Echo, received};
 use flows::{Flows, arrived, queues};
-use libdispatch::RefusalCode;
+use libdispatch::{Client, RefusalCode, SocketLease};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket::{MEMORY, code, detail, states, try_open};
-use tests::{Chain, DEADLINE, Rig, patience, wait_until};
+use socket::{MEMORY, Victim, active, code, detail, states, try_open};
+use tests::{Chain, DEADLINE, Rig, as_user, intruder, patience, wait_until};
 
 const PASS: u32 = 2;
 /// Whose application is killed, and whose isn't.
@@ -90,6 +92,87 @@ fn a_killed_applications_queue_is_free_at_once_and_nobody_else_misses_a_packet()
     drop(claim);
     assert!(running.end(Signal::SIGTERM).success());
     assert_eq!(rig.chain().order(), ["ahead", "behind"]);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn what_is_written_down_of_a_closed_socket_is_gone() {
+    let (mut rig, client, _running) = with_running();
+    let lease = active(&client, KILLED);
+    // While it is open, the kernel leaves it in its map: only the daemon takes it out.
+    let socket = lease.try_clone_socket().expect("it can be copied");
+    assert_is_in_maps(&rig, KILLED, socket.as_fd());
+    lease.close().expect("it is ours");
+    assert_only_running_is_left(&mut rig, socket.as_fd());
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn what_is_written_down_of_a_killed_clients_socket_is_gone() {
+    let (mut rig, _client, _running) = with_running();
+    let mut victim = as_user(lent::NOBODY, || Victim::holding(&rig, KILLED));
+    let socket = victim.socket();
+    assert_is_in_maps(&rig, KILLED, socket.as_fd());
+    victim.kill();
+    let claims = rig.map("xsk-redirect", "CLAIMS");
+    wait_until("the daemon noticed", DEADLINE, || {
+        claims.get(&KILLED.to_ne_bytes()).is_err()
+    });
+    assert_only_running_is_left(&mut rig, socket.as_fd());
+}
+
+/// An interface, and somebody who has a socket on a queue of it.
+fn with_running() -> (Rig, Client, SocketLease) {
+    let rig = lent::rig(&queues(4));
+    let client = rig.client("running");
+    let lease = active(&client, RUNNING);
+    (rig, client, lease)
+}
+
+/// The queue has a claim, and this socket.
+#[track_caller]
+fn assert_is_in_maps(rig: &Rig, queue: u32, socket: BorrowedFd<'_>) {
+    let claim = claim(rig, queue).expect("it was written down");
+    assert_eq!(claim.pid, std::process::id());
+    intruder::replace(sockets(rig).as_fd(), queue, socket).expect("it is in there already");
+}
+
+/// Only one queue has a claim and a socket, and no daemon finds anything else. `other` is any socket.
+#[track_caller]
+fn assert_only_running_is_left(rig: &mut Rig, other: BorrowedFd<'_>) {
+    assert_eq!(states(rig), [(RUNNING, "active".to_owned())]);
+    for queue in [KILLED, OTHERS[0], OTHERS[1]] {
+        assert_eq!(claim(rig, queue), None, "queue {queue}");
+        let replaced = intruder::replace(sockets(rig).as_fd(), queue, other);
+        let error = replaced.expect_err("it has no socket");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "queue {queue}: {error}");
+    }
+    assert_eq!(claim(rig, RUNNING).expect("it is held").uid, 0);
+    rig.daemon.kill();
+    rig.daemon.restart();
+    let queues: Vec<_> = states(rig).into_iter().map(|(queue, _)| queue).collect();
+    assert_eq!(queues, [RUNNING], "whoever has it, claims it again");
+    wait_until("it was claimed again", DEADLINE, || {
+        states(rig) == [(RUNNING, "active".to_owned())]
+    });
+}
+
+/// What is written down of a queue.
+fn claim(rig: &Rig, queue: u32) -> Option<SocketClaim> {
+    let claims = rig.map("xsk-redirect", "CLAIMS");
+    let bytes = match claims.get(&queue.to_ne_bytes()) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => panic!("{error}"),
+    };
+    let bytes = bytes.try_into().expect("it is a claim");
+    Some(SocketClaim::from_bytes(&bytes).expect("it is of this version"))
+}
+
+/// The map of sockets, which can't be read.
+fn sockets(rig: &Rig) -> OwnedFd {
+    let id = rig.map("xsk-redirect", "XSKS").id();
+    intruder::map_by_id(id).expect("root may")
 }
 
 /// An application that takes this queue's packets.
