@@ -16,12 +16,12 @@ pub fn kernel_is(version: (u32, u32)) -> bool {
 /// there, and may do so nowhere else: a test that goes on with a bare one would hide it.
 #[track_caller]
 pub fn is_too_old<T>(opened: &Result<T, Error>) -> bool {
-    match opened {
-        Ok(_) => is_refused_for_age(None),
-        Err(error) => error.refusal().is_some_and(|refusal| {
-            is_refused_for_age(Some((refusal.code, refusal.message.as_str())))
-        }),
-    }
+    let refusal = match opened.as_ref().map_err(Error::refusal) {
+        Ok(_) => None,
+        Err(Some(refusal)) => Some((refusal.code, refusal.message.as_str())),
+        Err(None) => return false,
+    };
+    is_refused_for_age(refusal)
 }
 
 /// The same of a refusal's code and message, if it was refused.
