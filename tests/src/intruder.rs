@@ -49,6 +49,21 @@ pub fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
 
 /// `BPF_MAP_UPDATE_ELEM` of a map from a queue to a socket.
 pub fn insert(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    update(map, queue, socket, bpf::BPF_ANY)
+}
+
+/// The same where the queue has a socket already, which may be this one: the only way to ask such a
+/// map whether it has.
+pub fn replace(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    update(map, queue, socket, bpf::BPF_EXIST)
+}
+
+fn update(
+    map: BorrowedFd<'_>,
+    queue: u32,
+    socket: BorrowedFd<'_>,
+    flags: bpf::__u32,
+) -> io::Result<()> {
     let value = socket.as_raw_fd();
     // SAFETY: key and value have four bytes, as an XSKMAP's have, and outlive the call.
     let result = unsafe {
@@ -56,7 +71,7 @@ pub fn insert(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Re
             map.as_raw_fd(),
             (&raw const queue).cast(),
             (&raw const value).cast(),
-            0,
+            flags.into(),
         )
     };
     check(result).map(drop)

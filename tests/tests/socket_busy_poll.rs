@@ -3,7 +3,6 @@
 mod echo;
 mod lent;
 
-use std::fs;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -11,10 +10,13 @@ use std::time::Duration;
 use echo::Echo;
 use lent::{NOBODY, RING, client, umem};
 use libdispatch::xsk::{BusyPoll, Error, Options, Socket, Umem};
-use libdispatch::{RefusalCode, SocketLease, SocketRequest};
+use libdispatch::{SocketLease, SocketRequest};
 use nix::libc;
 use nix::sys::signal::Signal;
-use tests::{DEADLINE, PairOptions, Rig, Tap, as_user, frame, patience, socket_option, wait_until};
+use tests::{
+    DEADLINE, PairOptions, Rig, Tap, as_user, frame, is_too_old, kernel_is, patience,
+    socket_option, wait_until,
+};
 
 const TIME: Duration = Duration::from_micros(50);
 const BUDGET: u16 = 48;
@@ -133,23 +135,20 @@ fn polling<'u>(rig: &Rig, umem: &'u Umem) -> Option<(SocketLease, Socket<'u>)> {
             let socket = lease.try_clone_socket().expect("it can be copied");
             (socket, lease.ifindex(), lease.queue())
         };
-        let lease = match client.open_socket(&polled, umem) {
-            Err(libdispatch::Error::Refused(refusal))
-                if refusal.code == RefusalCode::Unsupported =>
-            {
-                let lease = client.open_bare_socket(&request).expect("it is allowed");
-                let (socket, ifindex, queue) = place(&lease);
-                let error = Socket::from_bare(umem, socket, ifindex, queue, &options);
-                let error = error.expect_err("it has no privilege");
-                assert!(
-                    matches!(&error, Error::System { call: "SO_PREFER_BUSY_POLL", source }
-                        if source.kind() == ErrorKind::PermissionDenied),
-                    "{error:?}"
-                );
-                return None;
-            }
-            opened => opened.expect("the queue is free"),
-        };
+        let opened = client.open_socket(&polled, umem);
+        if is_too_old(&opened) {
+            let lease = client.open_bare_socket(&request).expect("it is allowed");
+            let (socket, ifindex, queue) = place(&lease);
+            let error = Socket::from_bare(umem, socket, ifindex, queue, &options);
+            let error = error.expect_err("it has no privilege");
+            assert!(
+                matches!(&error, Error::System { call: "SO_PREFER_BUSY_POLL", source }
+                    if source.kind() == ErrorKind::PermissionDenied),
+                "{error:?}"
+            );
+            return None;
+        }
+        let lease = opened.expect("the queue is free");
         let (socket, ifindex, queue) = place(&lease);
         let socket = Socket::from_bound(umem, socket, ifindex, queue, &options);
         let mut socket = socket.expect("it is ready");
@@ -175,18 +174,6 @@ fn burst(tap: &Tap, socket: &mut Socket<'_>) {
 /// copied, as here, it did until Linux 6.12.
 fn is_told(socket: &Socket<'_>) -> bool {
     let told = socket_option(socket, libc::SO_INCOMING_NAPI_ID) != 0;
-    assert!(
-        told || release() >= (6, 13),
-        "it always was: {:?}",
-        release()
-    );
+    assert!(told || kernel_is((6, 13)), "it always was");
     told
-}
-
-/// The kernel's version.
-fn release() -> (u32, u32) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc can be read");
-    let mut numbers = release.split('.').map(str::parse);
-    let mut next = || numbers.next().and_then(Result::ok).expect("two numbers");
-    (next(), next())
 }

@@ -12,12 +12,12 @@ use std::thread;
 use flows::{FLOWS, Flows, arrived, number_of, queues};
 use lent::{Lent, NOBODY, client, open, umem};
 use libdispatch::xsk::Umem;
-use libdispatch::{Client, RefusalCode, SocketLease};
+use libdispatch::{Client, SocketLease};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 use socket::request;
-use tests::{DEADLINE, RawRings, Rig, Tap, as_user, frame, volume, wait_until};
+use tests::{DEADLINE, RawRings, Rig, Tap, as_user, frame, is_too_old, volume, wait_until};
 
 const PASS: u32 = 2;
 const DROP: u32 = 1;
@@ -148,29 +148,25 @@ impl Scribbler {
             RawRings::of(lease.as_fd(), [Self::RING; 4]).expect("they are its own")
         };
         let opened = client.open_socket(&request, memory);
-        let unsupported = |refusal: &libdispatch::Refusal| refusal.code == RefusalCode::Unsupported;
-        let scribbler = match opened {
-            Err(error) if error.refusal().is_some_and(unsupported) => {
-                let lease = client.open_bare_socket(&request).expect("it is allowed");
-                let mapped = register(&lease, memory);
-                // While the socket isn't bound they can be mapped on any kernel.
-                let rings = rings(&lease);
-                let copy = SocketAddrXdpFlags::XDP_COPY;
-                let address = SocketAddrXdp::new(copy, lease.ifindex(), lease.queue());
-                rustix::net::bind(&lease, &address).expect("the queue is free");
-                Self {
-                    lease,
-                    rings,
-                    mapped: Some(mapped),
-                }
+        let scribbler = if is_too_old(&opened) {
+            let lease = client.open_bare_socket(&request).expect("it is allowed");
+            let mapped = register(&lease, memory);
+            // While the socket isn't bound they can be mapped on any kernel.
+            let rings = rings(&lease);
+            let copy = SocketAddrXdpFlags::XDP_COPY;
+            let address = SocketAddrXdp::new(copy, lease.ifindex(), lease.queue());
+            rustix::net::bind(&lease, &address).expect("the queue is free");
+            Self {
+                lease,
+                rings,
+                mapped: Some(mapped),
             }
-            opened => {
-                let lease = opened.expect("the queue is free");
-                Self {
-                    rings: rings(&lease),
-                    lease,
-                    mapped: None,
-                }
+        } else {
+            let lease = opened.expect("the queue is free");
+            Self {
+                rings: rings(&lease),
+                lease,
+                mapped: None,
             }
         };
         scribbler.lease.activate().expect("it is bound");

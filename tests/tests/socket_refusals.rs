@@ -10,12 +10,14 @@ use std::process::Command;
 
 use lent::{Lent, NOBODY, client, open, umem};
 use libdispatch::RefusalCode::{
-    Conflict, Descriptor, Malformed, Mode, NoSuchQueue, QueueTaken, Quota, Unsupported,
+    Conflict, Descriptor, Malformed, Mode, NoSuchQueue, QueueTaken, Quota,
 };
 use libdispatch::{Client, RefusalCode, SocketMode, SocketRequest};
 use rustix::fs::SealFlags;
 use socket::{MEMORY, code, memfd, memory, request, states};
-use tests::{Census, DEADLINE, Output, PairOptions, Rig, Tap, alone, as_user, wait_until};
+use tests::{
+    Census, DEADLINE, Output, PairOptions, Rig, Tap, alone, as_user, is_too_old, wait_until,
+};
 use xsk::{bytes_of, numbered, receive};
 
 #[test]
@@ -71,9 +73,10 @@ fn a_socket_of_the_applications_own_program_is_not_activated() {
     as_user(NOBODY, || {
         let request = request(0).without_redirect();
         let opened = client.open_socket(&request, memory(MEMORY));
-        let own = match opened {
-            Err(error) if code(&error) == Unsupported => client.open_bare_socket(&request),
-            opened => opened,
+        let own = if is_too_old(&opened) {
+            client.open_bare_socket(&request)
+        } else {
+            opened
         };
         let own = own.expect("the queue is free");
         let error = own.activate().expect_err("there is nothing to activate");

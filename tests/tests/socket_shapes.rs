@@ -7,8 +7,8 @@ mod xsk;
 use lent::{NOBODY, bind, client, open_as, request};
 use libdispatch::xsk::{Error, Options, Umem, UmemBuilder};
 use libdispatch::{Client, RefusalCode};
-use tests::{HugePages, PairOptions, Rig, Tap, as_user, volume};
-use xsk::{assert_echo_by, kernel_is};
+use tests::{HugePages, PairOptions, Rig, Tap, as_user, kernel_is, volume};
+use xsk::assert_echo_by;
 
 const ORDINARY: u32 = 1500;
 const JUMBO: u32 = 9000;

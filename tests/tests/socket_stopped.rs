@@ -6,7 +6,7 @@ mod socket;
 
 use std::fs;
 
-use echo::{Echo, NOBODY};
+use echo::{Echo, NOBODY, received};
 use flows::{Flows, arrived, queues};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -88,11 +88,6 @@ fn assert_others_have_all(rig: &Rig, flows: &Flows, running: &mut Echo) {
         (redirect.pass, packets("behind").drop),
         (elsewhere, elsewhere)
     );
-}
-
-fn received(report: &Value) -> u64 {
-    let packets = &report["received"]["packets"];
-    packets.as_u64().expect("it is a number")
 }
 
 /// What `dispatchctl` shows of both queues' sockets.

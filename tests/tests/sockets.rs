@@ -12,12 +12,13 @@ use rustix::fs::SealFlags;
 use rustix::io::Errno;
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags};
 use tests::{
-    Census, DEADLINE, PairOptions, Rig, alone, as_user, frame, patience, volume, wait_until,
+    Census, DEADLINE, PairOptions, Rig, alone, as_user, frame, is_too_old, patience, volume,
+    wait_until,
 };
 
 use socket::{
-    MEMORY, Victim, active, code, detail, is_old, lends_bound_sockets, make_rx_ring, memfd, open,
-    queues, request, states, try_open,
+    MEMORY, Victim, active, code, detail, lends_bound_sockets, make_rx_ring, memfd, open, queues,
+    request, states, try_open,
 };
 
 const PASS: u32 = 2;
@@ -395,18 +396,15 @@ fn two_queues_share_one_memory() {
         .expect("there is memory");
     let first = lent::ready(&client, &umem, 0, &lent::options()).expect("the queue is free");
     let opened = client.open_shared_socket(&request(1), &first.0);
-    let (second, bytes) = match opened {
+    let (second, bytes) = if is_too_old(&opened) {
         // The application registers its memory itself, and shares it itself.
-        Err(error) if is_old(&error) => {
-            let lease = client.open_bare_socket(&request(1)).expect("it is root");
-            let socket = lent::bind(&lease, &umem, &lent::options());
-            ((lease, socket.expect("it shares")), 0)
-        }
-        opened => {
-            let lease = opened.expect("another queue's frames can be there too");
-            let socket = lent::mapped(&lease, &umem, &lent::options());
-            ((lease, socket), umem.layout().length() as u64)
-        }
+        let lease = client.open_bare_socket(&request(1)).expect("it is root");
+        let socket = lent::bind(&lease, &umem, &lent::options());
+        ((lease, socket.expect("it shares")), 0)
+    } else {
+        let lease = opened.expect("another queue's frames can be there too");
+        let socket = lent::mapped(&lease, &umem, &lent::options());
+        ((lease, socket), umem.layout().length() as u64)
     };
     for (lease, _) in [&first, &second] {
         lease.activate().expect("it is bound");

@@ -14,10 +14,11 @@ use libdispatch::xsk::{
 };
 use libdispatch::{Client, Program, RefusalCode, SocketLease, SocketRequest};
 use nix::time::{ClockId, clock_gettime};
-use tests::{DEADLINE, PairOptions, PinnedMap, Rig, Tap, as_user, ipv4_udp, object, wait_until};
-use xsk::{
-    answer, assert_sound, kernel_is, number_of, numbered, receive, rig, send, try_open, turn,
+use tests::{
+    DEADLINE, PairOptions, PinnedMap, Rig, Tap, as_user, ipv4_udp, is_too_old, kernel_is, object,
+    wait_until,
 };
+use xsk::{answer, assert_sound, number_of, numbered, receive, rig, send, try_open, turn};
 
 const NEAR: [u8; 4] = [10, 1, 0, 1];
 const FAR: [u8; 4] = [10, 1, 0, 2];
@@ -197,26 +198,19 @@ fn read(frame: &Frame<'_>) -> Option<Known> {
 /// The application's socket for its own program: bound, where the kernel lets a bound one be used.
 fn own<'u>(client: &Client, umem: &'u Umem) -> (SocketLease, Socket<'u>) {
     let request = SocketRequest::new("xd0", 0).rings(RING).without_redirect();
-    match client.open_socket(&request, umem) {
-        Err(error) if error.refusal().is_some_and(is_too_old) => {
-            let lease = client
-                .open_bare_socket(&request)
-                .expect("the queue is free");
-            let socket = lease.try_clone_socket().expect("it can be copied");
-            let options = Options::default().rings(RING);
-            let socket = Socket::from_bare(umem, socket, lease.ifindex(), 0, &options);
-            (lease, socket.expect("it can be bound"))
-        }
-        opened => {
-            let lease = opened.expect("the queue is free");
-            let socket = take(&lease, umem);
-            (lease, socket)
-        }
+    let opened = client.open_socket(&request, umem);
+    if is_too_old(&opened) {
+        let lease = client
+            .open_bare_socket(&request)
+            .expect("the queue is free");
+        let socket = lease.try_clone_socket().expect("it can be copied");
+        let options = Options::default().rings(RING);
+        let socket = Socket::from_bare(umem, socket, lease.ifindex(), 0, &options);
+        return (lease, socket.expect("it can be bound"));
     }
-}
-
-fn is_too_old(refusal: &libdispatch::Refusal) -> bool {
-    refusal.code == RefusalCode::Unsupported
+    let lease = opened.expect("the queue is free");
+    let socket = take(&lease, umem);
+    (lease, socket)
 }
 
 /// A bound socket, taken over.

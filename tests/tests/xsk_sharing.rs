@@ -9,10 +9,10 @@ use std::thread;
 
 use libdispatch::xsk::{Copies, Error, Faults, Options, Packet, Socket, Tally, Umem};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use tests::{DEADLINE, PairOptions, Tap, ipv4_udp, volume, wait_until};
+use tests::{DEADLINE, PairOptions, Tap, ipv4_udp, kernel_is, volume, wait_until};
 use xsk::{
-    BURST, answer, assert_echo, assert_sound, direct, kernel_is, number_of, numbered, open, plain,
-    receive, rig, send, try_open, turn,
+    BURST, answer, assert_echo, assert_sound, direct, number_of, numbered, open, plain, receive,
+    rig, send, try_open, turn,
 };
 
 #[test]

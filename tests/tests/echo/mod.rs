@@ -91,6 +91,12 @@ impl Echo {
     }
 }
 
+/// How many packets came, by a report.
+pub(crate) fn received(report: &Value) -> u64 {
+    let packets = &report["received"]["packets"];
+    packets.as_u64().expect("it is a number")
+}
+
 impl Drop for Echo {
     fn drop(&mut self) {
         // It has ended, or the test failed: either way it can be waited for.

@@ -5,8 +5,8 @@
 use std::os::fd::OwnedFd;
 
 use libdispatch::xsk::{Options, Socket, Umem};
-use libdispatch::{Client, Error, RefusalCode, SocketLease, SocketRequest};
-use tests::{PairOptions, Rig, as_user};
+use libdispatch::{Client, Error, SocketLease, SocketRequest};
+use tests::{PairOptions, Rig, as_user, is_too_old};
 
 pub(crate) const NOBODY: u32 = 65_534;
 /// Entries of each ring.
@@ -77,18 +77,15 @@ pub(crate) fn ready<'u>(
     options: &Options,
 ) -> Result<Lent<'u>, Error> {
     let request = request(umem, queue, options);
-    match client.open_socket(&request, umem) {
-        Err(Error::Refused(refusal)) if refusal.code == RefusalCode::Unsupported => {
-            let lease = client.open_bare_socket(&request)?;
-            let socket = bind(&lease, umem, options).expect("it can be bound");
-            Ok((lease, socket))
-        }
-        opened => {
-            let lease = opened?;
-            let socket = mapped(&lease, umem, options);
-            Ok((lease, socket))
-        }
+    let opened = client.open_socket(&request, umem);
+    if is_too_old(&opened) {
+        let lease = client.open_bare_socket(&request)?;
+        let socket = bind(&lease, umem, options).expect("it can be bound");
+        return Ok((lease, socket));
     }
+    let lease = opened?;
+    let socket = mapped(&lease, umem, options);
+    Ok((lease, socket))
 }
 
 /// Maps a bound socket.

@@ -13,7 +13,7 @@ use protocol::{
 };
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::net::sockopt;
-use tests::{PairOptions, Rig};
+use tests::{PairOptions, Rig, is_refused_for_age, is_too_old};
 
 /// What a socket has of its own unless a test is about it.
 pub(crate) const MEMORY: u64 = 64 * 2048;
@@ -35,14 +35,13 @@ pub(crate) fn request(queue: u32) -> SocketRequest {
 /// A bound socket; where the kernel lets nobody map its rings, a bare one, whose queue is claimed all
 /// the same, with no more than it has to have.
 pub(crate) fn try_open(client: &Client, queue: u32, bytes: u64) -> Result<SocketLease, Error> {
-    match client.open_socket(&request(queue), memory(bytes)) {
-        Err(error) if is_old(&error) => {
-            let socket = client.open_bare_socket(&request(queue))?;
-            make_rx_ring(&socket);
-            Ok(socket)
-        }
-        opened => opened,
+    let opened = client.open_socket(&request(queue), memory(bytes));
+    if is_too_old(&opened) {
+        let socket = client.open_bare_socket(&request(queue))?;
+        make_rx_ring(&socket);
+        return Ok(socket);
     }
+    opened
 }
 
 /// Without one a socket gets no packets.
@@ -50,26 +49,15 @@ pub(crate) fn make_rx_ring(socket: impl AsFd) {
     sockopt::set_xdp_rx_ring_size(socket, 64).expect("it has none yet");
 }
 
-/// Whether the kernel is older than 6.4, as the daemon says with this refusal.
-pub(crate) fn is_old(error: &Error) -> bool {
-    let refusal = error.refusal();
-    refusal.is_some_and(|refusal| {
-        refusal.code == RefusalCode::Unsupported && refusal.message.contains("which Linux 6.4 does")
-    })
-}
-
-/// Whether this kernel lets a bound socket's rings be mapped: if not, the daemon has to say so.
+/// Whether this kernel lets a bound socket's rings be mapped.
 pub(crate) fn lends_bound_sockets(client: &Client) -> bool {
-    match client.open_socket(&request(0), memory(MEMORY)) {
-        Ok(socket) => {
-            socket.close().expect("it is ours");
-            true
-        }
-        Err(error) => {
-            assert!(is_old(&error), "{error}");
-            false
-        }
+    let opened = client.open_socket(&request(0), memory(MEMORY));
+    let lends = !is_too_old(&opened);
+    if lends {
+        let socket = opened.expect("the queue is free");
+        socket.close().expect("it is ours");
     }
+    lends
 }
 
 #[track_caller]
@@ -134,17 +122,15 @@ impl Victim {
             busy_poll: None,
         });
         let memory = memory(MEMORY);
-        let opened = match ask(RequestBody::OpenSocket(open(bound)), Some(&memory)) {
-            // As for `try_open`.
-            Err(refused) if refused.code == protocol::RefusalCode::Unsupported => {
-                let opened = ask(RequestBody::OpenSocket(open(SocketGrant::Bare)), None);
-                if let Ok((_, Some(socket))) = &opened {
-                    make_rx_ring(socket);
-                }
-                opened
+        let mut opened = ask(RequestBody::OpenSocket(open(bound)), Some(&memory));
+        let refused = opened.as_ref().err();
+        // As for `try_open`.
+        if is_refused_for_age(refused.map(|refused| (refused.code.into(), &*refused.message))) {
+            opened = ask(RequestBody::OpenSocket(open(SocketGrant::Bare)), None);
+            if let Ok((_, Some(socket))) = &opened {
+                make_rx_ring(socket);
             }
-            opened => opened,
-        };
+        }
         let opened = opened.expect("the queue is free");
         let (ReplyBody::Socket(shape), Some(socket)) = opened else {
             panic!("{opened:?}");

@@ -2,11 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libdispatch::xsk::{Error, Faults, Options, Packet, Receiver, Sender, Socket, Tally, Umem};
-use tests::{DEADLINE, PairOptions, Rig, Tap, frame, wait_until};
+use tests::{DEADLINE, PairOptions, Rig, Tap, frame, kernel_is, wait_until};
 
 /// Packets that are on the way at once: well within a veth's own queue of 256.
 pub(crate) const BURST: usize = 32;
@@ -192,14 +191,6 @@ pub(crate) fn is_taken_since(
         assert_eq!(source.raw_os_error(), Some(invalid), "{error:?}");
     }
     is_taken
-}
-
-/// Whether the kernel is at least this new.
-pub(crate) fn kernel_is(version: (u32, u32)) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it can be read");
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
-    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
-    (number(), number()) >= (Some(version.0), Some(version.1))
 }
 
 /// A small number as an index.
