@@ -7,6 +7,7 @@ mod xsk;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Command;
+use std::time::Duration;
 
 use lent::{Lent, NOBODY, client, open, umem};
 use libdispatch::RefusalCode::{
@@ -121,6 +122,8 @@ impl Case {
     }
 }
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 fn cases() -> Vec<Case> {
     let on = request;
     let (resizing, writing) = (SealFlags::SHRINK | SealFlags::GROW, SealFlags::WRITE);
@@ -138,6 +141,10 @@ fn cases() -> Vec<Case> {
         malformed(on(1).frame_size(3000), "can't have 3000 bytes"),
         malformed(on(1).frame_size(8192), "can't have 8192 bytes"),
         malformed(on(1).headroom(1800), "headroom of 1800"),
+        malformed(on(1).software_checksum(true), "metadata, which has no"),
+        malformed(on(1).busy_poll(MILLISECOND, 0), "process 0 packets"),
+        malformed(on(1).busy_poll(MILLISECOND, 257), "process 257 packets"),
+        malformed(on(1).busy_poll(1001 * MILLISECOND, 8), "for 1001000 µs"),
         descriptor(
             memfd(MEMORY, SealFlags::empty(), true),
             "not sealed against SHRINK, GROW",

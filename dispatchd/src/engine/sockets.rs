@@ -207,6 +207,9 @@ impl Engine {
             .claims
             .may_activate(&request.client, &request.interface, key)
             .map_err(SocketError::Refused)?;
+        if self.sockets.claims.receiver(key.place) == Some(key) {
+            return Ok(Activation::Done);
+        }
         let held = self.sockets.held.get(&key);
         if !held.is_some_and(|held| has_rx_ring(held.socket.as_fd())) {
             return Err(SocketError::Refused(Refusal::NoRxRing {

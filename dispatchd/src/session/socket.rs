@@ -76,6 +76,12 @@ impl Session<'_> {
             let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
         })?;
         let socket = Arc::new(made.socket);
+        // Before it is the engine's: without a descriptor the client could not close it.
+        let given = socket.try_clone().map_err(|error| {
+            let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
+            let message = format!("interface {interface}: the socket: {error}");
+            translate::refused(RefusalCode::Daemon, message)
+        })?;
         let is_ours = self.ask_engine(|reply| SocketEvent::Opened {
             key,
             socket: Arc::clone(&socket),
@@ -86,10 +92,6 @@ impl Session<'_> {
             let message = format!("interface {interface} went away");
             return Err(translate::refused(RefusalCode::InterfaceGone, message));
         }
-        let given = socket.try_clone().map_err(|error| {
-            let message = format!("interface {interface}: the socket: {error}");
-            translate::refused(RefusalCode::Daemon, message)
-        })?;
         let reply = ReplyBody::Socket(Socket {
             ifindex: key.place.chain.ifindex,
             queue: open.queue,

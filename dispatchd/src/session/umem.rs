@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use protocol::{RefusalCode, Refused, SocketOptions, Umem, UmemLayout};
+use protocol::{BusyPoll, RefusalCode, Refused, SocketOptions, Umem, UmemLayout};
 
 use crate::translate;
 
@@ -16,6 +16,12 @@ const XDP_HEADROOM: u32 = 256;
 /// The kernel's bound of the metadata before a packet to be sent, and what it is a multiple of.
 const TX_METADATA_BYTES: u32 = 256;
 const TX_METADATA_UNIT: u32 = 8;
+
+/// Most packets that a system call may process (`SO_BUSY_POLL_BUDGET`): four times what the kernel's
+/// own polling does.
+const BUDGET_MAX: u16 = 256;
+/// How long it may poll at most (`SO_BUSY_POLL`).
+const TIMEOUT_US_MAX: u32 = 1_000_000;
 
 /// Where a socket's frames are to be.
 #[derive(Debug)]
@@ -59,6 +65,7 @@ pub(super) fn check(
     memfd: Option<OwnedFd>,
 ) -> Result<Room, Refused> {
     check_rings(interface, options, beside)?;
+    check_busy_poll(interface, options.busy_poll.as_ref())?;
     let Umem::Own(layout) = &options.umem else {
         return Ok(Room::Elsewhere);
     };
@@ -110,6 +117,21 @@ fn check_rings(interface: &str, options: &SocketOptions, beside: bool) -> Result
     Ok(())
 }
 
+/// Who isn't root can't raise the budget: so what the daemon sets for others has a bound.
+fn check_busy_poll(interface: &str, wanted: Option<&BusyPoll>) -> Result<(), Refused> {
+    let Some(BusyPoll { timeout_us, budget }) = wanted else {
+        return Ok(());
+    };
+    if *budget == 0 || *budget > BUDGET_MAX || *timeout_us > TIMEOUT_US_MAX {
+        let why = format!(
+            "busy polling can't process {budget} packets for {timeout_us} µs: 1 to {BUDGET_MAX} \
+             packets, {TIMEOUT_US_MAX} µs at most"
+        );
+        return Err(refused(interface, RefusalCode::Malformed, &why));
+    }
+    Ok(())
+}
+
 fn check_layout(interface: &str, layout: &UmemLayout) -> Result<(), Refused> {
     let frame = layout.frame_size;
     let is_size = (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&frame)
@@ -130,6 +152,8 @@ fn check_layout(interface: &str, layout: &UmemLayout) -> Result<(), Refused> {
             "a packet's metadata can't have {length} bytes: a multiple of {TX_METADATA_UNIT} below \
              {TX_METADATA_BYTES}"
         )
+    } else if layout.software_checksum && layout.tx_metadata_len == 0 {
+        "checksums in software are asked for in a packet's metadata, which has no bytes".to_owned()
     } else {
         return Ok(());
     };
