@@ -41,7 +41,9 @@
 //!
 //! The rings are shared with the kernel, and with whoever else has the socket. What is read from
 //! them is checked: an entry must name a frame that the kernel really had from that ring, and bytes
-//! within it. Anything else is counted in [`Faults`] and has no other effect.
+//! within it. Anything else is counted in [`Faults`] and has no other effect: there are never two values
+//! for one frame, nor bytes outside of it. But who can write to the rings can have the kernel write to
+//! any frame: the socket's descriptor is for nobody else, as the memory's is.
 //!
 //! From `include/uapi/linux/if_xdp.h`. What is here has been tried on Linux 6.1, 6.12 and 6.18; what
 //! needs a newer one than 6.1 says so.

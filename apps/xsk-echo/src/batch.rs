@@ -43,9 +43,13 @@ fn send_batch<'u>(
         let bytes = packet.len();
         let mut action = treat(&mut packet);
         if let Action::Send { length, .. } = action {
-            let mut packet = packet.take();
-            packet.set_len(length);
-            if sender.send(packet).is_err() {
+            // What isn't taken is received into again.
+            let sent = sender.has_room() && {
+                let mut packet = packet.take();
+                packet.set_len(length);
+                sender.send(packet).is_ok()
+            };
+            if !sent {
                 action = Action::Drop(Reason::NoRoom);
             }
         }

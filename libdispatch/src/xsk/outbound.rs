@@ -127,7 +127,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     }
 
     /// Lets the kernel see what was put into TX.
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&self) {
         if let Some(tx) = &self.tx {
             tx.publish();
         }
@@ -191,6 +191,12 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     /// How many descriptors the kernel has yet to look at.
     pub(super) fn unread(&mut self) -> u32 {
         self.tx.as_mut().map_or(0, Tx::unread)
+    }
+
+    /// Whether TX has room for a descriptor.
+    #[inline]
+    pub(super) fn has_room(&mut self) -> bool {
+        self.tx.as_mut().is_some_and(|tx| tx.free(1) > 0)
     }
 
     /// How many descriptors TX has room for.

@@ -86,14 +86,17 @@ impl<'u> Receiver<'u> {
         }
     }
 
-    /// Waits until packets are there, at most so long; false if none are.
+    /// Waits until packets are there, at most so long; false if none are. Frames that others free
+    /// meanwhile are received into within a second, so it is better not to wait with FILL empty.
     ///
     /// # Errors
     ///
     /// `ENETDOWN` if the interface is down, `ENXIO` if it is gone; this may take a second.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.inbound.refill();
-        wait(self.socket.as_fd(), PollFlags::IN, timeout)
+        let inbound = &mut self.inbound;
+        wait(self.socket.as_fd(), PollFlags::IN, timeout, || {
+            inbound.refill();
+        })
     }
 
     /// Takes a packet for the next refill. The same as dropping it, but without a look at the

@@ -82,7 +82,7 @@ impl<'u> Sender<'u> {
     /// As [`flush`](Self::flush), which comes first.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.flush()?;
-        wait(self.socket.as_fd(), PollFlags::OUT, timeout)
+        wait(self.socket.as_fd(), PollFlags::OUT, timeout, || ())
     }
 
     /// Frees the frames of what was sent; returns how many. Timestamps that were asked for are lost.
@@ -116,6 +116,12 @@ impl<'u> Sender<'u> {
     /// ```
     pub fn reap_with(&mut self, each: impl FnMut(Sent)) -> usize {
         self.outbound.reap_with(each)
+    }
+
+    /// Whether TX has room for a frame.
+    #[inline]
+    pub fn has_room(&mut self) -> bool {
+        self.outbound.has_room()
     }
 
     /// How many more frames TX has room for.

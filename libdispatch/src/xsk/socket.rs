@@ -87,7 +87,8 @@ impl<'u> Socket<'u> {
     ///
     /// # Errors
     ///
-    /// A ring that the socket doesn't have, or a smaller one, can't be mapped; see [`Error`].
+    /// A ring that the socket doesn't have can't be mapped; see [`Error`]. A size that is not the ring's is
+    /// not always found out, and then neither side knows any more which frames it has.
     ///
     /// # Minimum kernel version
     ///
@@ -111,7 +112,7 @@ impl<'u> Socket<'u> {
 
     /// Opens another socket on the same queue. An XDP program decides which of them gets a packet.
     /// Both receive into frames from this one's FILL ring, and what either sends is reaped by
-    /// this one's [`Sender`].
+    /// this one's [`Sender`]: so this one has to live on, and to go on receiving or waiting, and flushing.
     pub fn open_beside(&mut self, options: &Options) -> Result<Self, Error> {
         let options = &options.beside()?;
         let socket = setup::socket()?;

@@ -156,8 +156,9 @@ impl Umem {
     pub(super) fn bytes<'f>(&'f self, frame: &'f Frame<'_>, start: u32, length: u32) -> &'f [u8] {
         let first = self.first(frame, start, length);
         // SAFETY: the bytes are mapped and zeroed at first (`first` says where); the token is the
-        // only one of its frame and borrowed, so that nobody writes to them meanwhile; the kernel
-        // writes only to frames that were lent to it, which takes the token.
+        // only one of its frame and borrowed, so that nobody writes to them meanwhile. The kernel
+        // writes only to frames that were lent to it, which takes the token, until it says in RX that it
+        // is done with one; who hands such a frame over without taking it puts it into FILL afterwards.
         unsafe { slice::from_raw_parts(first, length as usize) }
     }
 

@@ -13,13 +13,16 @@ use rustix::net::RecvFlags;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits until the socket is ready for this, at most so long; false if it isn't, or a signal came.
+/// `prepare` is called first, and then each second.
 pub(super) fn wait(
     socket: BorrowedFd<'_>,
     ready: PollFlags,
     timeout: Option<Duration>,
+    mut prepare: impl FnMut(),
 ) -> io::Result<bool> {
     let start = Instant::now();
     loop {
+        prepare();
         let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         let interval = left.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL));
         let interval = Timespec::try_from(interval).expect("it is at most a second");

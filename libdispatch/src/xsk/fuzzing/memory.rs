@@ -13,7 +13,7 @@ use crate::xsk::memory::RingMemory;
 /// The bytes that say what happens. Where they end, nothing more does.
 pub(super) struct Script<'b>(RefCell<Unstructured<'b>>);
 
-/// A ring that somebody writes to before any access of the application's, if the script says so.
+/// A ring that somebody writes to before any look of the application's, if the script says so.
 pub(super) struct Hostile<'s, 'b> {
     script: &'s Script<'b>,
     layout: Layout,
