@@ -27,7 +27,7 @@ use trips::{Trips, ask};
 /// The names of this group's figures.
 pub(crate) const FIGURES: [&str; 2] = ["xsk.echo_us", "xsk.echo_busy_us"];
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 12;
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
