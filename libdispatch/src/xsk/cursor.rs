@@ -97,19 +97,6 @@ impl Producer {
         self.side.own
     }
 
-    /// Steps to an index that is no further than `advance` would allow.
-    #[inline]
-    pub(super) fn advance_to(&mut self, index: u32) {
-        debug_assert!(
-            self.side
-                .other
-                .wrapping_add(self.side.size)
-                .wrapping_sub(index)
-                <= self.side.size
-        );
-        self.side.own = index;
-    }
-
     /// Lets the other side see everything that was stepped over.
     #[inline]
     pub(super) fn publish(&self, producer: &AtomicU32) {
@@ -176,19 +163,6 @@ impl Consumer {
         let available = side.other.wrapping_sub(side.own);
         assert!(count <= available, "read entries were there");
         side.own = side.own.wrapping_add(count);
-    }
-
-    /// The own index.
-    #[inline]
-    pub(super) fn index(&self) -> u32 {
-        self.side.own
-    }
-
-    /// Steps to an index that is no further than `advance` would allow.
-    #[inline]
-    pub(super) fn advance_to(&mut self, index: u32) {
-        debug_assert!(self.side.other.wrapping_sub(index) <= self.side.size);
-        self.side.own = index;
     }
 
     /// Lets the other side use everything that was stepped over.

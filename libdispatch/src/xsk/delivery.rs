@@ -32,6 +32,22 @@ pub(super) struct Delivery<'r, 'u> {
     pub(super) spares: &'r mut Vec<Spare>,
 }
 
+/// How far the plain loop is. On every way out of it that is noted.
+struct Passed<'d, 'r> {
+    received: &'d mut Reading<'r, Descriptor>,
+    room: &'d mut Writing<'r, u64>,
+    read: usize,
+    written: usize,
+}
+
+impl Drop for Passed<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.received.skip_adjacent(self.read);
+        self.room.skip_adjacent(self.written);
+    }
+}
+
 impl<'u> Delivery<'_, 'u> {
     /// Hands all of them over; returns how many packets.
     #[inline]
@@ -64,12 +80,15 @@ impl<'u> Delivery<'_, 'u> {
             return 0;
         }
         let finder = Finder::new(umem, ring);
-        let received = &mut self.received;
-        let (entries, places) = (received.adjacent(), room.adjacent());
-        let (first_entry, first_place) = (received.mark(), room.mark());
-        let (mut read, mut written) = (0_u32, 0_u32);
+        let (entries, places) = (self.received.adjacent(), room.adjacent());
+        let mut passed = Passed {
+            received: &mut self.received,
+            room,
+            read: 0,
+            written: 0,
+        };
         while let (Some(words), Some(place)) =
-            (entries.get(read as usize), places.get(written as usize))
+            (entries.get(passed.read), places.get(passed.written))
         {
             let descriptor = Descriptor::load(words);
             let found = finder.find(descriptor);
@@ -77,17 +96,13 @@ impl<'u> Delivery<'_, 'u> {
                 break;
             };
             // First of all: should the function panic, the entry must not come again.
-            read += 1;
-            received.set_read(first_entry, read);
+            passed.read += 1;
             if !Incoming::lend(umem, &found, treat) {
                 finder.address(&found).store(place);
-                written += 1;
-                room.set_written(first_place, written);
+                passed.written += 1;
             }
         }
-        received.skip_adjacent(read as usize);
-        room.skip_adjacent(written as usize);
-        read
+        u32::try_from(passed.read).expect("a ring's size is an u32")
     }
 
     /// Another one, as a packet; [`None`] if it makes none, or none yet.

@@ -123,7 +123,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         let received = rx.peek(packets);
         let entries = received.left();
         let room = self.fill.as_mut().map(|fill| reserve(fill, entries));
-        let before = room.as_ref().map(Writing::mark);
+        let before = room.as_ref().map(Writing::index);
         // As if none went back, should the function panic.
         self.lent = self.lent.saturating_sub(entries);
         let delivery = Delivery {

@@ -147,9 +147,9 @@ impl<M: RingMemory, E: Entry> ProducerRing<M, E> {
         self.cursor.unread(self.memory.consumer())
     }
 
-    /// How many entries were written since [`Writing::mark`] was this.
-    pub(super) fn written_since(&self, mark: u32) -> u32 {
-        self.cursor.index().wrapping_sub(mark)
+    /// How many entries were written since the index was this.
+    pub(super) fn written_since(&self, index: u32) -> u32 {
+        self.cursor.index().wrapping_sub(index)
     }
 
     /// How many entries it has.
@@ -304,10 +304,11 @@ impl<'r, E: Entry> Places<'r, E> {
         self.now.as_slice()
     }
 
-    /// Steps over so many of the adjacent ones.
+    /// Steps over so many of the adjacent ones; returns how many.
     #[inline]
-    fn skip_adjacent(&mut self, count: usize) {
+    fn skip_adjacent(&mut self, count: usize) -> u32 {
         self.now = self.now.as_slice()[count..].iter();
+        u32::try_from(count).expect("a ring's size is an u32")
     }
 }
 
@@ -334,22 +335,10 @@ impl<'r, E: Entry> Reading<'r, E> {
         self.places.adjacent()
     }
 
-    /// Where the next entry is, for [`set_read`](Self::set_read).
-    #[inline]
-    pub(super) fn mark(&self) -> u32 {
-        self.cursor.index()
-    }
-
-    /// Notes that so many entries were read since the mark. It costs no more than a store.
-    #[inline]
-    pub(super) fn set_read(&mut self, mark: u32, count: u32) {
-        self.cursor.advance_to(mark.wrapping_add(count));
-    }
-
-    /// Steps over so many of the adjacent entries, of which that was noted.
+    /// Steps over so many of the adjacent entries, which were read.
     #[inline]
     pub(super) fn skip_adjacent(&mut self, count: usize) {
-        self.places.skip_adjacent(count);
+        self.cursor.advance(self.places.skip_adjacent(count));
     }
 }
 
@@ -384,22 +373,16 @@ impl<'r, E: Entry> Writing<'r, E> {
         self.places.adjacent()
     }
 
-    /// Where the next place is, for [`set_written`](Self::set_written).
+    /// The index of the next place.
     #[inline]
-    pub(super) fn mark(&self) -> u32 {
+    pub(super) fn index(&self) -> u32 {
         self.cursor.index()
     }
 
-    /// Notes that so many places were written since the mark. It costs no more than a store.
-    #[inline]
-    pub(super) fn set_written(&mut self, mark: u32, count: u32) {
-        self.cursor.advance_to(mark.wrapping_add(count));
-    }
-
-    /// Steps over so many of the adjacent places, of which that was noted.
+    /// Steps over so many of the adjacent places, which were written.
     #[inline]
     pub(super) fn skip_adjacent(&mut self, count: usize) {
-        self.places.skip_adjacent(count);
+        self.cursor.advance(self.places.skip_adjacent(count));
     }
 
     /// Writes what `entry` makes into the next place, if one is left; otherwise it isn't asked.
