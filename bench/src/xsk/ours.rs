@@ -17,17 +17,18 @@ use super::Mode;
 use super::race::Outcome;
 use crate::Result;
 
-/// As many as the peer has.
-const FRAMES: u32 = 8192;
-/// Entries of each ring, and so frames that are on their way.
+/// Entries of each ring but FILL, and frames that are on their way: as many as the peer has.
 const RING: u32 = 2048;
+/// Entries of FILL, for the reason that the peer says.
+const FILL: u32 = 2 * RING;
 
 /// Treats packets of an interface until SIGTERM; prints what the peer prints.
 pub(crate) fn print(mode: Mode, interface: &str) -> Result<()> {
     let signals = Signals::take(&[Signal::SIGTERM])?;
-    let umem = Umem::builder().frames(FRAMES).build()?;
+    let umem = Umem::builder().frames(RING).build()?;
     let options = Options {
         copies: Copies::Always,
+        fill: FILL,
         ..Options::default().rings(RING)
     };
     let index = netdevice::name_to_index(

@@ -70,8 +70,8 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         let size = self.fill.as_ref().map_or(0, Fill::size);
         let unread = self.rx.as_mut().map_or(0, |rx| rx.available(1));
         let missing = (size + unread).saturating_sub(self.lent);
-        let low = self.origin.contended || missing > size / LOW;
-        if low || missing > 0 && unread == 0 {
+        let low = self.origin.contended || missing > size / LOW || missing > 0 && unread == 0;
+        if low && self.origin.umem.has_free() {
             self.refill();
         } else if !self.spares.is_empty() {
             self.lend(0);
@@ -120,8 +120,12 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         treat: impl FnMut(Incoming<'_, 'u>),
     ) -> u32 {
         let Some(rx) = &mut self.rx else { return 0 };
-        let received = rx.peek(packets);
-        let entries = received.left();
+        // Those that are known, unless there are none: one look at a line that the kernel writes to.
+        let entries = rx.available(1).min(packets);
+        if entries == 0 {
+            return 0;
+        }
+        let received = rx.peek(entries);
         let room = self.fill.as_mut().map(|fill| reserve(fill, entries));
         let before = room.as_ref().map(Writing::index);
         // As if none went back, should the function panic.

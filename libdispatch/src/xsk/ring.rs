@@ -323,12 +323,6 @@ impl<'r, E: Entry> Places<'r, E> {
 }
 
 impl<'r, E: Entry> Reading<'r, E> {
-    /// How many entries are left.
-    #[inline]
-    pub(super) fn left(&self) -> u32 {
-        self.places.left()
-    }
-
     /// The next entries that are next to each other in memory.
     #[inline]
     pub(super) fn adjacent(&self) -> &'r [E::Words] {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::frame::Spare;
@@ -36,6 +36,8 @@ pub struct Umem {
     places: Box<Places>,
     stamps: Stamps,
     pool: Mutex<Vec<Spare>>,
+    /// Whether the pool had any when it was last changed: so that nobody locks it for nothing.
+    has_free: AtomicBool,
     rings: AtomicU16,
     /// The sockets that the kernel knows the memory by.
     sockets: Mutex<Vec<Weak<OwnedFd>>>,
@@ -81,7 +83,9 @@ impl Umem {
     /// Sockets take free frames to receive into, as many as their FILL rings hold; an application that
     /// also sends packets of its own needs more frames than that.
     pub fn allocate(&self) -> Option<Frame<'_>> {
-        let spare = self.pool().pop();
+        let mut pool = self.pool();
+        let spare = pool.pop();
+        self.note(&pool);
         spare.map(|spare| spare.into_frame(self))
     }
 
@@ -106,11 +110,24 @@ impl Umem {
         let mut pool = self.pool();
         let rest = pool.len().saturating_sub(count as usize);
         to.extend(pool.drain(rest..));
+        self.note(&pool);
     }
 
     /// Makes these frames free.
     pub(super) fn put(&self, spares: impl IntoIterator<Item = Spare>) {
-        self.pool().extend(spares);
+        let mut pool = self.pool();
+        pool.extend(spares);
+        self.note(&pool);
+    }
+
+    /// Whether the pool seems to have a frame.
+    #[inline]
+    pub(super) fn has_free(&self) -> bool {
+        self.has_free.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, pool: &[Spare]) {
+        self.has_free.store(!pool.is_empty(), Ordering::Relaxed);
     }
 
     #[inline]
@@ -296,6 +313,7 @@ impl UmemBuilder {
                 0
             }),
             pool: Mutex::new(Spare::all(layout.frames()).collect()),
+            has_free: AtomicBool::new(true),
             rings: AtomicU16::new(0),
             sockets: Mutex::default(),
         })
