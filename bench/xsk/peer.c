@@ -28,10 +28,10 @@
 #include <xdp/libxdp.h>
 #include <xdp/xsk.h>
 
-/* FILL has more room than there are frames on their way, since the kernel tells later that it took
- * some from FILL than that it put them into RX: else each batch would wait for that.
+/* FILL has more room than there are frames, since the kernel tells later that it took some from FILL
+ * than that it put them into RX: else each batch would wait for that.
  */
-enum { FRAMES = 8192, FRAME_BYTES = 2048, RING = 2048, FILL = 2 * RING, BATCH = 64 };
+enum { RING = 2048, FRAMES = RING - RING / 8, FRAME_BYTES = 2048, BATCH = 64 };
 /* From so many cycles on, batches are all counted as one. */
 enum { CYCLES = 4096 };
 
@@ -70,17 +70,17 @@ static void give_frames(struct port *port)
 {
 	unsigned int index;
 
-	if (xsk_ring_prod__reserve(&port->fill, RING, &index) != RING)
+	if (xsk_ring_prod__reserve(&port->fill, FRAMES, &index) != FRAMES)
 		fail("FILL", ENOSPC);
-	for (unsigned int i = 0; i < RING; i++)
+	for (unsigned int i = 0; i < FRAMES; i++)
 		*xsk_ring_prod__fill_addr(&port->fill, index++) = (unsigned long long)i * FRAME_BYTES;
-	xsk_ring_prod__submit(&port->fill, RING);
+	xsk_ring_prod__submit(&port->fill, FRAMES);
 }
 
 static void open_port(struct port *port, const char *interface, unsigned int queue)
 {
 	const struct xsk_umem_config umem = {
-		.fill_size = FILL,
+		.fill_size = RING,
 		.comp_size = RING,
 		.frame_size = FRAME_BYTES,
 	};

@@ -17,18 +17,16 @@ use super::Mode;
 use super::race::Outcome;
 use crate::Result;
 
-/// Entries of each ring but FILL, and frames that are on their way: as many as the peer has.
+/// Entries of each ring, and frames: as many as the peer has, for the reason that it says.
 const RING: u32 = 2048;
-/// Entries of FILL, for the reason that the peer says.
-const FILL: u32 = 2 * RING;
+const FRAMES: u32 = RING - RING / 8;
 
 /// Treats packets of an interface until SIGTERM; prints what the peer prints.
 pub(crate) fn print(mode: Mode, interface: &str) -> Result<()> {
     let signals = Signals::take(&[Signal::SIGTERM])?;
-    let umem = Umem::builder().frames(RING).build()?;
+    let umem = Umem::builder().frames(FRAMES).build()?;
     let options = Options {
         copies: Copies::Always,
-        fill: FILL,
         ..Options::default().rings(RING)
     };
     let index = netdevice::name_to_index(
