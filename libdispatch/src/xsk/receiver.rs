@@ -68,8 +68,8 @@ impl<'u> Receiver<'u> {
     /// }
     /// ```
     ///
-    /// Should the function panic, the packets that it was given before, of the same call, come once more
-    /// or are counted as [`Faults::entries`].
+    /// Should the function panic, the frame of the packet that it had, unless it took it, is lost to the
+    /// UMEM; what came before and after is as if it had returned.
     #[inline]
     pub fn receive_each(&mut self, packets: usize, treat: impl FnMut(Incoming<'_, 'u>)) -> usize {
         self.look();
