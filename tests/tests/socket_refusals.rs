@@ -144,7 +144,6 @@ fn cases() -> Vec<Case> {
         malformed(on(1).software_checksum(true), "metadata, which has no"),
         malformed(on(1).busy_poll(MILLISECOND, 0), "process 0 packets"),
         malformed(on(1).busy_poll(MILLISECOND, 257), "process 257 packets"),
-        malformed(on(1).busy_poll(1001 * MILLISECOND, 8), "for 1001000 µs"),
         descriptor(
             memfd(MEMORY, SealFlags::empty(), true),
             "not sealed against SHRINK, GROW",
