@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::{LiveFrames, NetNs, Output, sys};
+use crate::{DEADLINE, LiveFrames, NetNs, Output, sys, wait_until};
 
 /// One end of a [`Pair`], in its own namespace.
 pub struct End {
@@ -107,6 +107,17 @@ impl Default for Pair {
 }
 
 impl End {
+    /// Waits until the kernel has it up: until then what it sends may be lost.
+    pub fn wait_until_up(&self) {
+        wait_until("the cable carries packets", DEADLINE, || {
+            let mut ip = Command::new("ip");
+            ip.args(["-o", "link", "show", &self.name]);
+            let shown = self.netns.run(|| ip.output());
+            let shown = Output::from(shown.expect("ip runs (Debian package iproute2)"));
+            shown.done().stdout.contains("state UP")
+        });
+    }
+
     /// An interface that is there.
     pub fn of(netns: &NetNs, name: &str) -> Self {
         Self {

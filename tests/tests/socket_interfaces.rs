@@ -4,15 +4,10 @@ mod lent;
 mod socket;
 mod xsk;
 
-use std::process::Command;
-
 use lent::{NOBODY, client, open, options, ready, umem};
 use rustix::io::Errno;
 use socket::states;
-use tests::{
-    Census, DEADLINE, End, NetNs, Output, Pair, PairOptions, Tap, alone, as_user, volume,
-    wait_until,
-};
+use tests::{Census, DEADLINE, NetNs, Pair, PairOptions, Tap, alone, as_user, volume, wait_until};
 use xsk::{answer, assert_echo_by, numbered, turn};
 
 const LARGEST: usize = 1514;
@@ -69,8 +64,8 @@ fn a_socket_whose_interface_is_down_says_so_and_goes_on_when_it_is_up() {
             .check_held()
             .expect("the queue stays the application's");
         near.netns.ip(&format!("link set {} up", near.name));
-        wait_until_up(near);
-        wait_until_up(&rig.pair.far);
+        near.wait_until_up();
+        rig.pair.far.wait_until_up();
         // What was to be sent is still there.
         as_user(NOBODY, || {
             wait_until("the packet is sent", DEADLINE, || {
@@ -154,15 +149,4 @@ fn two_queues() -> PairOptions {
         queues: 2,
         ..PairOptions::default()
     }
-}
-
-/// Until then what an end sends may be lost.
-fn wait_until_up(end: &End) {
-    wait_until("the cable carries packets", DEADLINE, || {
-        let mut ip = Command::new("ip");
-        ip.args(["-o", "link", "show", &end.name]);
-        let shown = end.netns.run(|| ip.output());
-        let shown = Output::from(shown.expect("ip runs (Debian package iproute2)"));
-        shown.done().stdout.contains("state UP")
-    });
 }

@@ -4,7 +4,6 @@ mod lent;
 mod xsk;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Command;
 use std::time::Duration;
 
 use lent::{NOBODY, RING, client, open, umem};
@@ -12,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use tests::{DEADLINE, Output, PairOptions, Rig, Tap, as_user, patience, volume, wait_until};
+use tests::{DEADLINE, PairOptions, Tap, as_user, patience, volume};
 use xsk::{answer, bytes_of, numbered, turn};
 
 /// How event loops ask: each time for what is there, or once for what came (as tokio does).
@@ -77,7 +76,9 @@ fn a_sender_is_writable_unless_its_ring_is_full_and_then_when_that_was_sent() {
         assert_eq!(now(&events), None);
 
         near.ip("link set xd0 up");
-        wait_until_up(&rig);
+        // The far end hears of it last.
+        rig.pair.near.wait_until_up();
+        rig.pair.far.wait_until_up();
         as_user(NOBODY, || {
             sender.flush().expect("the interface is up");
             assert_eq!(later(&events), Some(EventFlags::OUT));
@@ -119,17 +120,4 @@ fn sent_by_near(number: u64) -> Vec<u8> {
     let mut packet = numbered(number, 100);
     turn(&mut packet);
     packet
-}
-
-/// Until then what is sent may be lost: the far end hears of it last.
-fn wait_until_up(rig: &Rig) {
-    for end in [&rig.pair.near, &rig.pair.far] {
-        wait_until("the cable carries packets", DEADLINE, || {
-            let mut ip = Command::new("ip");
-            ip.args(["-o", "link", "show", &end.name]);
-            let shown = end.netns.run(|| ip.output());
-            let shown = Output::from(shown.expect("ip runs (Debian package iproute2)"));
-            shown.done().stdout.contains("state UP")
-        });
-    }
 }
