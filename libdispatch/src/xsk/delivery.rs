@@ -87,12 +87,11 @@ impl<'u> Delivery<'_, 'u> {
             read: 0,
             written: 0,
         };
+        // Nothing in it panics unless the function does: else how far it is would have to be in memory.
         while let (Some(words), Some(place)) =
             (entries.get(passed.read), places.get(passed.written))
         {
-            let descriptor = Descriptor::load(words);
-            let found = finder.find(descriptor);
-            let Some(found) = found.filter(|_| !descriptor.continues()) else {
+            let Some(found) = finder.find_plain(Descriptor::load(words)) else {
                 break;
             };
             // First of all: should the function panic, the entry must not come again.
@@ -102,7 +101,9 @@ impl<'u> Delivery<'_, 'u> {
                 passed.written += 1;
             }
         }
-        u32::try_from(passed.read).expect("a ring's size is an u32")
+        let read = passed.read;
+        drop(passed);
+        u32::try_from(read).expect("a ring's size is an u32")
     }
 
     /// Another one, as a packet; [`None`] if it makes none, or none yet.

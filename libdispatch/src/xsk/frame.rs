@@ -118,18 +118,25 @@ impl<'u> Finder<'u> {
     /// kernel had that frame from this ring.
     #[inline]
     pub(super) fn find(&self, descriptor: Descriptor) -> Option<Found> {
-        let Descriptor {
-            address, length, ..
-        } = descriptor;
-        let (frame, start) = self.layout.locate(address);
-        if length > self.layout.frame_size() - start {
+        self.find_plain(Descriptor {
+            options: 0,
+            ..descriptor
+        })
+    }
+
+    /// The same, but nothing of a descriptor with options.
+    #[inline]
+    pub(super) fn find_plain(&self, descriptor: Descriptor) -> Option<Found> {
+        let (frame, start) = self.layout.locate(descriptor.address);
+        // Both in one comparison.
+        if descriptor.length_and_options() > u64::from(self.layout.frame_size() - start) {
             return None;
         }
         let index = self.ledger.find(frame, self.at)?;
         Some(Found {
             index,
             start,
-            length,
+            length: descriptor.length,
         })
     }
 

@@ -1,5 +1,7 @@
 //! How a UMEM is divided, and what an address in it means.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use super::{Error, offload};
 
 /// The kernel's smallest frame (`XDP_UMEM_MIN_CHUNK_SIZE`), in bytes.
@@ -20,7 +22,7 @@ const HUGE_PAGE: u64 = 2 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     frames: u32,
-    frame_size: u32,
+    frame_size: NonZeroU32,
     /// The base-2 logarithm of the frame size, unless frames are unaligned.
     shift: Option<u32>,
     headroom: u32,
@@ -44,12 +46,15 @@ impl Layout {
         } = *wanted;
         let page = rustix::param::page_size();
         let sizes = FRAME_BYTES_MIN as usize..=page;
-        if !sizes.contains(&(frame_size as usize)) || !(unaligned || frame_size.is_power_of_two()) {
+        let fits = |bytes: &NonZeroU32| {
+            sizes.contains(&(frame_size as usize)) && (unaligned || bytes.is_power_of_two())
+        };
+        let Some(size) = NonZeroU32::new(frame_size).filter(fits) else {
             return Err(Error::FrameSize {
                 bytes: frame_size,
                 page,
             });
-        }
+        };
         let count = u64::from(frames);
         if frames == 0 || (count * u64::from(frame_size)) >> OFFSET_SHIFT != 0 {
             return Err(Error::Frames { frames: count });
@@ -68,7 +73,7 @@ impl Layout {
         }
         Ok(Self {
             frames,
-            frame_size,
+            frame_size: size,
             shift: (!unaligned).then(|| frame_size.trailing_zeros()),
             headroom,
             unaligned,
@@ -85,7 +90,7 @@ impl Layout {
 
     /// The size of each, in bytes.
     pub fn frame_size(&self) -> u32 {
-        self.frame_size
+        self.frame_size.get()
     }
 
     /// Bytes that are left free ahead of each packet, besides the kernel's own 256 in frames that
@@ -122,14 +127,14 @@ impl Layout {
         } else {
             rustix::param::page_size() as u64
         };
-        let bytes = u64::from(self.frames) * u64::from(self.frame_size);
+        let bytes = u64::from(self.frames) * u64::from(self.frame_size());
         usize::try_from(bytes.next_multiple_of(page)).expect("addresses have 64 bits")
     }
 
     /// The address of this byte of a frame.
     #[inline]
     pub(super) fn address(&self, frame: u32, start: u32) -> u64 {
-        u64::from(frame) * u64::from(self.frame_size) + u64::from(start)
+        u64::from(frame) * u64::from(self.frame_size()) + u64::from(start)
     }
 
     /// The number of the frame that an address would be in, and how far in. Whether there is such a
@@ -137,12 +142,12 @@ impl Layout {
     #[inline]
     pub(super) fn locate(&self, address: u64) -> (u64, u32) {
         let (frame, start) = if let Some(shift) = self.shift {
-            let start = address & u64::from(self.frame_size - 1);
+            let start = address & u64::from(self.frame_size() - 1);
             (address >> shift, start)
         } else {
             let base = address & ((1 << OFFSET_SHIFT) - 1);
             let address = base + (address >> OFFSET_SHIFT);
-            let size = u64::from(self.frame_size);
+            let size = NonZeroU64::from(self.frame_size);
             (address / size, address % size)
         };
         let start = u32::try_from(start).expect("it is less than the frame's size");

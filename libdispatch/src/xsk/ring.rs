@@ -39,6 +39,12 @@ impl Descriptor {
     pub(super) fn continues(self) -> bool {
         self.options & CONTINUED != 0
     }
+
+    /// The length, and above it the options: no more than a length if there are none.
+    #[inline]
+    pub(super) fn length_and_options(self) -> u64 {
+        u64::from(self.options) << u32::BITS | u64::from(self.length)
+    }
 }
 
 /// What a ring holds, as words of 64 bits.
