@@ -123,6 +123,8 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
         // Those that are known, unless there are none: one look at a line that the kernel writes to.
         let entries = rx.available(1).min(packets);
         if entries == 0 {
+            // Who looks again at once leaves the core and the line to the kernel for a moment.
+            hint::spin_loop();
             return 0;
         }
         let received = rx.peek(entries);
