@@ -43,13 +43,8 @@ fn send_batch<'u>(
         let bytes = packet.len();
         let mut action = treat(&mut packet);
         if let Action::Send { length, .. } = action {
-            // What isn't taken is received into again.
-            let sent = sender.has_room() && {
-                let mut packet = packet.take();
-                packet.set_len(length);
-                sender.send(packet).is_ok()
-            };
-            if !sent {
+            packet.set_len(length);
+            if sender.forward(packet).is_err() {
                 action = Action::Drop(Reason::NoRoom);
             }
         }

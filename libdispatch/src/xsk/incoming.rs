@@ -57,6 +57,32 @@ impl<'u> Incoming<'_, 'u> {
         packet
     }
 
+    /// Takes the packet if it is one frame that `lend` takes. Otherwise it comes back.
+    #[inline]
+    pub(super) fn pass(
+        self,
+        lend: impl FnOnce(ManuallyDrop<Frame<'u>>) -> Result<(), ManuallyDrop<Frame<'u>>>,
+    ) -> Result<(), Self> {
+        let hold = match self.hold {
+            Hold::Lent { frame, taken } => match lend(frame) {
+                Ok(()) => {
+                    *taken = true;
+                    return Ok(());
+                }
+                Err(frame) => Hold::Lent { frame, taken },
+            },
+            whole @ Hold::Whole(_) => whole,
+        };
+        Err(Self { hold })
+    }
+
+    /// Makes the packet shorter or longer at its end, in its first frame; false, and nothing changes, if
+    /// that has no room. See [`Frame::set_len`].
+    #[inline]
+    pub fn set_len(&mut self, bytes: usize) -> bool {
+        self.first_mut().set_len(bytes)
+    }
+
     /// Takes the packet: to send it, or to keep it for as long as the UMEM lives.
     #[inline]
     pub fn take(self) -> Packet<'u> {
@@ -76,6 +102,15 @@ impl<'u> Incoming<'_, 'u> {
         match &self.hold {
             Hold::Lent { frame, .. } => frame,
             Hold::Whole(packet) => packet.as_ref().expect(THERE),
+        }
+    }
+
+    /// The same, to be changed. It must stay the same frame, so this is nobody else's.
+    #[inline]
+    fn first_mut(&mut self) -> &mut Frame<'u> {
+        match &mut self.hold {
+            Hold::Lent { frame, .. } => frame,
+            Hold::Whole(packet) => packet.as_mut().expect(THERE),
         }
     }
 
@@ -103,9 +138,6 @@ impl Deref for Incoming<'_, '_> {
 impl DerefMut for Incoming<'_, '_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.hold {
-            Hold::Lent { frame, .. } => frame,
-            Hold::Whole(packet) => packet.as_mut().expect(THERE),
-        }
+        self.first_mut()
     }
 }

@@ -1,12 +1,13 @@
 //! The sending half, without a socket: the TX and COMPLETION rings and what goes between them.
 
+use std::mem::ManuallyDrop;
 use std::{fmt, ptr};
 
 use super::frame::Spare;
 use super::ledger::RingNumber;
 use super::memory::RingMemory;
 use super::ring::{CONTINUED, Completion, Tx};
-use super::{Faults, Frame, Packet, Sent, Umem};
+use super::{Faults, Frame, Incoming, Packet, Sent, Umem};
 
 /// TX and COMPLETION, of which a socket may lack either.
 #[derive(Debug)]
@@ -94,16 +95,38 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     )]
     #[inline(always)]
     pub(super) fn send(&mut self, packet: Packet<'u>) -> Result<(), Unsent<'u>> {
-        let has_metadata = self.umem.layout().tx_metadata() > 0;
-        let sound = packet.is_single() && !has_metadata && self.check_frame(&packet).is_ok();
-        if let Some(tx) = self.tx.as_mut().filter(|_| sound)
-            && tx.free(1) > 0
-        {
-            let (frame, _) = packet.into_parts();
-            tx.push(frame.lend(self.ring));
-            return Ok(());
+        if !packet.is_single() {
+            return self.send_parts(packet);
         }
-        self.send_parts(packet)
+        let (frame, _) = packet.into_parts();
+        let sent = self.send_plain(ManuallyDrop::new(frame));
+        sent.or_else(|frame| self.send_parts(ManuallyDrop::into_inner(frame).into()))
+    }
+
+    /// The same with a packet that is being handed over. It is taken only if there is room.
+    #[inline]
+    pub(super) fn forward(&mut self, packet: Incoming<'_, 'u>) -> Result<(), UnsentReason> {
+        packet
+            .pass(|frame| self.send_plain(frame))
+            .or_else(|packet| self.forward_parts(packet))
+    }
+
+    /// Puts a frame into TX if it needs no more than that, and there is room; it comes back if not.
+    #[inline]
+    fn send_plain(
+        &mut self,
+        frame: ManuallyDrop<Frame<'u>>,
+    ) -> Result<(), ManuallyDrop<Frame<'u>>> {
+        let has_metadata = self.umem.layout().tx_metadata() > 0;
+        let sound = !has_metadata && self.check_frame(&frame).is_ok();
+        let Some(tx) = self.tx.as_mut().filter(|_| sound) else {
+            return Err(frame);
+        };
+        if tx.free(1) == 0 {
+            return Err(frame);
+        }
+        tx.push(ManuallyDrop::into_inner(frame).lend(self.ring));
+        Ok(())
     }
 
     /// Sends a packet of several frames or with metadata, or finds out why one can't be sent.
@@ -124,6 +147,16 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
             tx.push(descriptor);
         }
         Ok(())
+    }
+
+    /// The same with a packet that is being handed over.
+    #[cold]
+    fn forward_parts(&mut self, packet: Incoming<'_, 'u>) -> Result<(), UnsentReason> {
+        if self.tx.is_some() && self.room() == 0 {
+            return Err(UnsentReason::RingFull);
+        }
+        let sent = self.send_parts(packet.take());
+        sent.map_err(|unsent| unsent.reason)
     }
 
     /// Lets the kernel see what was put into TX.
@@ -191,12 +224,6 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
     /// How many descriptors the kernel has yet to look at.
     pub(super) fn unread(&mut self) -> u32 {
         self.tx.as_mut().map_or(0, Tx::unread)
-    }
-
-    /// Whether TX has room for a descriptor.
-    #[inline]
-    pub(super) fn has_room(&mut self) -> bool {
-        self.tx.as_mut().is_some_and(|tx| tx.free(1) > 0)
     }
 
     /// How many descriptors TX has room for.

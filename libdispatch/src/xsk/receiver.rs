@@ -68,7 +68,7 @@ impl<'u> Receiver<'u> {
     /// }
     /// ```
     ///
-    /// Should the function panic, the frame of the packet that it had, unless it took it, is lost to the
+    /// Should the function panic, the frame of the packet that it had, unless it took or sent it, is lost to the
     /// UMEM; what came before and after is as if it had returned.
     #[inline]
     pub fn receive_each(&mut self, packets: usize, treat: impl FnMut(Incoming<'_, 'u>)) -> usize {

@@ -12,7 +12,7 @@ use rustix::net::SendFlags;
 use super::memory::MappedRing;
 use super::outbound::Outbound;
 use super::wait::wait;
-use super::{Faults, Options, Packet, Sent, Umem, Unsent};
+use super::{Faults, Incoming, Options, Packet, Sent, Umem, Unsent, UnsentReason};
 
 /// The half of a [`Socket`](super::Socket) that sends: its TX and COMPLETION rings.
 #[derive(Debug)]
@@ -48,6 +48,33 @@ impl<'u> Sender<'u> {
     #[inline(always)]
     pub fn send(&mut self, packet: impl Into<Packet<'u>>) -> Result<(), Unsent<'u>> {
         self.outbound.send(packet.into())
+    }
+
+    /// Puts a packet into TX while it is [handed over](super::Receiver::receive_each), as it is then: the
+    /// fastest way to send what was received. The kernel is told by [`flush`](Self::flush).
+    ///
+    /// ```no_run
+    /// # use std::io;
+    /// # use libdispatch::xsk::Socket;
+    /// fn return_all(socket: &mut Socket<'_>) -> io::Result<()> {
+    ///     let (receiver, sender) = socket.halves();
+    ///     receiver.receive_each(64, |mut packet| {
+    ///         if let Some((to, rest)) = packet.split_first_chunk_mut::<6>() {
+    ///             to.swap_with_slice(&mut rest[..6]);
+    ///             // What finds no room is received into again.
+    ///             let _ = sender.forward(packet);
+    ///         }
+    ///     });
+    ///     sender.flush()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reason, such as that TX is full. The packet's frames can be received into again.
+    #[inline]
+    pub fn forward(&mut self, packet: Incoming<'_, 'u>) -> Result<(), UnsentReason> {
+        self.outbound.forward(packet)
     }
 
     /// Lets the kernel send what was put into TX, and frees the frames of what was sent, all but those
@@ -116,12 +143,6 @@ impl<'u> Sender<'u> {
     /// ```
     pub fn reap_with(&mut self, each: impl FnMut(Sent)) -> usize {
         self.outbound.reap_with(each)
-    }
-
-    /// Whether TX has room for a frame.
-    #[inline]
-    pub fn has_room(&mut self) -> bool {
-        self.outbound.has_room()
     }
 
     /// How many more frames TX has room for.

@@ -196,18 +196,15 @@ impl<'u, 'm> Application<'u, 'm> {
         inbound.refill_if_low();
         let (marks, held) = (&mut self.marks, &mut self.held);
         let treated = inbound.receive_each(packets.into(), |mut packet| {
-            if let Fate::Recycle = fate {
+            if let Fate::Recycle | Fate::Send = fate {
                 marks.look(&mut packet);
-                return;
             }
-            let packet = marks.take(packet.take());
             match fate {
-                Fate::Keep | Fate::Recycle => held.push(packet),
-                Fate::Drop => drop(marks.give(packet)),
-                Fate::Send => {
-                    let unsent = outbound.send(marks.give(packet)).err();
-                    held.extend(unsent.map(|unsent| marks.take(unsent.packet)));
-                }
+                Fate::Keep => held.push(marks.take(packet.take())),
+                Fate::Drop => drop(packet.take()),
+                Fate::Recycle => (),
+                // Whatever becomes of it, the application doesn't have it.
+                Fate::Send => drop(outbound.forward(packet)),
             }
         });
         assert!(treated <= packets.into());

@@ -22,7 +22,7 @@ enum Step {
     /// The application receives and sends all, or keeps them.
     Forward(usize),
     Keep(usize),
-    /// The application looks at what comes, and takes every third packet.
+    /// The application looks at what comes; every third packet it takes, and every third it sends on.
     Look(usize),
     /// The application drops, recycles or sends what it kept.
     Drop(usize),
@@ -104,10 +104,16 @@ proptest! {
                         assert_eq!(number(&packet), received);
                         assert_eq!(packet.first().headroom(), 256 + headroom as usize);
                         received += 1;
-                        if received % 3 == 0 {
-                            kept.push(packet.take());
+                        match received % 3 {
+                            0 => kept.push(packet.take()),
+                            1 => match outbound.forward(packet) {
+                                Ok(()) => sent.push(received - 1),
+                                Err(reason) => assert_eq!(reason, UnsentReason::RingFull),
+                            },
+                            _ => (),
                         }
                     });
+                    outbound.publish();
                     prop_assert_eq!(u64::from(treated), received - before);
                 }
                 Step::Drop(count) => drop(kept.drain(..count.min(kept.len()))),
@@ -154,21 +160,25 @@ proptest! {
             inbound.refill();
             for part in 1..=*count {
                 // In the middle of a packet nothing is taken, whole ones are.
-                let mut packets: Vec<_> = Vec::new();
                 if part % 2 == 0 {
-                    packets.extend(inbound.receive(batch));
-                } else {
-                    inbound.receive_each(batch, |packet| packets.push(packet.take()));
-                }
-                for packet in packets {
-                    let count = *whole.next().expect("no more than there were");
-                    prop_assert_eq!(packet.frame_count(), count);
-                    prop_assert_eq!(packet.total_len(), 8 * count);
-                    for frame in packet.frames() {
-                        prop_assert_eq!(number(frame), next);
-                        next += 1;
+                    for packet in inbound.receive(batch) {
+                        let count = *whole.next().expect("no more than there were");
+                        prop_assert_eq!(packet.frame_count(), count);
+                        prop_assert_eq!(packet.total_len(), 8 * count);
+                        for frame in packet.frames() {
+                            prop_assert_eq!(number(frame), next);
+                            next += 1;
+                        }
+                        outbound.send(packet).expect("there is room");
                     }
-                    outbound.send(packet).expect("there is room");
+                } else {
+                    inbound.receive_each(batch, |packet| {
+                        let count = *whole.next().expect("no more than there were");
+                        assert_eq!(packet.total_len(), 8 * count);
+                        assert_eq!(number(&packet), next);
+                        next += count as u64;
+                        outbound.forward(packet).expect("there is room");
+                    });
                 }
                 prop_assert!(kernel.receive_part(part < *count));
             }
@@ -202,7 +212,7 @@ fn a_million_packets_leak_no_frame() {
                 match received % 3 {
                     0 => (),
                     1 => drop(packet.take()),
-                    _ => drop(outbound.send(packet.take())),
+                    _ => drop(outbound.forward(packet)),
                 }
             });
         } else {
@@ -316,4 +326,45 @@ fn what_cannot_be_sent_comes_back_with_the_reason() {
     (1..9).for_each(|_| parts.append(frame(&umem).into_parts().0));
     assert_eq!(refused(parts), UnsentReason::RingFull);
     assert_eq!((umem.free(), other.free()), (64, 64), "all came back");
+}
+
+#[test]
+fn what_cannot_be_sent_on_is_received_into_again() {
+    let (umem, other) = (umem(16).build(), umem(16).build());
+    let (umem, other) = (umem.expect("it is right"), other.expect("it is right"));
+    let mut kernel = Kernel::new(&umem, [16, 16, 16, 4], 0);
+    let elsewhere = Kernel::new(&other, [4; 4], 0);
+    let ((mut inbound, mut outbound), (_inbound, mut others)) =
+        (kernel.halves(), elsewhere.halves());
+    for round in 0..8 {
+        inbound.refill();
+        assert_eq!(kernel.receive(6), 6, "FILL was refilled in full");
+        let mut reasons = Vec::new();
+        inbound.receive_each(6, |mut packet| {
+            let sent = match number(&packet) % 6 {
+                0 => {
+                    assert!(packet.set_len(0) && packet.is_empty());
+                    outbound.forward(packet)
+                }
+                1 => others.forward(packet),
+                _ => outbound.forward(packet),
+            };
+            reasons.extend(sent.err());
+        });
+        if round % 2 == 0 {
+            let all = [UnsentReason::Empty, UnsentReason::OtherUmem];
+            assert_eq!(reasons, all, "four have room");
+        } else {
+            assert_eq!(reasons[2..], [UnsentReason::RingFull; 4]);
+        }
+        outbound.publish();
+        if round % 2 == 1 {
+            assert_eq!(kernel.send(usize::MAX), 4);
+            outbound.reap();
+        }
+    }
+    assert_eq!(kernel.sent.len(), 16);
+    assert_eq!(total(umem.tally()), 16);
+    assert_eq!(umem.tally().transmit, 0);
+    assert_eq!(other.tally().ours, 16);
 }
