@@ -5,10 +5,14 @@ use std::{io, panic, thread};
 
 use tests::{LiveFrames, PairOptions, Rig, Signal, Stream};
 
-use super::race::{BURST, FRAME_BYTES};
+use super::race::FRAME_BYTES;
 use crate::Result;
 use crate::application::{Application, NOBODY, Reports};
 use crate::cpus::{Cpus, pin};
+
+/// Frames of a run, of one call for the reason that [`race`](super::race) has: more than come within the
+/// two seconds that the application's report of a whole one may take.
+const FRAMES: u64 = 12 << 20;
 
 /// Chains, ready for packets.
 pub(super) struct Chains {
@@ -49,7 +53,7 @@ impl Chains {
             // What a thread starts is where the thread is.
             let pinned = scope.spawn(|| {
                 pin(self.cpus.first)?;
-                io::Result::Ok(source.stream(scope, &signal, &frame, BURST))
+                io::Result::Ok(source.stream(scope, &signal, &frame, FRAMES))
             });
             let stream = pinned.join();
             let stream = stream.unwrap_or_else(|panic| panic::resume_unwind(panic))?;

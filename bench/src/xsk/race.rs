@@ -4,7 +4,6 @@ use std::env;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use std::{panic, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,10 +14,9 @@ use super::{Mode, peer};
 use crate::Result;
 use crate::cpus::{Cpus, pin};
 
-/// How long packets flow.
-const TIME: Duration = Duration::from_millis(700);
-/// Frames that the kernel sends at a call. The time of some 10 ms to stop within.
-pub(super) const BURST: u64 = 1 << 16;
+/// Frames of a run, all of one call: between two calls nothing comes for some 20 ms, which would be
+/// measured as well. They are 100 ms of a receiver that is as fast as the sender.
+const FRAMES: u64 = 1 << 19;
 pub(super) const FRAME_BYTES: usize = 64;
 
 /// Receivers, ready to be run.
@@ -94,7 +92,7 @@ impl Race {
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 pin(self.cpus.first)?;
-                send(&pair);
+                LiveFrames::into(&pair.far).send_at_once(&tests::frame(FRAME_BYTES), FRAMES);
                 io::Result::Ok(())
             });
             let sent = sender.join();
@@ -105,18 +103,6 @@ impl Race {
         receiver.0.wait()?;
         Ok(serde_json::from_str(&line)?)
     }
-}
-
-/// Sends frames for as long as a run takes.
-fn send(pair: &Pair) {
-    let source = LiveFrames::into(&pair.far);
-    let frame = tests::frame(FRAME_BYTES);
-    let signal = tests::Signal::default();
-    thread::scope(|scope| {
-        let stream = source.stream(scope, &signal, &frame, BURST);
-        thread::sleep(TIME);
-        stream.stop();
-    });
 }
 
 /// A process that doesn't outlive its run.
