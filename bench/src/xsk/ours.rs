@@ -19,7 +19,7 @@ use crate::Result;
 
 /// Entries of each ring, and frames: as many as the peer has, for the reason that it says.
 const RING: u32 = 2048;
-const FRAMES: u32 = RING - RING / 8;
+const FRAMES: u32 = RING;
 
 /// Treats packets of an interface until SIGTERM; prints what the peer prints.
 pub(crate) fn print(mode: Mode, interface: &str) -> Result<()> {
@@ -27,6 +27,7 @@ pub(crate) fn print(mode: Mode, interface: &str) -> Result<()> {
     let umem = Umem::builder().frames(FRAMES).build()?;
     let options = Options {
         copies: Copies::Always,
+        fill: 2 * RING,
         ..Options::default().rings(RING)
     };
     let index = netdevice::name_to_index(

@@ -77,7 +77,11 @@ impl Entry for u64 {
 
     #[inline]
     fn store(self, words: &AtomicU64) {
-        words.store(self, Ordering::Relaxed);
+        // A ring with as many places as there are frames, or twice as many, gets each frame where it was
+        // before, while they come back in order. What isn't written the kernel need not fetch again.
+        if words.load(Ordering::Relaxed) != self {
+            words.store(self, Ordering::Relaxed);
+        }
     }
 }
 
