@@ -72,7 +72,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         Refusal::ClaimMismatch { .. }
         | Refusal::NotLingering { .. }
         | Refusal::SocketMismatch { .. } => RefusalCode::Claim,
-        Refusal::QueueTaken { .. } => RefusalCode::QueueTaken,
+        Refusal::QueueTaken { .. } | Refusal::QueueLeftOpen { .. } => RefusalCode::QueueTaken,
         Refusal::SocketQuota { .. } | Refusal::MemoryQuota { .. } => RefusalCode::Quota,
         Refusal::NoSuchSocket { .. } => RefusalCode::NoSuchSocket,
     };

@@ -180,7 +180,7 @@ impl Claims {
             share.add(claim.memory);
         }
         let remnants = self.remnants.values();
-        for remnant in remnants.filter(|remnant| remnant.uid == client.uid) {
+        for remnant in remnants.filter(|remnant| remnant.claim.owner.uid == client.uid) {
             share.add_remnant(remnant);
         }
         self.limits.check(client.uid, interface, &share, memory)
@@ -280,11 +280,27 @@ impl Claims {
     pub fn leave(&mut self, key: SocketKey) -> Option<Claim> {
         let claim = self.close(key)?;
         let remnant = Remnant {
-            uid: claim.owner.uid,
-            memory: claim.memory,
+            place: key.place,
+            claim: claim.clone(),
         };
         self.remnants.insert(claim.token, remnant);
         Some(claim)
+    }
+
+    /// Who may still have a queue that is nobody's, and that the kernel doesn't give to another socket.
+    pub fn left_open(&self, place: QueueKey) -> Option<Refusal> {
+        let mut remnants = self.remnants.values();
+        let remnant = remnants.find(|remnant| remnant.place == place)?;
+        let Claim {
+            interface, owner, ..
+        } = &remnant.claim;
+        Some(Refusal::QueueLeftOpen {
+            interface: interface.clone(),
+            queue: place.queue,
+            client: owner.client.clone(),
+            uid: owner.uid,
+            pid: owner.pid,
+        })
     }
 
     /// Nobody has the socket open any more, which was taken off its queue.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Refusal;
+use crate::{Claim, QueueKey, Refusal};
 
 /// What one user other than root may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,10 @@ pub struct PinnedMemory {
 /// memory pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remnant {
-    /// Whose it was.
-    pub(crate) uid: u32,
-    /// The memory that its frames are in.
-    pub(crate) memory: PinnedMemory,
+    /// Which queue.
+    pub(crate) place: QueueKey,
+    /// What it was.
+    pub(crate) claim: Claim,
 }
 
 /// What a user has.
@@ -59,7 +59,7 @@ impl Share {
     }
 
     pub(crate) fn add_remnant(&mut self, remnant: &Remnant) {
-        self.add(remnant.memory);
+        self.add(remnant.claim.memory);
         self.remnants += 1;
     }
 }

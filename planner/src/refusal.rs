@@ -241,6 +241,23 @@ pub enum Refusal {
         /// Its owner's process.
         pid: u32,
     },
+    /// The receive queue is nobody's any more, but the socket of whose it was is open still.
+    #[error(
+        "queue {queue} of interface {interface} is bound by a socket that {client:?} (uid {uid}, pid {pid}) \
+         gave back and that is still open"
+    )]
+    QueueLeftOpen {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+        /// What its owner called itself.
+        client: String,
+        /// Its owner's user.
+        uid: u32,
+        /// Its owner's process.
+        pid: u32,
+    },
     /// The user has too many sockets.
     #[error(
         "no further socket on interface {interface}: uid {uid} has {max}, as many as it may (see \

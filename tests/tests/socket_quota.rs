@@ -109,6 +109,36 @@ fn a_closed_socket_pins_its_users_share_as_long_as_it_is_open() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn who_gave_a_queue_back_and_is_in_its_way_is_named() {
+    let rig = limited(&[]);
+    let (user, root) = (
+        as_user(NOBODY, || rig.client("application")),
+        rig.client("operator"),
+    );
+    if !as_user(NOBODY, || lends_bound_sockets(&user)) {
+        return;
+    }
+    for (client, name, uid) in [(&user, "application", NOBODY), (&root, "operator", 0)] {
+        let kept = as_user(uid, || leave_open(open(client, 0)));
+        let error = try_open(&root, 0, MEMORY).expect_err("it is bound");
+        assert_eq!(code(&error), RefusalCode::QueueTaken);
+        let text = error.to_string();
+        let whose = format!("{name:?} (uid {uid}, pid {})", std::process::id());
+        assert!(
+            text.contains("queue 0 of interface xd0")
+                && text.contains(&whose)
+                && text.contains("still open"),
+            "{text}"
+        );
+        // It is in nobody else's way.
+        drop(open(&root, 1));
+        drop(kept);
+        drop(open(&root, 0));
+    }
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn who_hangs_up_and_keeps_a_socket_has_it_counted() {
     let rig = limited(&["--max-sockets", "1"]);
     let client = as_user(NOBODY, || rig.client("application"));

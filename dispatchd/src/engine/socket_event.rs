@@ -33,7 +33,12 @@ pub enum SocketEvent {
         reply: SyncSender<bool>,
     },
     /// The claimed queue's socket could not be made.
-    Failed(SocketKey),
+    Failed {
+        /// Which.
+        key: SocketKey,
+        /// Where it is said who may have the queue.
+        reply: SyncSender<Option<Refusal>>,
+    },
     /// A client wants its queue's packets.
     Activate(SocketRequest<Activation>),
     /// A client gives its queue back.

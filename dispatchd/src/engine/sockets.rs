@@ -86,11 +86,11 @@ impl Sockets {
     fn leave(&mut self, key: SocketKey) {
         self.lingering.remove(&key);
         let held = self.held.remove(&key);
-        let Some(claim) = self.claims.get(key) else {
+        if self.claims.get(key).is_none() {
             return;
-        };
-        // Root's don't count, and of what an earlier daemon opened there is nothing to watch.
-        let Some(held) = held.filter(|_| claim.owner.uid != 0) else {
+        }
+        // Of what an earlier daemon opened there is nothing to watch.
+        let Some(held) = held else {
             self.claims.close(key);
             return;
         };
@@ -184,7 +184,11 @@ impl Engine {
                 }
                 let _ = reply.send(is_claimed);
             }
-            SocketEvent::Failed(key) => self.give_back(&[key]),
+            SocketEvent::Failed { key, reply } => {
+                self.give_back(&[key]);
+                self.sockets.forget_gone();
+                let _ = reply.send(self.sockets.claims.left_open(key.place));
+            }
             SocketEvent::Activate(request) => {
                 let activated = self.activate(&request);
                 let _ = request.reply.send(activated);

@@ -71,16 +71,13 @@ impl Session<'_> {
             token: key.token,
         };
         self.claim(opening)?;
-        let made = make(open, site, &room, first.as_ref()).inspect_err(|_| {
-            // The engine only goes away with the daemon.
-            let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
-        })?;
+        let made = make(open, site, &room, first.as_ref());
+        let made = made.map_err(|refused| self.failed(key, refused))?;
         let socket = Arc::new(made.socket);
         // Before it is the engine's: without a descriptor the client could not close it.
         let given = socket.try_clone().map_err(|error| {
-            let _ = self.tell(Event::Socket(Box::new(SocketEvent::Failed(key))));
             let message = format!("interface {interface}: the socket: {error}");
-            translate::refused(RefusalCode::Daemon, message)
+            self.failed(key, translate::refused(RefusalCode::Daemon, message))
         })?;
         let is_ours = self.ask_engine(|reply| SocketEvent::Opened {
             key,
@@ -99,6 +96,18 @@ impl Session<'_> {
             zero_copy: made.zero_copy,
         });
         Ok((reply, Some(given)))
+    }
+
+    /// Gives a queue back whose socket could not be made. If that was because it is bound, the engine may
+    /// know by whom.
+    fn failed(&self, key: SocketKey, refused: Refused) -> Refused {
+        let left_open = self.ask_engine(|reply| SocketEvent::Failed { key, reply });
+        match left_open {
+            Ok(Some(refusal)) if refused.code == RefusalCode::QueueTaken => {
+                translate::refusal(&refusal)
+            }
+            _ => refused,
+        }
     }
 
     fn claim(&self, opening: Opening) -> Result<(), Refused> {

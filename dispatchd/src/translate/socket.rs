@@ -60,8 +60,7 @@ pub(crate) fn not_made(
         ("bind", Some(Errno::BUSY)) => refused(
             RefusalCode::QueueTaken,
             text(&format!(
-                "queue {queue} is bound by a socket that this daemon did not open, or that its \
-                 client did not close"
+                "queue {queue} is bound by a socket that this daemon does not know"
             )),
         ),
         ("bind", Some(Errno::INVAL)) => refused(

@@ -114,6 +114,7 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::NameReserved { .. } => 25,
         Refusal::BareNotAllowed { .. }
         | Refusal::QueueTaken { .. }
+        | Refusal::QueueLeftOpen { .. }
         | Refusal::SocketQuota { .. }
         | Refusal::MemoryQuota { .. }
         | Refusal::NoSuchSocket { .. }
