@@ -15,10 +15,10 @@
 //! loop {
 //!     receiver.wait(None)?;
 //!     receiver.receive_each(64, |packet| {
-//!         if packet.len() > 60 // others are dropped: their frames are received into again
-//!             && let Err(unsent) = sender.send(packet.take())
-//!         {
-//!             drop(unsent.packet); // TX is full
+//!         // Others are dropped, and so are those that TX has no room for: their frames are received
+//!         // into again.
+//!         if packet.len() > 60 {
+//!             let _ = sender.forward(packet);
 //!         }
 //!     });
 //!     sender.flush()?;
@@ -35,7 +35,7 @@
 //! | several queues or interfaces with the same frames | open several on one [`Umem`] |
 //! | one thread that receives and one that sends | [`Socket::split`] |
 //! | an event loop | [`AsFd`](std::os::fd::AsFd) of the socket and its halves |
-//! | the least cost for a packet | [`Receiver::receive_each`] |
+//! | the least cost for a packet | [`Receiver::receive_each`], [`Sender::forward`] |
 //! | what an XDP program knows of a packet, such as when it came | [`Frame::metadata`] |
 //! | a checksum by the driver, when a packet was sent, a time to send it | [`Frame::offload_checksum`], [`Frame::request_timestamp`], [`Frame::set_launch_time`] |
 //!

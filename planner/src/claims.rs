@@ -287,15 +287,15 @@ impl Claims {
         Some(claim)
     }
 
-    /// Who may still have a queue that is nobody's, and that the kernel doesn't give to another socket.
-    pub fn left_open(&self, place: QueueKey) -> Option<Refusal> {
+    /// Who gave a queue back which the kernel doesn't give to another socket, and has not closed its own.
+    /// What a bare socket is bound to isn't known here.
+    pub fn left_open(&self, interface: &str, place: QueueKey) -> Option<Refusal> {
         let mut remnants = self.remnants.values();
-        let remnant = remnants.find(|remnant| remnant.place == place)?;
-        let Claim {
-            interface, owner, ..
-        } = &remnant.claim;
+        let on_queue = |remnant: &&Remnant| remnant.place == place;
+        let remnant = remnants.find(|it| on_queue(it) && it.claim.memory.bytes > 0)?;
+        let owner = &remnant.claim.owner;
         Some(Refusal::QueueLeftOpen {
-            interface: interface.clone(),
+            interface: interface.to_owned(),
             queue: place.queue,
             client: owner.client.clone(),
             uid: owner.uid,

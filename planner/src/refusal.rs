@@ -241,10 +241,10 @@ pub enum Refusal {
         /// Its owner's process.
         pid: u32,
     },
-    /// The receive queue is nobody's any more, but the socket of whose it was is open still.
+    /// The kernel says that the receive queue is bound, and who gave it back has the socket open still.
     #[error(
-        "queue {queue} of interface {interface} is bound by a socket that {client:?} (uid {uid}, pid {pid}) \
-         gave back and that is still open"
+        "queue {queue} of interface {interface} is bound: {client:?} (uid {uid}, pid {pid}) gave it back, \
+         and its socket is still open"
     )]
     QueueLeftOpen {
         /// Of which interface.

@@ -127,7 +127,7 @@ fn who_gave_a_queue_back_and_is_in_its_way_is_named() {
         assert!(
             text.contains("queue 0 of interface xd0")
                 && text.contains(&whose)
-                && text.contains("still open"),
+                && text.contains("its socket is still open"),
             "{text}"
         );
         // It is in nobody else's way.

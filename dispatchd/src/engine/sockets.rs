@@ -86,9 +86,10 @@ impl Sockets {
     fn leave(&mut self, key: SocketKey) {
         self.lingering.remove(&key);
         let held = self.held.remove(&key);
-        if self.claims.get(key).is_none() {
+        let Some(claim) = self.claims.get(key) else {
             return;
-        }
+        };
+        let is_roots = claim.owner.uid == 0;
         // Of what an earlier daemon opened there is nothing to watch.
         let Some(held) = held else {
             self.claims.close(key);
@@ -96,7 +97,11 @@ impl Sockets {
         };
         self.claims.leave(key);
         if let Err(error) = self.remnants.watch(held.socket.as_fd(), key.token) {
-            tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket can't be watched: it counts as its user's until the daemon ends");
+            if is_roots {
+                // They don't count: nobody is wronged if this one is forgotten.
+                self.claims.gone(&key.token);
+            }
+            tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket can't be watched: it counts as its user's, other than root's, until the daemon ends");
         }
     }
 
@@ -185,9 +190,13 @@ impl Engine {
                 let _ = reply.send(is_claimed);
             }
             SocketEvent::Failed { key, reply } => {
+                let claim = self.sockets.claims.get(key);
+                let interface = claim.map(|claim| claim.interface.clone());
                 self.give_back(&[key]);
                 self.sockets.forget_gone();
-                let _ = reply.send(self.sockets.claims.left_open(key.place));
+                let claims = &self.sockets.claims;
+                let left_open = interface.and_then(|name| claims.left_open(&name, key.place));
+                let _ = reply.send(left_open);
             }
             SocketEvent::Activate(request) => {
                 let activated = self.activate(&request);

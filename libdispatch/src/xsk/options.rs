@@ -6,7 +6,9 @@ use super::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Entries of the FILL ring (`XDP_UMEM_FILL_RING`): how many frames the kernel may have for
-    /// receiving. A power of two.
+    /// receiving. A power of two. A socket that is alone with its UMEM, and sends nothing but what it
+    /// received, has the least work with twice the UMEM's frames: one that comes back has room at once,
+    /// and in order finds itself at its place.
     pub fill: u32,
     /// Entries of the COMPLETION ring (`XDP_UMEM_COMPLETION_RING`). A power of two.
     pub completion: u32,

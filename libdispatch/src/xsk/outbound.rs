@@ -103,7 +103,7 @@ impl<'u, M: RingMemory> Outbound<'u, M> {
         sent.or_else(|frame| self.send_parts(ManuallyDrop::into_inner(frame).into()))
     }
 
-    /// The same with a packet that is being handed over. It is taken only if there is room.
+    /// The same with a packet that is being handed over. It isn't taken while TX is full.
     #[inline]
     pub(super) fn forward(&mut self, packet: Incoming<'_, 'u>) -> Result<(), UnsentReason> {
         packet

@@ -68,8 +68,8 @@ impl<'u> Receiver<'u> {
     /// }
     /// ```
     ///
-    /// Should the function panic, the frame of the packet that it had, unless it took or sent it, is lost to the
-    /// UMEM; what came before and after is as if it had returned.
+    /// Should the function panic, the frame of the packet that it had may be lost to the UMEM, unless it
+    /// took or sent it. No packet is handed over twice; those behind it come with the next call.
     #[inline]
     pub fn receive_each(&mut self, packets: usize, treat: impl FnMut(Incoming<'_, 'u>)) -> usize {
         self.look();

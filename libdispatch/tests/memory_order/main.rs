@@ -78,6 +78,12 @@ fn two_entries_one_at_a_time() {
     model(2, &[1, 1, 1], 3, u64::from);
 }
 
+/// The third finds itself at its place.
+#[test]
+fn an_entry_that_is_there_already() {
+    model(2, &[1, 1, 1], 3, |number| u64::from(number % 2));
+}
+
 #[test]
 fn two_entries_in_batches() {
     model(2, &[2, 2, 1], 2, descriptor);

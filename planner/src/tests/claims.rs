@@ -126,14 +126,14 @@ fn a_client_may_have_several_sockets_on_its_queue() {
     );
     claims.leave(keyed(0, 0, 1)).unwrap();
     assert_eq!(claims.receiver(key(0, 0).place), Some(keyed(0, 0, 2)));
-    let refusal = claims.left_open(key(0, 0).place).unwrap();
+    let refusal = claims.left_open("eth0", key(0, 0).place).unwrap();
     assert!(
         matches!(refusal, Refusal::QueueLeftOpen { uid: 1002, .. }),
         "{refusal}"
     );
-    assert_eq!(claims.left_open(key(0, 1).place), None);
+    assert_eq!(claims.left_open("eth0", key(0, 1).place), None);
     claims.gone(&[1; 16]);
-    assert_eq!(claims.left_open(key(0, 0).place), None);
+    assert_eq!(claims.left_open("eth0", key(0, 0).place), None);
     claims.close(keyed(0, 0, 2)).unwrap();
     assert_eq!(claims.receiver(key(0, 0).place), None);
     may(&claims, 3).unwrap();

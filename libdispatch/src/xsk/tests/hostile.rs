@@ -23,12 +23,14 @@ enum Garbage {
     Flags(u32),
     /// A value in a word.
     Word(usize, u64),
-    /// An entry of one of the frames, published.
-    Entry(u32, u32),
+    /// An entry, published: a frame, where in it, how long, and options.
+    Entry(u32, u32, u32, u32),
 }
 
 fn garbage(frames: u32) -> impl Strategy<Value = Garbage> {
     let near = u64::from(frames) * 2048;
+    let length = prop_oneof![4 => 0..2100_u32, 1 => any::<u32>()];
+    let options = prop_oneof![4 => Just(0), 2 => Just(1), 1 => any::<u32>()];
     prop_oneof![
         any::<u32>().prop_map(Garbage::Producer),
         (-70_i32..70).prop_map(Garbage::ProducerBy),
@@ -40,7 +42,9 @@ fn garbage(frames: u32) -> impl Strategy<Value = Garbage> {
             prop_oneof![any::<u64>(), 0..near, (0..near).prop_map(|word| word << 32)]
         )
             .prop_map(|(place, word)| Garbage::Word(place, word)),
-        (0..frames + 2, any::<u32>()).prop_map(|(frame, options)| Garbage::Entry(frame, options)),
+        (0..frames + 2, 0..300_u32, length, options).prop_map(|(frame, start, length, options)| {
+            Garbage::Entry(frame, start, length, options)
+        }),
     ]
 }
 
@@ -60,10 +64,9 @@ fn write(ring: &Plain, wide: bool, garbage: Garbage) {
         Garbage::Word(place, word) => {
             ring.words[place % ring.words.len()].store(word, Ordering::Relaxed);
         }
-        Garbage::Entry(frame, options) => {
-            let address = u64::from(frame) * 2048 + u64::from(options % 300);
+        Garbage::Entry(frame, start, length, options) => {
+            let address = u64::from(frame) * 2048 + u64::from(start);
             if wide {
-                let length = options % 2100;
                 ring.put(Descriptor {
                     address,
                     length,
@@ -270,4 +273,36 @@ fn a_packet_without_end_is_given_up() {
     drop((packets, inbound));
     assert_eq!(umem.tally().fill, 64 - 42);
     assert_eq!(umem.free(), 42);
+}
+
+/// In the loop that hands packets over as well, whose check is one comparison.
+#[test]
+fn a_length_ends_with_its_frame_whatever_the_options() {
+    for unaligned in [false, true] {
+        for start in [0, 256, 2047_u32] {
+            let room = 2048 - start;
+            for length in [0, room, room + 1, 1 << 31, u32::MAX] {
+                for options in [0, 2, 1 << 31] {
+                    let umem = Umem::builder().frames(4).unaligned(unaligned).build();
+                    let umem = umem.expect("the layout is right");
+                    let kernel = Kernel::new(&umem, [4; 4], 0);
+                    let (mut inbound, _outbound) = kernel.halves();
+                    inbound.refill();
+                    let frame: u64 = kernel.fill.get().expect("there are four");
+                    assert!(kernel.rx.put(Descriptor {
+                        address: frame + u64::from(start),
+                        length,
+                        options,
+                    }));
+                    let mut lengths = Vec::new();
+                    inbound.receive_each(4, |packet| lengths.push(packet.len()));
+                    let fits = length <= room;
+                    let expected: &[usize] = if fits { &[length as usize] } else { &[] };
+                    assert_eq!(lengths, expected, "{start} {length} {options:#x}");
+                    assert_eq!(inbound.faults().entries, u64::from(!fits));
+                    assert_eq!(umem.tally().fill, 4);
+                }
+            }
+        }
+    }
 }

@@ -368,3 +368,28 @@ fn what_cannot_be_sent_on_is_received_into_again() {
     assert_eq!(umem.tally().transmit, 0);
     assert_eq!(other.tally().ours, 16);
 }
+
+#[test]
+fn a_packet_of_several_frames_is_sent_on_whole_or_not_at_all() {
+    let umem = umem(16).build().expect("the layout is right");
+    let mut kernel = Kernel::new(&umem, [16, 16, 16, 4], 0);
+    let (mut inbound, mut outbound) = kernel.halves();
+    for _ in 0..20 {
+        inbound.refill();
+        for part in 0..6 {
+            assert!(kernel.receive_part(part % 3 != 2), "FILL was refilled");
+        }
+        let mut sent = Vec::new();
+        let packets = inbound.receive_each(6, |packet| sent.push(outbound.forward(packet)));
+        assert_eq!(packets, 2);
+        assert_eq!(
+            sent,
+            [Ok(()), Err(UnsentReason::RingFull)],
+            "TX has four places"
+        );
+        outbound.publish();
+        assert_eq!((kernel.send(usize::MAX), outbound.reap()), (3, 3));
+        assert_eq!(total(umem.tally()), 16);
+        assert_eq!(umem.tally().transmit, 0);
+    }
+}
