@@ -31,7 +31,7 @@
 /* FILL has more room than there are frames, since the kernel tells later that it took some from FILL
  * than that it put them into RX: else each batch would wait for that.
  */
-enum { RING = 2048, FRAMES = RING, FRAME_BYTES = 2048, BATCH = 64 };
+enum { RING = 2048, FILL = 2 * RING, FRAMES = RING, FRAME_BYTES = 2048, BATCH = 64 };
 /* From so many cycles on, batches are all counted as one. */
 enum { CYCLES = 4096 };
 
@@ -80,7 +80,7 @@ static void give_frames(struct port *port)
 static void open_port(struct port *port, const char *interface, unsigned int queue)
 {
 	const struct xsk_umem_config umem = {
-		.fill_size = 2 * RING,
+		.fill_size = FILL,
 		.comp_size = RING,
 		.frame_size = FRAME_BYTES,
 	};

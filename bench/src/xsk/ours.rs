@@ -17,8 +17,9 @@ use super::Mode;
 use super::race::Outcome;
 use crate::Result;
 
-/// Entries of each ring, and frames: as many as the peer has, for the reason that it says.
+/// Entries of the rings, and frames: as many as the peer has, for the reason that it says.
 const RING: u32 = 2048;
+const FILL: u32 = 2 * RING;
 const FRAMES: u32 = RING;
 
 /// Treats packets of an interface until SIGTERM; prints what the peer prints.
@@ -27,7 +28,7 @@ pub(crate) fn print(mode: Mode, interface: &str) -> Result<()> {
     let umem = Umem::builder().frames(FRAMES).build()?;
     let options = Options {
         copies: Copies::Always,
-        fill: 2 * RING,
+        fill: FILL,
         ..Options::default().rings(RING)
     };
     let index = netdevice::name_to_index(
