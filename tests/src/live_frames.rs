@@ -50,12 +50,10 @@ impl<'a> LiveFrames<'a> {
     }
 
     /// Sends this frame so many times without a pause, which every call but the first would bring: the
-    /// kernel makes its pages anew, and waits for RCU. Returns how many found room in the cable's queue,
-    /// when those have been through the other end's hook.
-    pub fn send_at_once(&self, frame: &[u8], count: u64) -> u64 {
-        let before = self.refused();
+    /// kernel makes its pages anew, and waits for RCU. Those that the cable's queue has no room for are
+    /// not sent again.
+    pub fn send_at_once(&self, frame: &[u8], count: u64) {
         self.from.netns.run(|| self.burst(frame, count));
-        count - (self.refused() - before)
     }
 
     /// Frames that the cable's queue had no room for.

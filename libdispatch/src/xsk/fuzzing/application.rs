@@ -201,7 +201,10 @@ impl<'u, 'm> Application<'u, 'm> {
             }
             match fate {
                 Fate::Keep => held.push(marks.take(packet.take())),
-                Fate::Drop => drop(packet.take()),
+                Fate::Drop => {
+                    let packet = marks.take(packet.take());
+                    drop(marks.give(packet));
+                }
                 Fate::Recycle => (),
                 // Whatever becomes of it, the application doesn't have it.
                 Fate::Send => drop(outbound.forward(packet)),
