@@ -128,6 +128,7 @@ impl<'u, M: RingMemory> Inbound<'u, M> {
             return 0;
         }
         let received = rx.peek(entries);
+        received.fetch();
         let room = self.fill.as_mut().map(|fill| reserve(fill, entries));
         let before = room.as_ref().map(Writing::index);
         // As if none went back, should the function panic.

@@ -1,7 +1,7 @@
 //! The four rings: FILL and TX, which the application writes, and COMPLETION and RX, which it reads.
 
 use std::marker::PhantomData;
-use std::{mem, slice};
+use std::{hint, mem, slice};
 
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::cursor::{Consumer, Producer};
@@ -18,6 +18,9 @@ pub(super) type Rx<M> = ConsumerRing<M, Descriptor>;
 
 /// `XDP_RING_NEED_WAKEUP`: the kernel sleeps until it is told that there is work.
 const NEED_WAKEUP: u32 = 1;
+
+/// Words of a cache line, at least.
+const LINE: usize = 8;
 
 /// `struct xdp_desc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,6 +340,18 @@ impl<'r, E: Entry> Reading<'r, E> {
     #[inline]
     pub(super) fn adjacent(&self) -> &'r [E::Words] {
         self.places.adjacent()
+    }
+
+    /// Has the processor fetch all the lines at once that the entries are in, rather than each when it
+    /// comes to it. The last one first: it would fetch those ahead by itself, and those behind the last
+    /// the kernel is writing to.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        for places in [&self.places.then, &self.places.now] {
+            for words in places.as_slice().iter().rev().step_by(LINE / E::WORDS) {
+                hint::black_box(E::load(words));
+            }
+        }
     }
 
     /// Steps over so many of the adjacent entries, which were read.

@@ -200,19 +200,30 @@ pub(super) fn busy_poll(socket: BorrowedFd<'_>, busy_poll: BusyPoll) -> Result<(
         ),
     ];
     for (call, option, value) in options {
-        set(socket, option, value).map_err(Error::system(call))?;
+        set(socket, libc::SOL_SOCKET, option, value).map_err(Error::system(call))?;
     }
     Ok(())
 }
 
+/// Has one system call send all that is in a TX ring of this size, if the kernel can: otherwise it copies no
+/// more than 32 packets a call.
+pub(super) fn send_all_at_once(socket: BorrowedFd<'_>, tx: u32) {
+    let packets = c_int::try_from(tx).unwrap_or(c_int::MAX);
+    // Before Linux 6.17 it can't, and doesn't for a ring of fewer than 32: then more calls send as much.
+    let _ = set(socket, libc::SOL_XDP, MAX_TX_SKB_BUDGET, packets);
+}
+
+/// `XDP_MAX_TX_SKB_BUDGET` of `include/uapi/linux/if_xdp.h`.
+const MAX_TX_SKB_BUDGET: c_int = 9;
+
 /// Sets one of the socket options that rustix doesn't have.
-fn set(socket: BorrowedFd<'_>, option: c_int, value: c_int) -> io::Result<()> {
+fn set(socket: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<c_int>()).expect("it is 4");
     // SAFETY: the value outlives the call and is as long as said.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             length,

@@ -226,6 +226,7 @@ impl<'u> Socket<'u> {
         options: &Options,
         contended: bool,
     ) -> Self {
+        setup::send_all_at_once(socket.as_fd(), options.tx);
         let inbound = Inbound::new(umem, ring, rings.fill, rings.rx, contended);
         let multi_buffer = options.multi_buffer;
         let outbound = Outbound::new(umem, ring, rings.tx, rings.completion, multi_buffer);
