@@ -28,9 +28,9 @@ use race::{Outcome, Race};
 /// The names of this group's figures.
 pub(crate) const FIGURES: [&str; 3] = ["xsk.rxdrop_ratio", "xsk.l2fwd_ratio", "xsk.user_cycles"];
 
-const ROUNDS: usize = 61;
+const ROUNDS: usize = 301;
 /// In one of so many rounds the daemon's chains are measured, too: seconds each.
-const CHAINS_EVERY: usize = 12;
+const CHAINS_EVERY: usize = 60;
 
 /// What is done with packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
