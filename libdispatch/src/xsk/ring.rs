@@ -342,13 +342,14 @@ impl<'r, E: Entry> Reading<'r, E> {
         self.places.adjacent()
     }
 
-    /// Has the processor fetch all the lines at once that the entries are in, rather than each when it
-    /// comes to it. The last one first: it would fetch those ahead by itself, and those behind the last
-    /// the kernel is writing to.
+    /// Has the processor fetch all the lines that the entries are in at once, rather than each when it is
+    /// needed. The last one first: it guesses from the order what comes next, and to what is behind the last
+    /// entry the kernel is writing.
     #[inline]
     pub(super) fn fetch(&self) {
         for places in [&self.places.then, &self.places.now] {
             for words in places.as_slice().iter().rev().step_by(LINE / E::WORDS) {
+                // Nobody uses the value: the load is to remain.
                 hint::black_box(E::load(words));
             }
         }
