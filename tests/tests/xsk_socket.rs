@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use libdispatch::xsk::{BusyPoll, Copies, Options, Umem};
-use tests::{DEADLINE, HugePages, PairOptions, Tap, frame, volume, wait_until};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use tests::{DEADLINE, HugePages, PairOptions, Tap, frame, kernel_is, volume, wait_until};
 use xsk::{
     answer, assert_echo, assert_sound, bytes_of, index, is_taken_since, number_of, numbered, open,
     plain, receive, rig, send, turn,
@@ -96,6 +98,42 @@ fn a_socket_that_is_never_told_to_wake_the_kernel_sends_as_well() {
     };
     let mut socket = open(&rig, &umem, 0, &options);
     assert_echo(&rig, &umem, &mut socket, volume(500), 1514);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn one_system_call_sends_all_of_a_ring_where_the_kernel_can() {
+    let rig = plain();
+    let umem = Umem::builder()
+        .frames(128)
+        .build()
+        .expect("there is memory");
+    let mut socket = open(&rig, &umem, 0, &Options::default().rings(64));
+    let near = &rig.pair.near;
+    let sender = socket.halves().1;
+    // So that the kernel sees all of them and sends none.
+    near.netns.ip("link set xd0 down");
+    for _ in 0..64 {
+        let mut packet = umem.allocate().expect("there are more than FILL holds");
+        assert!(packet.write(&frame(64)));
+        sender.send(packet).expect("there is room");
+    }
+    sender.flush().expect_err("the interface is down");
+    near.netns.ip("link set xd0 up");
+    near.wait_until_up();
+    rig.pair.far.wait_until_up();
+    let sent = rustix::net::send(&*sender, &[], SendFlags::DONTWAIT);
+    let expected = if kernel_is((6, 17)) {
+        (Ok(0), 64)
+    } else {
+        (Err(Errno::AGAIN), 32)
+    };
+    let mut reaped = 0;
+    wait_until("they are sent", DEADLINE, || {
+        reaped += sender.reap();
+        reaped >= expected.1
+    });
+    assert_eq!((sent, reaped), expected);
 }
 
 #[test]
@@ -232,7 +270,7 @@ fn a_socket_whose_interface_goes_says_so_and_keeps_its_packets() {
     let held = receive(socket.halves().0, 1);
     rig.pair.near.netns.ip("link del xd0");
     let error = socket.wait(Some(DEADLINE)).expect_err("it is gone");
-    let gone = rustix::io::Errno::NXIO.raw_os_error();
+    let gone = Errno::NXIO.raw_os_error();
     assert_eq!(error.raw_os_error(), Some(gone), "{error}");
     assert_eq!(number_of(&held[0]), 7);
     let (_, sender) = socket.halves();
