@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use dispatcher_abi::ModeChoice;
 use planner::{
-    Chain, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines, Facts, LoadId,
-    MemberId, Operation, Orphan, Plan, Refusal, Rights, SocketLimits, State,
+    Chain, ChainDir, ChainId, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines,
+    Facts, LoadId, MemberId, Operation, Orphan, Plan, Refusal, Rights, SocketLimits, State,
 };
 
 use self::sockets::Sockets;
@@ -113,9 +113,9 @@ pub struct Engine {
     sockets: Sockets,
     board: Board,
     /// When members whose client is gone go too.
-    lingering: BTreeMap<(ChainKey, MemberId), Instant>,
+    lingering: BTreeMap<(ChainId, MemberId), Instant>,
     /// Cleanup that failed, to be tried again.
-    leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
+    leftovers: Vec<(ChainDir, Vec<Cleanup>)>,
     /// Chains whose registry this version can't read: they run on, and nothing touches them.
     foreign: BTreeSet<ChainKey>,
     /// Chains whose hook is known to be in trouble, so that it is said once.
@@ -140,7 +140,7 @@ impl Engine {
         for chain in recovery.state.chains.values() {
             tracing::info!(
                 interface = %chain.interface.name,
-                generation = chain.generation.0,
+                build = chain.build.0,
                 members = chain.members.len(),
                 "continuing a chain",
             );
@@ -161,7 +161,7 @@ impl Engine {
             board,
             lingering,
             leftovers: recovery.leftovers,
-            foreign: recovery.foreign.into_iter().collect(),
+            foreign: recovery.foreign.into_iter().map(|dir| dir.key).collect(),
             troubled: BTreeSet::new(),
             missed: BTreeMap::new(),
         };
@@ -323,10 +323,10 @@ impl Engine {
 
     /// Carries a plan out and takes its result for the state.
     ///
-    /// What an earlier change of this chain left to free goes first: generations are numbered anew
-    /// in a chain that is made again, and counts are added in the order of generations.
+    /// What an earlier change of this chain left to free goes first: builds are numbered anew
+    /// in a chain that is made again, and counts are added in the order of builds.
     fn execute(&mut self, plan: &Plan) -> Result<(), KernelError> {
-        if let Some(error) = self.finish_leftovers(Some(plan.chain)).pop() {
+        if let Some(error) = self.finish_leftovers(Some(plan.dir)).pop() {
             return Err(error);
         }
         let failures = executor::run(&mut self.kernel, plan)?;
@@ -335,7 +335,7 @@ impl Engine {
             tracing::warn!(interface = %plan.interface, %error, source = %error.source, "cleanup failed and will be tried again");
         }
         if !failures.is_empty() {
-            self.leftovers.push((plan.chain, plan.cleanup.clone()));
+            self.leftovers.push((plan.dir, plan.cleanup.clone()));
         }
         self.lingering.retain(|(chain, member), _| {
             self.state
@@ -355,22 +355,18 @@ impl Engine {
         token: &[u8; 16],
     ) -> Result<(), Refusal> {
         self.state.reclaim(client, chain, name, token)?;
-        if let Some((_, member)) = self
-            .state
-            .chains
-            .get(&chain)
-            .and_then(|chain| chain.member(name))
-        {
-            self.lingering.remove(&(chain, member.id));
+        let found = self.state.at(chain).expect("it has a member");
+        if let Some((_, member)) = found.member(name) {
+            self.lingering.remove(&(found.id, member.id));
         }
-        tracing::info!(interface = %self.name_of(chain), member = %name, uid = client.uid, "the member's client is back");
+        tracing::info!(interface = %found.interface.name, member = %name, uid = client.uid, "the member's client is back");
         self.publish();
         Ok(())
     }
 
     /// Removes the members whose linger time is over.
     fn expire(&mut self, now: Instant) {
-        let mut due: BTreeMap<ChainKey, Vec<MemberId>> = BTreeMap::new();
+        let mut due: BTreeMap<ChainId, Vec<MemberId>> = BTreeMap::new();
         self.lingering.retain(|(chain, member), deadline| {
             let over = *deadline <= now;
             if over {
@@ -398,7 +394,7 @@ impl Engine {
     fn remove_all(&mut self, chain: &Chain) -> bool {
         let change = Change {
             interface: chain.interface.clone(),
-            expected_generation: None,
+            expected_revision: None,
             mode: None,
             operations: vec![Operation::UnregisterAll],
         };
@@ -413,13 +409,13 @@ impl Engine {
     }
 
     /// The interface's name, for logs.
-    fn name_of(&self, chain: ChainKey) -> &str {
+    fn name_of(&self, chain: ChainId) -> &str {
         let found = self.state.chains.get(&chain);
         found.map_or("?", |chain| chain.interface.name.as_str())
     }
 
     /// Tries again to free what is left, of one chain or of all, and returns what failed again.
-    fn finish_leftovers(&mut self, only: Option<ChainKey>) -> Vec<KernelError> {
+    fn finish_leftovers(&mut self, only: Option<ChainDir>) -> Vec<KernelError> {
         let mut failures = Vec::new();
         for (chain, steps) in std::mem::take(&mut self.leftovers) {
             if only.is_some_and(|only| only != chain) {
@@ -476,7 +472,7 @@ fn falls_back(change: &Change, plan: &Plan, error: &KernelError) -> bool {
         && matches!(change.mode, None | Some(ModeChoice::Auto))
 }
 
-fn key_of(orphan: &Orphan) -> (ChainKey, MemberId) {
+fn key_of(orphan: &Orphan) -> (ChainId, MemberId) {
     (orphan.chain, orphan.member)
 }
 
@@ -488,9 +484,9 @@ fn published(kernel: &Linux, state: State, sockets: &Sockets) -> Published {
     let mut counters = BTreeMap::new();
     let mut maps = BTreeMap::new();
     for (key, chain) in &state.chains {
-        counters.insert(*key, kernel.counters(*key, chain.generation));
+        counters.insert(*key, kernel.counters(chain.dir, chain.build));
         for member in &chain.members {
-            maps.insert(member.id, kernel.maps(*key, member.id, member.code));
+            maps.insert(member.id, kernel.maps(chain.dir, member.id, member.code));
         }
     }
     Published {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use planner::{ChainKey, Cleanup, Plan};
+use planner::{ChainDir, Cleanup, Plan};
 
 use crate::kernel::{Kernel, KernelError};
 
@@ -19,19 +19,19 @@ pub fn run(kernel: &mut impl Kernel, plan: &Plan) -> Result<Vec<KernelError>, Ke
         kernel.discard(plan);
         return Err(error);
     }
-    Ok(finish(kernel, plan.chain, &plan.cleanup))
+    Ok(finish(kernel, plan.dir, &plan.cleanup))
 }
 
 /// Frees what packets no longer see, and returns what failed.
 ///
 /// Every step is tried, but for those that a failed one made unsafe: nothing is freed while
-/// packets may be inside it, and no generation whose counts are not saved.
-pub fn finish(kernel: &mut impl Kernel, chain: ChainKey, steps: &[Cleanup]) -> Vec<KernelError> {
+/// packets may be inside it, and no build whose counts are not saved.
+pub fn finish(kernel: &mut impl Kernel, chain: ChainDir, steps: &[Cleanup]) -> Vec<KernelError> {
     let mut failures = Vec::new();
     let mut unsaved = BTreeSet::new();
     for step in steps {
-        if let Cleanup::RetireGeneration { generation } = step
-            && unsaved.contains(generation)
+        if let Cleanup::RetireBuild { build } = step
+            && unsaved.contains(build)
         {
             continue;
         }
@@ -42,8 +42,8 @@ pub fn finish(kernel: &mut impl Kernel, chain: ChainKey, steps: &[Cleanup]) -> V
         if *step == Cleanup::Grace {
             break;
         }
-        if let Cleanup::FoldCounters { generation, .. } = step {
-            unsaved.insert(*generation);
+        if let Cleanup::FoldCounters { build, .. } = step {
+            unsaved.insert(*build);
         }
     }
     failures

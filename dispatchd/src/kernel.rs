@@ -31,20 +31,20 @@ pub(crate) use redirect::{RedirectMaps, object as redirect_object};
 pub(crate) use remnants::Remnants;
 pub use root::Template;
 
-use planner::{ChainKey, Cleanup, Observed, Plan, Prepare};
+use planner::{ChainDir, Cleanup, Observed, Plan, Prepare};
 
 /// The kernel's side of plans: steps are carried out, nothing is chosen.
 pub trait Kernel {
     /// Carries out one step that packets don't see.
     fn prepare(&mut self, plan: &Plan, step: &Prepare) -> Result<(), KernelError>;
 
-    /// Carries out the plan's commit: after it, packets see the plan's generation; or nothing
+    /// Carries out the plan's commit: after it, packets see the plan's build; or nothing
     /// changed and the error says why.
     fn commit(&mut self, plan: &Plan) -> Result<(), KernelError>;
 
     /// Carries out one step that frees what packets no longer see. Repeating it is harmless, and
     /// so is a step whose subject is gone.
-    fn cleanup(&mut self, chain: ChainKey, step: &Cleanup) -> Result<(), KernelError>;
+    fn cleanup(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError>;
 
     /// Frees what a plan's prepare steps made, as far as they got.
     fn discard(&mut self, plan: &Plan);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use dispatcher_abi::Engine;
-use planner::{Abilities, Facts, Form, LoadId, Outline, Source, TailCall};
+use planner::{Abilities, Facts, Form, LoadId, ObjectSource, Outline, Source, TailCall};
 
 use crate::bpf;
 use crate::kernel::{MemberMap, Staged, Template};
@@ -275,12 +275,14 @@ fn ready(id: LoadId, order: &Order, loaded: Loaded) -> Result<Ready, LoadError> 
         facts: Facts {
             load: id,
             program_id: loaded.program_id,
-            source: Source {
+            source: Source::Object(ObjectSource {
+                map_sizes: order.map_sizes.clone(),
+                globals: order.globals.iter().map(global).collect(),
                 sha256: order.object.digest(),
                 program: loaded.program_name,
                 tail_calls: order.tail_calls.clone(),
                 trusted: order.trusted,
-            },
+            }),
             abilities: order.outline.abilities,
             form: order.form,
             has_program_array: loaded.has_program_array,
@@ -293,6 +295,14 @@ fn ready(id: LoadId, order: &Order, loaded: Loaded) -> Result<Ready, LoadError> 
             maps: Arc::new(maps),
         },
     })
+}
+
+fn global((name, value): &(String, crate::object::GlobalValue)) -> (String, planner::GlobalValue) {
+    let value = match value {
+        crate::object::GlobalValue::Integer(value) => planner::GlobalValue::Integer(*value),
+        crate::object::GlobalValue::Bytes(bytes) => planner::GlobalValue::Bytes(bytes.clone()),
+    };
+    (name.clone(), value)
 }
 
 fn member_map(name: String, fd: OwnedFd) -> io::Result<MemberMap> {

@@ -86,7 +86,8 @@ impl Objects {
     pub fn drop_unused(&self, state: &State) -> io::Result<()> {
         let members = state.chains.values().flat_map(|chain| &chain.members);
         let used: BTreeSet<PathBuf> = members
-            .map(|member| self.path(&member.source.sha256))
+            .filter_map(|member| member.source.sha256())
+            .map(|sha256| self.path(sha256))
             .collect();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -135,7 +136,10 @@ mod tests {
         state.commit(&plan);
         let used: Digest = Sha256::digest(b"used").into();
         let chain = state.chains.values_mut().next().expect("one");
-        chain.members[0].source.sha256 = used;
+        chain.members[0].source = planner::Source::Object(planner::ObjectSource {
+            sha256: used,
+            ..planner::ObjectSource::default()
+        });
         let other: Digest = Sha256::digest(b"other").into();
         for _ in 0..2 {
             objects.put(&used, b"used").expect("room");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use planner::{ChainKey, Claim, MemberId, SocketKey, State};
+use planner::{ChainId, Claim, MemberId, SocketKey, State};
 
 use crate::kernel::{ChainCounters, MemberMap};
 
@@ -15,7 +15,7 @@ pub struct Published {
     /// Every chain.
     pub state: State,
     /// Where each chain's counts are found.
-    pub counters: BTreeMap<ChainKey, ChainCounters>,
+    pub counters: BTreeMap<ChainId, ChainCounters>,
     /// Every member's maps.
     pub maps: BTreeMap<MemberId, Arc<Vec<MemberMap>>>,
     /// Every socket on a queue that is somebody's.

@@ -50,7 +50,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::BareNotAllowed { .. } => RefusalCode::NotAllowed,
         Refusal::NotOwner { .. } => RefusalCode::NotOwner,
         Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } => RefusalCode::NoSuchMember,
-        Refusal::Generation { .. } => RefusalCode::Generation,
+        Refusal::Revision { .. } => RefusalCode::Generation,
         Refusal::ModeDiffers { .. } | Refusal::NoOffload { .. } => RefusalCode::Mode,
         Refusal::Engine { .. } => RefusalCode::Engine,
         Refusal::BadName { .. } | Refusal::NameReserved { .. } => RefusalCode::BadName,
@@ -239,7 +239,7 @@ pub(crate) fn outcome(
         })
         .collect();
     protocol::Changed {
-        generation: next.map_or(0, |chain| chain.generation.0),
+        generation: next.map_or(0, |chain| chain.revision.0),
         mode: next.map(|chain| chain.mode),
         notes: outcome.notes,
         members,
@@ -263,7 +263,7 @@ pub(crate) fn chain_view(
         },
         mode: chain.mode,
         hook: protocol::Hook::Link,
-        generation: chain.generation.0,
+        generation: chain.revision.0,
         final_verdict: chain.final_verdict,
         counters: chain.counters,
         frags: planner::Root::of(chain).frags,
@@ -288,7 +288,7 @@ fn member_view(
         slot: Some(slot),
         id: member.id.0,
         name: member.name.clone(),
-        program: member.source.program.clone(),
+        program: member.source.program().to_owned(),
         program_id: Some(member.program_id),
         priority: member.priority,
         requested_priority: member.requested_priority,
@@ -308,7 +308,7 @@ fn member_view(
             client: member.owner.client.clone(),
         },
         lifetime: member.lifetime,
-        sha256: Some(member.source.sha256),
+        sha256: member.source.sha256().copied(),
         packets,
     }
 }

@@ -1,21 +1,36 @@
 //! One interface's chain and its members.
 
+use std::fmt;
+
 use dispatcher_abi::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
 };
 
 use crate::{
-    Abilities, CodeId, ConnectionId, Engines, Form, Generation, Interface, MemberId, Obstacle,
-    Slot, Source,
+    Abilities, AttachType, Build, ChainId, ChainKey, CodeId, ConnectionId, Engines, Form,
+    Interface, MemberId, Obstacle, Revision, Slot, Source,
 };
 
-/// The ordered programs of one interface.
+/// The ordered programs of one interface. It may have no members ([`Chain::parked`]), and it may
+/// not be on a hook ([`Chain::standing`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// The interface.
+    /// Its number, which never changes.
+    pub id: ChainId,
+    /// Where its pins are. That never changes either.
+    pub dir: ChainDir,
+    /// The interface, as it was last seen.
     pub interface: Interface,
-    /// Which build runs.
-    pub generation: Generation,
+    /// Whether the interface runs the chain.
+    pub standing: Standing,
+    /// What holds the hook.
+    pub hook: Hook,
+    /// How often somebody changed it.
+    pub revision: Revision,
+    /// The root that runs.
+    pub build: Build,
+    /// The last number that a build of this chain had, also one that failed.
+    pub last_build: Build,
     /// Where the hook is.
     pub mode: Mode,
     /// What it returns when every slot chained on.
@@ -24,8 +39,66 @@ pub struct Chain {
     pub counters: bool,
     /// Which engine members get that don't say.
     pub engine: EngineChoice,
+    /// The attach type of its roots, fixed while its hook lives: a link can't be updated from one
+    /// type to the other, and a program array takes one.
+    pub attach: AttachType,
+    /// It stays on its hook without members.
+    pub parked: bool,
     /// The members in run order: sorted by (priority, tie). A member's place is its slot.
     pub members: Vec<Member>,
+}
+
+/// Where a chain's pins are, in the daemon's directory on the bpffs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChainDir {
+    /// Where the chain was when it was made.
+    pub key: ChainKey,
+    /// Tells it from a former chain of the same interface that isn't all freed yet; 0 if there was
+    /// none.
+    pub again: u64,
+}
+
+/// `<netns cookie>-<ifindex>`, and `-<again>` unless that is 0.
+impl fmt::Display for ChainDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)?;
+        match self.again {
+            0 => Ok(()),
+            again => write!(f, "-{again}"),
+        }
+    }
+}
+
+/// Whether a chain's interface runs it, as of the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    InForce,
+    /// It doesn't: the chain waits for its hook.
+    Waiting(Waiting),
+}
+
+/// Why a chain is not on its hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The interface is not there.
+    NoInterface,
+    /// The hook is empty, and attaching the chain failed.
+    Detached,
+    /// The hook runs somebody else's program.
+    Taken {
+        /// The kernel's id of that program.
+        program_id: u32,
+    },
+}
+
+/// What holds an interface's XDP hook for a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A pinned `bpf_link`.
+    Link,
+    /// A netlink attachment, which names the program that it expects to replace.
+    Netlink,
 }
 
 /// One registered program in a chain.
@@ -109,6 +182,18 @@ impl Chain {
             && member.form.engine == Engine::Tailcall
             && asked != EngineChoice::Tailcall;
         member.abilities.obstacle.filter(|_| is_odd)
+    }
+
+    /// The chain's members that run the redirect program: one at most.
+    pub fn redirect(&self) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| member.source.is_redirect())
+    }
+
+    /// The member of this number.
+    pub fn member_by_id(&self, id: MemberId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
     }
 
     /// The member of this name and its slot.

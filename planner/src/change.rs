@@ -4,15 +4,15 @@ use dispatcher_abi::{
     EngineChoice, FinalVerdict, Lifetime, ModeChoice, OnMiss, Priority, VerdictMask,
 };
 
-use crate::{Generation, Interface};
+use crate::{Interface, Revision};
 
 /// A set of operations on one interface: one plan, one swap, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The interface.
     pub interface: Interface,
-    /// Refuse if the chain is at another generation; a chain that doesn't exist is at 0.
-    pub expected_generation: Option<Generation>,
+    /// Refuse if the chain is at another revision; a chain that doesn't exist is at 0.
+    pub expected_revision: Option<Revision>,
     /// The mode, if this change makes the chain; refused if the chain runs in another.
     pub mode: Option<ModeChoice>,
     /// What to do, in order.

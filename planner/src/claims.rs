@@ -376,7 +376,7 @@ pub fn without_redirect(chain: &Chain, claims: &Claims) -> Option<Change> {
     chain.member(REDIRECT_MEMBER)?;
     (!claims.want_redirect(chain.interface.key)).then(|| Change {
         interface: chain.interface.clone(),
-        expected_generation: None,
+        expected_revision: None,
         mode: None,
         operations: vec![Operation::Unregister {
             name: REDIRECT_MEMBER.to_owned(),

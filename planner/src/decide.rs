@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::draft::Draft;
 use crate::{
-    Chain, ChainKey, Change, Cleanup, Client, CodeId, Commit, Facts, Form, Generation, LoadId,
-    Member, MemberId, MemberState, Plan, Prepare, Refusal, Root, Slot, State,
+    Build, Chain, ChainId, Change, Cleanup, Client, CodeId, Commit, Facts, Form, LoadId, Member,
+    MemberId, MemberState, Plan, Prepare, Refusal, Revision, Root, Slot, State,
 };
 
 /// What becomes of a chain.
 struct Outcome<'a> {
     /// The chain as it is.
     before: Option<&'a Chain>,
-    /// The chain as it will be, but for its generation.
+    /// The chain as it will be, but for its build.
     after: Chain,
     /// Members whose code is new, and where the loader holds it. Some may have gone again.
     fresh: BTreeMap<MemberId, LoadId>,
@@ -85,7 +85,7 @@ fn fits(facts: &Facts, member: &Member, form: Form) -> bool {
 }
 
 /// Removes those of the members that still linger; `None` if none does.
-pub fn expire(state: &State, chain: ChainKey, members: &[MemberId]) -> Option<Plan> {
+pub fn expire(state: &State, chain: ChainId, members: &[MemberId]) -> Option<Plan> {
     let before = state.chains.get(&chain)?;
     let mut after = before.clone();
     after
@@ -111,7 +111,7 @@ fn plan(outcome: Outcome<'_>) -> Plan {
     let plan = match before {
         None => attach(after, &fresh),
         Some(before) if after.members.is_empty() => detach(before),
-        Some(before) if looks_the_same(before, &after) => rewrite(after),
+        Some(before) if looks_the_same(before, &after) => rewrite(before, after),
         Some(before) => swap(before, after, &fresh),
     };
     Plan { reloads, ..plan }
@@ -126,34 +126,42 @@ fn looks_the_same(before: &Chain, after: &Chain) -> bool {
     before.mode == after.mode && Root::of(before) == Root::of(after) && code(before) == code(after)
 }
 
-/// The first generation of a chain.
+/// The first build of a chain.
 fn attach(mut chain: Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Plan {
-    chain.generation = Generation(1);
+    number(&mut chain, Revision(0), Build(0));
     Plan {
         prepare: build(&chain, fresh),
         commit: Commit::Attach {
-            generation: chain.generation,
+            build: chain.build,
             mode: chain.mode,
         },
         ..empty(chain)
     }
 }
 
+/// Gives a chain the next revision and the next build after these.
+fn number(chain: &mut Chain, revision: Revision, last_build: Build) {
+    chain.revision = Revision(revision.0 + 1);
+    chain.build = Build(last_build.0 + 1);
+    chain.last_build = chain.build;
+}
+
 /// Metadata only: nothing that runs changes.
-fn rewrite(chain: Chain) -> Plan {
-    let generation = chain.generation;
+fn rewrite(before: &Chain, mut chain: Chain) -> Plan {
+    chain.revision = Revision(before.revision.0 + 1);
+    let build = chain.build;
     Plan {
-        prepare: vec![Prepare::WriteRegistry { generation }],
-        commit: Commit::Registry { generation },
+        prepare: vec![Prepare::WriteRegistry { build }],
+        commit: Commit::Registry { build },
         ..empty(chain)
     }
 }
 
-/// One generation in the place of another.
+/// One build in the place of another.
 fn swap(before: &Chain, mut after: Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Plan {
-    let from = before.generation;
-    let to = Generation(from.0 + 1);
-    after.generation = to;
+    let from = before.build;
+    number(&mut after, before.revision, before.last_build);
+    let to = after.build;
     let commit = if before.mode == after.mode {
         Commit::Swap { from, to }
     } else {
@@ -167,7 +175,7 @@ fn swap(before: &Chain, mut after: Chain, fresh: &BTreeMap<MemberId, LoadId>) ->
     let stays = |member: &Member| after.members.iter().any(|next| next.id == member.id);
     let mut cleanup = vec![Cleanup::Grace];
     cleanup.extend(fold(before, stays));
-    cleanup.push(Cleanup::RetireGeneration { generation: from });
+    cleanup.push(Cleanup::RetireBuild { build: from });
     for member in &before.members {
         let next = after.members.iter().find(|next| next.id == member.id);
         if next.is_some_and(|next| next.code != member.code) {
@@ -190,16 +198,18 @@ fn swap(before: &Chain, mut after: Chain, fresh: &BTreeMap<MemberId, LoadId>) ->
 
 /// The last member goes, and the chain with it.
 fn detach(chain: &Chain) -> Plan {
-    let generation = chain.generation;
-    let mut cleanup = vec![Cleanup::Grace, Cleanup::RetireGeneration { generation }];
+    let build = chain.build;
+    let mut cleanup = vec![Cleanup::Grace, Cleanup::RetireBuild { build }];
     cleanup.extend(chain.members.iter().map(remove));
     cleanup.push(Cleanup::RemoveChain);
     Plan {
-        chain: chain.interface.key,
+        chain: chain.id,
+        dir: chain.dir,
+        site: chain.interface.key,
         interface: chain.interface.name.clone(),
-        generation: Generation(0),
+        build: Build(0),
         prepare: Vec::new(),
-        commit: Commit::Detach { generation },
+        commit: Commit::Detach { build },
         cleanup,
         next: None,
         reloads: Vec::new(),
@@ -207,10 +217,10 @@ fn detach(chain: &Chain) -> Plan {
     }
 }
 
-/// Builds a generation aside: members' code first, which its slots hold; its registry last, which
+/// Builds a build aside: members' code first, which its slots hold; its registry last, which
 /// says that it is whole.
 fn build(chain: &Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Vec<Prepare> {
-    let generation = chain.generation;
+    let build = chain.build;
     let pins = chain.members.iter().filter_map(|member| {
         fresh.get(&member.id).map(|load| Prepare::PinCode {
             member: member.id,
@@ -219,22 +229,22 @@ fn build(chain: &Chain, fresh: &BTreeMap<MemberId, LoadId>) -> Vec<Prepare> {
         })
     });
     let fills = chain.slots().map(|(slot, member)| Prepare::FillSlot {
-        generation,
+        build,
         slot,
         member: member.id,
         code: member.code,
         engine: member.form.engine,
     });
     pins.chain([Prepare::BuildRoot {
-        generation,
+        build,
         root: Root::of(chain),
     }])
     .chain(fills)
-    .chain([Prepare::WriteRegistry { generation }])
+    .chain([Prepare::WriteRegistry { build }])
     .collect()
 }
 
-/// Saves what a generation has counted for the members that stay; nothing if it counted nothing.
+/// Saves what a build has counted for the members that stay; nothing if it counted nothing.
 pub(crate) fn fold(chain: &Chain, stays: impl Fn(&Member) -> bool) -> Option<Cleanup> {
     let members: Vec<(Slot, MemberId)> = chain
         .slots()
@@ -242,7 +252,7 @@ pub(crate) fn fold(chain: &Chain, stays: impl Fn(&Member) -> bool) -> Option<Cle
         .map(|(slot, member)| (slot, member.id))
         .collect();
     (chain.counters && !members.is_empty()).then_some(Cleanup::FoldCounters {
-        generation: chain.generation,
+        build: chain.build,
         members,
     })
 }
@@ -258,13 +268,13 @@ fn named(member: &Member) -> (MemberId, String) {
 /// A plan that leads to this chain, without its steps.
 fn empty(chain: Chain) -> Plan {
     Plan {
-        chain: chain.interface.key,
+        chain: chain.id,
+        dir: chain.dir,
+        site: chain.interface.key,
         interface: chain.interface.name.clone(),
-        generation: chain.generation,
+        build: chain.build,
         prepare: Vec::new(),
-        commit: Commit::Registry {
-            generation: chain.generation,
-        },
+        commit: Commit::Registry { build: chain.build },
         cleanup: Vec::new(),
         next: Some(chain),
         reloads: Vec::new(),

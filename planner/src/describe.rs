@@ -20,9 +20,10 @@ impl Plan {
                     format!("aside: pin code {code} of {name}")
                 }
             }
-            Prepare::BuildRoot { generation, root } => {
+            Prepare::BuildRoot { build, root } => {
                 let Root {
-                    kind,
+                    program,
+                    attach: _,
                     frags,
                     slots,
                     final_verdict,
@@ -30,7 +31,7 @@ impl Plan {
                 } = root;
                 let on = |is_on: bool| if is_on { "on" } else { "off" };
                 format!(
-                    "aside: build generation {generation} from {kind}: slots {}, final verdict \
+                    "aside: build build {build} from {program}: slots {}, final verdict \
                      {final_verdict}, counters {}, frags {}",
                     slots.len(),
                     on(*counters),
@@ -48,8 +49,8 @@ impl Plan {
                     self.name(*member)
                 )
             }
-            Prepare::WriteRegistry { generation } => {
-                format!("aside: write down the members of generation {generation}")
+            Prepare::WriteRegistry { build } => {
+                format!("aside: write down the members of build {build}")
             }
         }
     }
@@ -58,11 +59,11 @@ impl Plan {
     fn commit_line(&self) -> String {
         let interface = &self.interface;
         match self.commit {
-            Commit::Attach { generation, mode } => {
-                format!("commit: attach generation {generation} to {interface} in {mode} mode")
+            Commit::Attach { build, mode } => {
+                format!("commit: attach build {build} to {interface} in {mode} mode")
             }
             Commit::Swap { from, to } => {
-                format!("commit: swap generation {from} of {interface} for {to}")
+                format!("commit: swap build {from} of {interface} for {to}")
             }
             Commit::Reattach {
                 from,
@@ -70,14 +71,14 @@ impl Plan {
                 old_mode,
                 mode,
             } => format!(
-                "commit: detach generation {from} from {interface} ({old_mode} mode) and attach {to} \
+                "commit: detach build {from} from {interface} ({old_mode} mode) and attach {to} \
                  in {mode} mode: in between, packets meet no program"
             ),
-            Commit::Detach { generation } => {
-                format!("commit: detach generation {generation} from {interface}")
+            Commit::Detach { build } => {
+                format!("commit: detach build {build} from {interface}")
             }
-            Commit::Registry { generation } => format!(
-                "commit: put the new list of members in place (generation {generation} of \
+            Commit::Registry { build } => format!(
+                "commit: put the new list of members in place (build {build} of \
                  {interface} runs on)"
             ),
         }
@@ -86,15 +87,12 @@ impl Plan {
     fn cleanup_line(&self, step: &Cleanup) -> String {
         match step {
             Cleanup::Grace => "cleanup: wait for packets that are still inside".into(),
-            Cleanup::FoldCounters {
-                generation,
-                members,
-            } => format!(
-                "cleanup: add the counts of generation {generation} to the totals of {}",
+            Cleanup::FoldCounters { build, members } => format!(
+                "cleanup: add the counts of build {build} to the totals of {}",
                 self.names(members),
             ),
-            Cleanup::RetireGeneration { generation } => {
-                format!("cleanup: free generation {generation}")
+            Cleanup::RetireBuild { build } => {
+                format!("cleanup: free build {build}")
             }
             Cleanup::RemoveCode { member, code } => {
                 format!("cleanup: free code {code} of {}", self.name(*member))

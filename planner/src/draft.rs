@@ -11,9 +11,9 @@ use crate::engine::engine_for;
 use crate::limits;
 use crate::order::{self, Side};
 use crate::{
-    Chain, Change, Client, CodeId, Configuration, ConnectionId, Engines, Facts, Form, Generation,
-    Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner, Position,
-    Refusal, Registration, RootAct, Settings, State,
+    AttachType, Build, Chain, Change, Client, CodeId, Configuration, ConnectionId, Engines, Facts,
+    Form, Hook, Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner,
+    Position, Refusal, Registration, Revision, RootAct, Settings, Standing, State,
 };
 
 /// The chain as far as the operations got.
@@ -33,7 +33,7 @@ pub(crate) struct Draft<'a> {
 pub(crate) struct Drafted<'a> {
     /// The chain as it is.
     pub(crate) before: Option<&'a Chain>,
-    /// The chain as it will be, but for its generation and for what has to be loaded again.
+    /// The chain as it will be, but for its build and for what has to be loaded again.
     pub(crate) after: Chain,
     /// As what the code of each member has to be loaded.
     pub(crate) forms: Vec<Form>,
@@ -55,18 +55,18 @@ impl<'a> Draft<'a> {
                 interface: interface(),
             });
         }
-        let before = state.chains.get(&change.interface.key);
+        let before = state.at(change.interface.key);
         let registers = |operation| matches!(operation, &Operation::Register(_));
         if before.is_none() && !change.operations.iter().any(registers) {
             return Err(Refusal::NoChain {
                 interface: interface(),
             });
         }
-        let actual = before.map_or(Generation(0), |chain| chain.generation);
-        if let Some(expected) = change.expected_generation
+        let actual = before.map_or(Revision(0), |chain| chain.revision);
+        if let Some(expected) = change.expected_revision
             && expected != actual
         {
-            return Err(Refusal::Generation {
+            return Err(Refusal::Revision {
                 interface: interface(),
                 expected,
                 actual,
@@ -76,7 +76,7 @@ impl<'a> Draft<'a> {
             client,
             engines: state.engines,
             before,
-            chain: copy(before, change)?,
+            chain: copy(state, before, change)?,
             next_member: state.next_member,
             fresh: BTreeMap::new(),
             has_unnamed: false,
@@ -165,6 +165,7 @@ impl<'a> Draft<'a> {
                     Engine::Freplace => member.abilities.frags,
                     Engine::Tailcall => frags,
                 },
+                attach: self.chain.attach,
             })
         };
         members().map(form).collect()
@@ -228,7 +229,7 @@ impl<'a> Draft<'a> {
         registration: &Registration,
         facts: Option<&Facts>,
     ) -> Result<String, Refusal> {
-        let program = || facts.map(|facts| facts.source.program.clone());
+        let program = || facts.map(|facts| facts.source.program().to_owned());
         let Some(name) = registration.name.clone().or_else(program) else {
             self.has_unnamed = true;
             return Ok(String::new());
@@ -415,17 +416,25 @@ impl<'a> Draft<'a> {
 }
 
 /// The chain as it is, or an empty one where the change would make it.
-fn copy(before: Option<&Chain>, change: &Change) -> Result<Chain, Refusal> {
+fn copy(state: &State, before: Option<&Chain>, change: &Change) -> Result<Chain, Refusal> {
     let asked = change.mode.unwrap_or(ModeChoice::Auto);
     let asked = concrete(asked, &change.interface)?;
     let Some(before) = before else {
         return Ok(Chain {
+            id: state.next_chain,
+            dir: state.new_dir(&change.interface, state.next_chain),
             interface: change.interface.clone(),
-            generation: Generation(0),
+            standing: Standing::InForce,
+            hook: Hook::Link,
+            revision: Revision(0),
+            build: Build(0),
+            last_build: Build(0),
             mode: asked.unwrap_or(Mode::Native),
             final_verdict: FinalVerdict::Pass,
             counters: true,
             engine: EngineChoice::Auto,
+            attach: AttachType::Xdp,
+            parked: false,
             members: Vec::new(),
         });
     };

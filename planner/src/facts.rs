@@ -1,8 +1,8 @@
 //! What is learned of a program, first by looking at its object, then by loading it.
 
-use dispatcher_abi::{Engine, Priority, VerdictMask};
+use dispatcher_abi::{Priority, VerdictMask};
 
-use crate::{Abilities, CodeId, Digest, Form, LoadId, MemberId};
+use crate::{Abilities, CodeId, Form, LoadId, MemberId, ObjectSource, Source};
 
 /// What is known of a program by looking at its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,30 +36,6 @@ pub struct Facts {
     pub replaces: Option<(MemberId, CodeId)>,
 }
 
-/// What a program was loaded from: with its maps, all that it takes to load it again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Source {
-    /// Its object.
-    pub sha256: Digest,
-    /// Its function's name in the object.
-    pub program: String,
-    /// What its own program arrays hold.
-    pub tail_calls: Vec<TailCall>,
-    /// It may call every helper.
-    pub trusted: bool,
-}
-
-/// An entry of a program's own program array.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TailCall {
-    /// The program array.
-    pub map: String,
-    /// The index in it.
-    pub index: u32,
-    /// The function of the same object that is there.
-    pub program: String,
-}
-
 impl Facts {
     /// What is known of an object that nobody has looked at.
     pub(crate) fn unknown() -> Self {
@@ -77,15 +53,12 @@ impl Facts {
         Self {
             load,
             program_id: 0,
-            source: Source {
+            source: Source::Object(ObjectSource {
                 program: outline.program,
-                ..Source::default()
-            },
+                ..ObjectSource::default()
+            }),
             abilities: outline.abilities,
-            form: Form {
-                engine: Engine::Tailcall,
-                frags: false,
-            },
+            form: Form::PLAIN,
             has_program_array: false,
             priority: None,
             chain_call: None,

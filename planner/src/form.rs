@@ -13,6 +13,28 @@ pub struct Form {
     /// Loaded with `BPF_F_XDP_HAS_FRAGS`. A root has the flag only if all its members have, and its
     /// program array takes only programs that agree with the root.
     pub frags: bool,
+    /// The attach type that the program expects. A program array takes only programs that agree
+    /// with its root in that, and a link can't be updated from one type to the other.
+    pub attach: AttachType,
+}
+
+impl Form {
+    /// An XDP program without frags, of the attach type that the daemon loads.
+    pub(crate) const PLAIN: Self = Self {
+        engine: Engine::Tailcall,
+        frags: false,
+        attach: AttachType::Xdp,
+    };
+}
+
+/// The attach type that an XDP program expects (`expected_attach_type`, `enum bpf_attach_type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttachType {
+    /// 0: none was given when the program was loaded.
+    Unset,
+    /// 37, `BPF_XDP`: what the daemon loads.
+    #[default]
+    Xdp,
 }
 
 /// What a program can be loaded as.

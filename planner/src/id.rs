@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A chain's identity: an interface index in a network namespace.
+/// Where a chain is: an interface index in a network namespace.
 ///
 /// Two namespaces have equal interface indexes, and a namespace's inode is reused; its cookie
 /// (`SO_NETNS_COOKIE`, Linux 5.14) is not.
@@ -47,8 +47,13 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// One build of a chain: 1 is the first, 0 means there is none.
-    Generation(u64),
+    /// A chain's number, its own for as long as it lasts: its [`ChainKey`] may change under it.
+    ChainId(u64),
+    /// A change of a chain that somebody asked for: 1 is the first, 0 means there is no chain.
+    Revision(u64),
+    /// One root that was built for a chain: 1 is the first, 0 means there is none. A number is used
+    /// once for as long as the chain's pins last, also by a build that failed.
+    Build(u64),
     /// A member, never reused while the daemon's pins last.
     MemberId(u64),
     /// A member's code: 1 is what it was registered with, each replacement adds one.

@@ -27,6 +27,7 @@ mod rearm;
 mod reconcile;
 mod refusal;
 mod root;
+mod source;
 mod state;
 #[cfg(any(test, feature = "proptest"))]
 pub mod testing;
@@ -34,24 +35,24 @@ pub mod testing;
 mod tests;
 
 pub use admit::admit;
-pub use chain::{Chain, Member, MemberState, Owner};
+pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
 pub use claims::{Claim, ClaimState, Claims, Opening, QueueKey, SocketKey, without_redirect};
 pub use decide::{decide, expire};
 pub use engine::{Engines, NoEngine};
-pub use facts::{Facts, Outline, Source, TailCall};
-pub use form::{Abilities, Form, Obstacle};
+pub use facts::{Facts, Outline};
+pub use form::{Abilities, AttachType, Form, Obstacle};
 pub use id::{
-    ChainKey, CodeId, ConnectionId, Digest, Generation, Interface, LoadId, MemberId, Slot,
+    Build, ChainId, ChainKey, CodeId, ConnectionId, Digest, Interface, LoadId, MemberId, Revision,
+    Slot,
 };
 pub use needs::{Needs, Reload, needs};
 pub use plan::{Cleanup, Commit, Plan, Prepare};
 pub use policy::{Client, Grant, Policy, Rights};
 pub use quota::{PinnedMemory, SocketLimits};
 pub use rearm::rearm;
-pub use reconcile::{
-    Held, Observed, ObservedChain, ObservedGeneration, Recovery, Registry, reconcile,
-};
+pub use reconcile::{Held, Observed, ObservedBuild, ObservedChain, Recovery, Registry, reconcile};
 pub use refusal::{Refusal, RootAct};
-pub use root::{Root, RootKind, RootSlot};
+pub use root::{Root, RootProgram, RootSlot};
+pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
 pub use state::{Orphan, State};

@@ -2,7 +2,7 @@
 
 use dispatcher_abi::{Engine, TAIL_CALLS_MAX};
 
-use crate::{Chain, Form, Refusal, RootKind};
+use crate::{Chain, Form, Refusal, RootProgram};
 
 /// Checks that a packet can run the chain with members of these forms: its root has a slot for
 /// each, and all tail calls fit together, those of the slots and the members' own.
@@ -15,7 +15,7 @@ pub(crate) fn check(chain: &Chain, forms: &[Form]) -> Result<(), Refusal> {
         members.filter_map(|(member, form)| (form.engine == Engine::Tailcall).then_some(member))
     };
     let engines = forms.iter().map(|form| form.engine);
-    let slots = RootKind::largest(engines).slots();
+    let slots = usize::from(RootProgram::largest(engines).slots);
     if chain.members.len() > slots {
         return Err(Refusal::ChainFull {
             interface: interface(),

@@ -73,7 +73,7 @@ pub fn needs(
                 code: member.code,
                 source: member.source.clone(),
                 outline: Outline {
-                    program: member.source.program.clone(),
+                    program: member.source.program().to_owned(),
                     abilities: member.abilities,
                 },
                 form,

@@ -2,22 +2,26 @@
 
 use dispatcher_abi::{Engine, Mode};
 
-use crate::{Chain, ChainKey, CodeId, Generation, LoadId, MemberId, Root, Slot};
+use crate::{Build, Chain, ChainDir, ChainId, ChainKey, CodeId, LoadId, MemberId, Root, Slot};
 
 /// One change, as steps. A plain value: it can be printed, compared and dry-run.
 ///
-/// `prepare` builds beside the live generation, where no packet looks. `commit` is the one atomic
+/// `prepare` builds beside the live build, where no packet looks. `commit` is the one atomic
 /// step that packets see. `cleanup` frees what the commit made unreachable; it may fail without
 /// harm, since reconciling finishes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The chain that changes.
-    pub chain: ChainKey,
+    pub chain: ChainId,
+    /// Where its pins are.
+    pub dir: ChainDir,
+    /// Where its interface is.
+    pub site: ChainKey,
     /// Its interface's name, for messages.
     pub interface: String,
-    /// The generation that runs after the commit. The same as before if only metadata changes; 0 if
+    /// The build that runs after the commit. The same as before if only metadata changes; 0 if
     /// the last member goes.
-    pub generation: Generation,
+    pub build: Build,
     /// Built aside; undone by discarding it.
     pub prepare: Vec<Prepare>,
     /// The step that packets see.
@@ -46,15 +50,15 @@ pub enum Prepare {
     },
     /// Loads a root, with its own program array and counters, and pins them.
     BuildRoot {
-        /// The root's generation.
-        generation: Generation,
+        /// The root's build.
+        build: Build,
         /// What it is told.
         root: Root,
     },
     /// Puts a member into a slot of the root that is being built.
     FillSlot {
-        /// The root's generation.
-        generation: Generation,
+        /// The root's build.
+        build: Build,
         /// The slot.
         slot: Slot,
         /// The member.
@@ -64,38 +68,38 @@ pub enum Prepare {
         /// How the slot calls it.
         engine: Engine,
     },
-    /// Writes the chain as it will be ([`Plan::next`]) into the generation's registry. For a
-    /// generation that is live already, this writes beside the present registry; the commit puts
+    /// Writes the chain as it will be ([`Plan::next`]) into the build's registry. For a
+    /// build that is live already, this writes beside the present registry; the commit puts
     /// it in its place.
     WriteRegistry {
-        /// The generation.
-        generation: Generation,
+        /// The build.
+        build: Build,
     },
 }
 
 /// The step that packets see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// Attaches the first generation of a chain.
+    /// Attaches the first build of a chain.
     Attach {
         /// What is attached.
-        generation: Generation,
+        build: Build,
         /// Where.
         mode: Mode,
     },
-    /// Replaces one generation by another, if that one is what runs.
+    /// Replaces one build by another, if that one is what runs.
     Swap {
         /// What must run now.
-        from: Generation,
+        from: Build,
         /// What runs afterwards.
-        to: Generation,
+        to: Build,
     },
     /// Detaches and attaches in another mode: the interface is without a program in between.
     Reattach {
         /// What runs now.
-        from: Generation,
+        from: Build,
         /// What runs afterwards.
-        to: Generation,
+        to: Build,
         /// Where it was.
         old_mode: Mode,
         /// Where it will be.
@@ -104,12 +108,12 @@ pub enum Commit {
     /// Takes the chain off its interface.
     Detach {
         /// What runs now.
-        generation: Generation,
+        build: Build,
     },
-    /// Puts a new registry in the place of a live generation's: metadata only.
+    /// Puts a new registry in the place of a live build's: metadata only.
     Registry {
-        /// The generation.
-        generation: Generation,
+        /// The build.
+        build: Build,
     },
 }
 
@@ -118,18 +122,18 @@ pub enum Commit {
 pub enum Cleanup {
     /// Waits until no packet is inside what ran before.
     Grace,
-    /// Adds what a generation that no longer runs has counted to its members' totals, each stamped
-    /// with the generation so that it is added once.
+    /// Adds what a build that no longer runs has counted to its members' totals, each stamped
+    /// with the build so that it is added once.
     FoldCounters {
-        /// The generation.
-        generation: Generation,
+        /// The build.
+        build: Build,
         /// Its members by slot, 0 first: those that are still members.
         members: Vec<(Slot, MemberId)>,
     },
-    /// Frees a generation: its root, program array, counters, registry.
-    RetireGeneration {
-        /// The generation.
-        generation: Generation,
+    /// Frees a build: its root, program array, counters, registry.
+    RetireBuild {
+        /// The build.
+        build: Build,
     },
     /// Frees code that was replaced.
     RemoveCode {

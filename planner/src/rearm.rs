@@ -1,20 +1,22 @@
 //! Putting a chain back on its hook.
 
-use crate::{ChainKey, Commit, Plan, State};
+use crate::{ChainId, Commit, Plan, State};
 
 /// What attaches a chain again whose interface is there and whose hook is not ours any more: the
-/// generation that ran, as it was. `None` if there is no such chain.
+/// build that ran, as it was. `None` if there is no such chain.
 ///
 /// A detached `bpf_link` can't be used again, so this makes a new one.
-pub fn rearm(state: &State, chain: ChainKey) -> Option<Plan> {
+pub fn rearm(state: &State, chain: ChainId) -> Option<Plan> {
     let found = state.chains.get(&chain)?;
     Some(Plan {
         chain,
+        dir: found.dir,
+        site: found.interface.key,
         interface: found.interface.name.clone(),
-        generation: found.generation,
+        build: found.build,
         prepare: Vec::new(),
         commit: Commit::Attach {
-            generation: found.generation,
+            build: found.build,
             mode: found.mode,
         },
         cleanup: Vec::new(),

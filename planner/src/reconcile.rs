@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use dispatcher_abi::Lifetime;
-
 use crate::decide::fold;
-use crate::{Chain, ChainKey, Cleanup, CodeId, Engines, Generation, MemberId, Orphan, State};
+use crate::{Build, Chain, ChainDir, Cleanup, CodeId, Engines, MemberId, Orphan, State};
 
 /// What is pinned and what really runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,12 +15,12 @@ pub struct Observed {
 /// One chain's pins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedChain {
-    /// Which chain.
-    pub key: ChainKey,
+    /// Where its pins are.
+    pub dir: ChainDir,
     /// What the pinned link holds.
     pub held: Held,
-    /// Every generation that has pins.
-    pub generations: Vec<ObservedGeneration>,
+    /// Every build that has pins.
+    pub builds: Vec<ObservedBuild>,
     /// Every member's code that has pins.
     pub codes: Vec<(MemberId, CodeId)>,
     /// Members that have pins, with or without code.
@@ -35,27 +33,27 @@ pub struct ObservedChain {
 pub enum Held {
     /// There is no pinned link.
     NoLink,
-    /// The root of this generation.
-    Generation(Generation),
-    /// A program that is none of the pinned generations': somebody put it there.
+    /// The root of this build.
+    Build(Build),
+    /// A program that is none of the pinned builds': somebody put it there.
     Unknown,
 }
 
-/// One generation's pins.
+/// One build's pins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedGeneration {
-    /// Which generation.
-    pub generation: Generation,
+pub struct ObservedBuild {
+    /// Which build.
+    pub build: Build,
     /// What its registry says.
     pub registry: Registry,
 }
 
-/// A generation's registry.
+/// A build's registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registry {
     /// The chain as it was.
     Chain(Box<Chain>),
-    /// Not written, or not readable: the generation was being built.
+    /// Not written, or not readable: the build was being built.
     Missing,
     /// Written by a newer daemon: the chain is left alone.
     Newer {
@@ -70,17 +68,17 @@ pub struct Recovery {
     /// The chains that run.
     pub state: State,
     /// What finishes the changes that were cut off; their commits are done or void.
-    pub leftovers: Vec<(ChainKey, Vec<Cleanup>)>,
+    pub leftovers: Vec<(ChainDir, Vec<Cleanup>)>,
     /// Attached members of the chains that run: their connections went with the former daemon.
     pub orphans: Vec<Orphan>,
     /// Chains that are left alone: a newer daemon's, and those that run without a registry that
     /// says what they are.
-    pub foreign: Vec<ChainKey>,
+    pub foreign: Vec<ChainDir>,
 }
 
 /// Works out the state from what is pinned and what really runs, and what is left to free.
 ///
-/// A chain is what its live generation's registry says. Every other generation is a change that
+/// A chain is what its live build's registry says. Every other build is a change that
 /// was cut off: before its commit if it is newer than the live one, after another's if it is older.
 pub fn reconcile(observed: &Observed, engines: Engines) -> Recovery {
     let mut recovery = Recovery {
@@ -95,20 +93,19 @@ pub fn reconcile(observed: &Observed, engines: Engines) -> Recovery {
             *next = (*next).max(MemberId(member.0 + 1));
         }
         match pins.fate() {
-            Fate::Foreign => recovery.foreign.push(pins.key),
-            Fate::Gone => recovery.leftovers.push((pins.key, pins.everything())),
+            Fate::Foreign => recovery.foreign.push(pins.dir),
+            Fate::Gone => recovery.leftovers.push((pins.dir, pins.everything())),
             Fate::Runs(chain) => {
                 let leftovers = pins.leftovers(chain);
                 if !leftovers.is_empty() {
-                    recovery.leftovers.push((pins.key, leftovers));
+                    recovery.leftovers.push((pins.dir, leftovers));
                 }
-                let mut chain = chain.clone();
-                for member in &mut chain.members {
-                    if member.lifetime == Lifetime::Attached {
-                        recovery.orphans.push(member.orphan(pins.key));
-                    }
-                }
-                recovery.state.chains.insert(pins.key, chain);
+                let chain = Chain {
+                    dir: pins.dir,
+                    ..chain.clone()
+                };
+                let id = recovery.state.insert(chain);
+                recovery.orphans.extend(recovery.state.orphan_all(id));
             }
         }
     }
@@ -127,37 +124,37 @@ enum Fate<'a> {
 
 impl ObservedChain {
     fn fate(&self) -> Fate<'_> {
-        let is_newer = |pins: &ObservedGeneration| matches!(pins.registry, Registry::Newer { .. });
-        if self.generations.iter().any(is_newer) {
+        let is_newer = |pins: &ObservedBuild| matches!(pins.registry, Registry::Newer { .. });
+        if self.builds.iter().any(is_newer) {
             return Fate::Foreign;
         }
         let live = match self.held {
             Held::NoLink => return Fate::Gone,
             Held::Unknown => return Fate::Foreign,
-            Held::Generation(live) => live,
+            Held::Build(live) => live,
         };
-        // A registry is written before its generation is attached, so a live generation without
+        // A registry is written before its build is attached, so a live build without
         // one is somebody's handiwork. It handles packets: leave it alone.
-        let chain = self.chains().find(|chain| chain.generation == live);
+        let chain = self.chains().find(|chain| chain.build == live);
         chain.map_or(Fate::Foreign, Fate::Runs)
     }
 
     /// Frees what is pinned beside a chain that runs.
     fn leftovers(&self, chain: &Chain) -> Vec<Cleanup> {
-        let live = chain.generation;
+        let live = chain.build;
         let runs = |id: MemberId| chain.members.iter().find(|member| member.id == id);
-        let mut older: Vec<_> = self.chains().filter(|old| old.generation < live).collect();
-        // Oldest first, since a total is stamped with the last generation that was added to it.
-        older.sort_by_key(|old| old.generation);
+        let mut older: Vec<_> = self.chains().filter(|old| old.build < live).collect();
+        // Oldest first, since a total is stamped with the last build that was added to it.
+        older.sort_by_key(|old| old.build);
         let folds = older
             .into_iter()
             .filter_map(|old| fold(old, |member| runs(member.id).is_some()));
         let retires = self
-            .generations
+            .builds
             .iter()
-            .map(|pins| pins.generation)
-            .filter(|generation| *generation != live)
-            .map(|generation| Cleanup::RetireGeneration { generation });
+            .map(|pins| pins.build)
+            .filter(|build| *build != live)
+            .map(|build| Cleanup::RetireBuild { build });
         let codes = self.codes.iter().filter_map(|(id, code)| {
             let is_old = runs(*id).is_some_and(|member| member.code != *code);
             is_old.then_some(Cleanup::RemoveCode {
@@ -180,9 +177,9 @@ impl ObservedChain {
 
     /// Frees all that is pinned of a chain that doesn't run.
     fn everything(&self) -> Vec<Cleanup> {
-        let retires = self.generations.iter().map(|pins| {
-            let generation = pins.generation;
-            Cleanup::RetireGeneration { generation }
+        let retires = self.builds.iter().map(|pins| {
+            let build = pins.build;
+            Cleanup::RetireBuild { build }
         });
         let members = self.members().into_iter();
         let removes = members.map(|member| Cleanup::RemoveMember { member });
@@ -200,11 +197,9 @@ impl ObservedChain {
 
     /// What the readable registries say.
     fn chains(&self) -> impl Iterator<Item = &Chain> {
-        self.generations
-            .iter()
-            .filter_map(|pins| match &pins.registry {
-                Registry::Chain(chain) if chain.generation == pins.generation => Some(&**chain),
-                Registry::Chain(_) | Registry::Missing | Registry::Newer { .. } => None,
-            })
+        self.builds.iter().filter_map(|pins| match &pins.registry {
+            Registry::Chain(chain) if chain.build == pins.build => Some(&**chain),
+            Registry::Chain(_) | Registry::Missing | Registry::Newer { .. } => None,
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, TAIL_CALLS_MAX};
 
-use crate::{Generation, NoEngine};
+use crate::{NoEngine, Revision};
 
 /// Why a change is turned down. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,13 +63,13 @@ pub enum Refusal {
     },
     /// The chain was changed by somebody else.
     #[error("interface {interface} is at generation {actual}, not at {expected}")]
-    Generation {
+    Revision {
         /// Whose chain.
         interface: String,
         /// What the client expected.
-        expected: Generation,
+        expected: Revision,
         /// What it is.
-        actual: Generation,
+        actual: Revision,
     },
     /// The chain runs in another mode than the one asked for.
     #[error(

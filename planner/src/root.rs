@@ -4,13 +4,15 @@ use std::fmt;
 
 use dispatcher_abi::{Engine, FinalVerdict, OnMiss, SLOTS, VerdictMask};
 
-use crate::{Chain, Member};
+use crate::{AttachType, Chain, Member};
 
 /// What a root is built from and told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     /// Which root program.
-    pub kind: RootKind,
+    pub program: RootProgram,
+    /// The attach type that it is loaded with, and that its program array then takes.
+    pub attach: AttachType,
     /// Whether it takes packets of several buffers.
     pub frags: bool,
     /// The occupied slots, 0 first.
@@ -26,7 +28,8 @@ impl Root {
     pub fn of(chain: &Chain) -> Self {
         let members = || chain.members.iter();
         Self {
-            kind: RootKind::smallest(members().map(|member| member.form.engine)),
+            program: RootProgram::smallest(members().map(|member| member.form.engine)),
+            attach: chain.attach,
             frags: members().all(|member| member.form.frags),
             slots: members().map(RootSlot::of).collect(),
             final_verdict: chain.final_verdict,
@@ -57,59 +60,64 @@ impl RootSlot {
     }
 }
 
-/// A root program, by its number of slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootKind {
-    /// `dispatcher`: each slot tail-calls its member or is freplaced.
-    Dispatcher,
-    /// `dispatcher_ext`: each slot is freplaced; 16 slots.
-    Ext16,
-    /// `dispatcher_ext` with 64 slots.
-    Ext64,
-    /// `dispatcher_ext` with 128 slots.
-    Ext128,
+/// A root program, by its features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RootProgram {
+    /// Each slot can tail-call its member. Without it each slot is freplaced.
+    pub tail_calls: bool,
+    /// It copies packets and verdicts for readers that look on. No root is built so yet.
+    pub tap: bool,
+    /// How many slots it has.
+    pub slots: u16,
 }
 
-impl RootKind {
-    /// How many slots it has.
-    pub const fn slots(self) -> usize {
-        match self {
-            Self::Dispatcher => SLOTS,
-            Self::Ext16 => 16,
-            Self::Ext64 => 64,
-            Self::Ext128 => 128,
+impl RootProgram {
+    /// `dispatcher`: each slot tail-calls its member or is freplaced.
+    pub const DISPATCHER: Self = Self {
+        tail_calls: true,
+        tap: false,
+        slots: SLOTS_U16,
+    };
+
+    /// `dispatcher_ext`: each slot is freplaced.
+    const fn ext(slots: u16) -> Self {
+        Self {
+            tail_calls: false,
+            tap: false,
+            slots,
         }
     }
+
+    /// `dispatcher_ext` with 16, 64 and 128 slots. Kernels before 6.8 verify unused slots too, so
+    /// the smallest that fits is taken.
+    pub const EXT: [Self; 3] = [Self::ext(16), Self::ext(64), Self::ext(128)];
 
     /// The smallest that runs members by these engines.
     fn smallest(engines: impl Iterator<Item = Engine> + Clone) -> Self {
         let largest = Self::largest(engines.clone());
         let members = engines.count();
-        if largest == Self::Dispatcher {
-            return largest;
-        }
-        let smaller = [Self::Ext16, Self::Ext64];
-        let fitting = smaller.into_iter().find(|kind| members <= kind.slots());
-        fitting.unwrap_or(largest)
+        let fits = |program: &Self| !largest.tail_calls && members <= usize::from(program.slots);
+        Self::EXT.into_iter().find(fits).unwrap_or(largest)
     }
 
     /// The largest that runs members by these engines.
     pub(crate) fn largest(mut engines: impl Iterator<Item = Engine>) -> Self {
         if engines.any(|engine| engine == Engine::Tailcall) {
-            Self::Dispatcher
+            Self::DISPATCHER
         } else {
-            Self::Ext128
+            Self::EXT[2]
         }
     }
 }
 
-impl fmt::Display for RootKind {
+const SLOTS_U16: u16 = SLOTS as u16;
+const _: () = assert!(SLOTS_U16 as usize == SLOTS);
+
+impl fmt::Display for RootProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dispatcher => "dispatcher",
-            Self::Ext16 => "dispatcher_ext_16",
-            Self::Ext64 => "dispatcher_ext_64",
-            Self::Ext128 => "dispatcher_ext_128",
-        })
+        match self.tail_calls {
+            true => f.write_str("dispatcher"),
+            false => write!(f, "dispatcher_ext_{}", self.slots),
+        }
     }
 }

@@ -11,9 +11,9 @@ use dispatcher_abi::{Engine, EngineChoice, Lifetime, OnMiss};
 pub use strategies::requests;
 
 use crate::{
-    Abilities, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form, Grant, Interface,
-    LoadId, MemberState, Operation, Outline, Plan, Policy, Refusal, Registration, Reload, Source,
-    State, decide, expire, needs,
+    Abilities, AttachType, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form, Grant,
+    Interface, LoadId, MemberState, ObjectSource, Operation, Outline, Plan, Policy, Refusal,
+    Registration, Reload, Source, State, decide, expire, needs,
 };
 
 /// An engine probe that found everything.
@@ -65,10 +65,13 @@ impl Request {
                 Ok(None)
             }
             Self::Expire(chain) => {
-                let members = state.chains.get(chain).into_iter().flat_map(|c| &c.members);
+                let Some(found) = state.at(*chain) else {
+                    return Ok(None);
+                };
+                let members = found.members.iter();
                 let lingering = members.filter(|m| m.state == MemberState::Lingering);
                 let ids: Vec<_> = lingering.map(|member| member.id).collect();
-                Ok(expire(state, *chain, &ids))
+                Ok(expire(state, found.id, &ids))
             }
             Self::Reclaim {
                 client,
@@ -115,7 +118,7 @@ pub fn decided(
 /// What was known of a program before it was loaded.
 pub fn outline(facts: &Facts) -> Outline {
     Outline {
-        program: facts.source.program.clone(),
+        program: facts.source.program().to_owned(),
         abilities: facts.abilities,
     }
 }
@@ -138,7 +141,7 @@ pub fn reloaded(reload: &Reload) -> Facts {
 pub fn change(operations: Vec<Operation>) -> Change {
     Change {
         interface: interface(0),
-        expected_generation: None,
+        expected_revision: None,
         mode: None,
         operations,
     }
@@ -178,15 +181,16 @@ pub fn facts() -> Facts {
     Facts {
         load: LoadId(1),
         program_id: 1001,
-        source: Source {
+        source: Source::Object(ObjectSource {
             sha256: [1; 32],
             program: "xdp_program".into(),
-            ..Source::default()
-        },
+            ..ObjectSource::default()
+        }),
         abilities: Abilities::ALL,
         form: Form {
             engine: Engine::Freplace,
             frags: true,
+            attach: AttachType::Xdp,
         },
         has_program_array: false,
         priority: None,

@@ -60,8 +60,8 @@ impl Sockets {
             lingering: BTreeMap::new(),
         };
         let deadline = Instant::now() + LINGER;
-        for (chain, found) in &state.chains {
-            let Some(maps) = redirect_maps(kernel, state, *chain) else {
+        for found in state.chains.values() {
+            let Some(maps) = redirect_maps(kernel, state, found.interface.key) else {
                 continue;
             };
             let interface = &found.interface.name;
@@ -71,7 +71,7 @@ impl Sockets {
             });
             for (queue, claim) in written {
                 let place = QueueKey {
-                    chain: *chain,
+                    chain: found.interface.key,
                     queue,
                 };
                 let claim = recovered(interface, &claim);
@@ -155,8 +155,9 @@ fn recovered(interface: &str, claim: &SocketClaim) -> Claim {
 
 /// The maps of a chain's redirect program; `None` if it has none.
 fn redirect_maps(kernel: &Linux, state: &State, chain: ChainKey) -> Option<RedirectMaps> {
-    let (_, member) = state.chains.get(&chain)?.member(REDIRECT_MEMBER)?;
-    let maps = kernel.maps(chain, member.id, member.code);
+    let found = state.at(chain)?;
+    let (_, member) = found.member(REDIRECT_MEMBER)?;
+    let maps = kernel.maps(found.dir, member.id, member.code);
     Some(RedirectMaps::of(maps))
 }
 
@@ -338,7 +339,7 @@ impl Engine {
     pub(super) fn sockets_without_interface(&mut self) {
         let held = self.sockets.held.iter();
         let gone: Vec<SocketKey> = held
-            .filter(|(key, _)| !self.state.chains.contains_key(&key.place.chain))
+            .filter(|(key, _)| self.state.at(key.place.chain).is_none())
             .filter(|(_, held)| !has_interface(held.socket.as_fd()))
             .map(|(key, _)| *key)
             .collect();

@@ -15,7 +15,8 @@ use crate::kernel::{ChainCounters, KernelError, KernelErrorKind, netns};
 impl Engine {
     /// Looks at every hook: an interface may be gone, or somebody may have detached our link.
     pub(super) fn sweep(&mut self) {
-        let keys: Vec<ChainKey> = self.state.chains.keys().copied().collect();
+        let chains = self.state.chains.values();
+        let keys: Vec<ChainKey> = chains.map(|chain| chain.interface.key).collect();
         for key in keys {
             match self.check_hook(key, None) {
                 Ok(()) => {
@@ -24,7 +25,7 @@ impl Engine {
                 // Tried again with each sweep, and said once.
                 Err(error) => {
                     if self.troubled.insert(key) {
-                        tracing::error!(interface = %self.name_of(key), %error, source = %error.source, "the chain is not on its interface");
+                        tracing::error!(chain = %key, %error, source = %error.source, "the chain is not on its interface");
                     }
                 }
             }
@@ -70,10 +71,10 @@ impl Engine {
         key: ChainKey,
         namespace: Option<&Arc<OwnedFd>>,
     ) -> Result<(), KernelError> {
-        let Some(chain) = self.state.chains.get(&key).cloned() else {
+        let Some(chain) = self.state.at(key).cloned() else {
             return Ok(());
         };
-        if self.kernel.is_attached(key)? {
+        if self.kernel.is_attached(chain.dir)? {
             return Ok(());
         }
         let interface = &chain.interface.name;
@@ -83,7 +84,7 @@ impl Engine {
             kind: KernelErrorKind::Failed,
             source,
         })?;
-        let (Some(namespace), Some(plan)) = (found, planner::rearm(&self.state, key)) else {
+        let (Some(namespace), Some(plan)) = (found, planner::rearm(&self.state, chain.id)) else {
             tracing::warn!(%interface, chain = %key, "the interface is gone, and its chain with it");
             self.sockets_of_interface_gone(key);
             self.remove_all(&chain);

@@ -54,7 +54,7 @@ proptest! {
         faults in prop::collection::vec(0..24_usize, 17),
     ) {
         let mut world = World::new();
-        let mut put_off: Option<(ChainKey, Vec<Cleanup>)> = None;
+        let mut put_off: Option<(ChainDir, Vec<Cleanup>)> = None;
         for (request, at) in history.iter().zip(faults) {
             let Ok(Some(plan)) = request.play(&mut world.state) else { continue };
             if let Some((chain, steps)) = put_off.take() {
@@ -63,7 +63,7 @@ proptest! {
             world.kernel.plan_fault(Fault::Error(at));
             if run(&mut world.kernel, &plan).is_ok() {
                 world.state.commit(&plan);
-                put_off = Some((plan.chain, plan.cleanup));
+                put_off = Some((plan.dir, plan.cleanup));
             }
             world.kernel.restart();
             world.assert_runs();
@@ -188,10 +188,10 @@ impl World {
 
     /// Packets run exactly what the state says.
     fn assert_runs(&self) {
-        for (key, chain) in &self.state.chains {
+        for chain in self.state.chains.values() {
             let members = chain.members.iter().map(|member| (member.id, member.code));
-            assert_eq!(self.kernel.running(*key), Some(members.collect()));
-            assert_eq!(self.kernel.root(*key), Some(&Root::of(chain)));
+            assert_eq!(self.kernel.running(chain.dir), Some(members.collect()));
+            assert_eq!(self.kernel.root(chain.dir), Some(&Root::of(chain)));
         }
     }
 
@@ -202,10 +202,15 @@ impl World {
         let recovery = reconcile(&observed, ENGINES);
         assert_eq!(recovery.leftovers, []);
         assert_eq!(recovery.state.chains, self.orphaned().chains);
-        for (key, chain) in &self.state.chains {
+        for chain in self.state.chains.values() {
             for member in &chain.members {
                 let ran = self.kernel.ran(member.id);
-                assert_eq!(self.kernel.count(*key, member.id), ran, "{}", member.name);
+                assert_eq!(
+                    self.kernel.count(chain.dir, member.id),
+                    ran,
+                    "{}",
+                    member.name
+                );
             }
         }
     }

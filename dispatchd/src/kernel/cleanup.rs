@@ -2,24 +2,21 @@
 
 use std::os::fd::AsFd;
 
-use planner::{ChainKey, Cleanup, CodeId, Commit, Generation, MemberId, Plan, Prepare, Slot};
+use planner::{Build, ChainDir, Cleanup, CodeId, Commit, MemberId, Plan, Prepare, Slot};
 
 use super::linux::{Linux, failed};
 use super::{KernelError, counters, grace, pins};
 
 impl Linux {
-    pub(super) fn free(&mut self, chain: ChainKey, step: &Cleanup) -> Result<(), KernelError> {
+    pub(super) fn free(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
         match step {
             Cleanup::Grace => grace::wait().map_err(failed("membarrier", "the grace period")),
-            Cleanup::FoldCounters {
-                generation,
-                members,
-            } => self.fold(chain, *generation, members),
-            Cleanup::RetireGeneration { generation } => {
-                pins::remove_dir(&self.pins.generation(chain, *generation))
-                    .map_err(failed("rmdir", format!("generation {generation}")))?;
+            Cleanup::FoldCounters { build, members } => self.fold(chain, *build, members),
+            Cleanup::RetireBuild { build } => {
+                pins::remove_dir(&self.pins.build(chain, *build))
+                    .map_err(failed("rmdir", format!("build {build}")))?;
                 if let Some(fds) = self.chains.get_mut(&chain) {
-                    fds.generations.remove(generation);
+                    fds.builds.remove(build);
                 }
                 Ok(())
             }
@@ -63,32 +60,28 @@ impl Linux {
                     }
                 }
             }
-            Prepare::BuildRoot { generation, .. }
-            | Prepare::FillSlot { generation, .. }
-            | Prepare::WriteRegistry { generation } => Cleanup::RetireGeneration {
-                generation: *generation,
-            },
+            Prepare::BuildRoot { build, .. }
+            | Prepare::FillSlot { build, .. }
+            | Prepare::WriteRegistry { build } => Cleanup::RetireBuild { build: *build },
         });
         let live = match plan.commit {
-            Commit::Registry { generation } | Commit::Detach { generation } => Some(generation),
+            Commit::Registry { build } | Commit::Detach { build } => Some(build),
             Commit::Swap { from, .. } | Commit::Reattach { from, .. } => Some(from),
             Commit::Attach { .. } => None,
         };
         let mut undone: Vec<Cleanup> = undone
-            .filter(|step| {
-                live.is_none_or(|generation| *step != Cleanup::RetireGeneration { generation })
-            })
+            .filter(|step| live.is_none_or(|build| *step != Cleanup::RetireBuild { build }))
             .collect();
         undone.dedup();
         if live.is_none() && !plan.prepare.is_empty() {
             undone.push(Cleanup::RemoveChain);
         }
         if matches!(plan.commit, Commit::Registry { .. }) {
-            let dir = self.pins.generation(plan.chain, plan.generation);
+            let dir = self.pins.build(plan.dir, plan.build);
             let _ = pins::remove_pin(&dir.join("registry-next"));
         }
         for step in undone {
-            if let Err(error) = self.free(plan.chain, &step) {
+            if let Err(error) = self.free(plan.dir, &step) {
                 tracing::warn!(%error, source = %error.source, "not everything was discarded; the next start finishes it");
             }
         }
@@ -96,18 +89,18 @@ impl Linux {
 
     fn fold(
         &mut self,
-        chain: ChainKey,
-        generation: Generation,
+        chain: ChainDir,
+        build: Build,
         members: &[(Slot, MemberId)],
     ) -> Result<(), KernelError> {
         let Some(fds) = self.chains.get_mut(&chain) else {
             return Ok(());
         };
-        let Some(built) = fds.generations.get(&generation) else {
+        let Some(built) = fds.builds.get(&build) else {
             return Ok(());
         };
         let counted = counters::read(built.counters.as_fd())
-            .map_err(failed("BPF_MAP_LOOKUP_ELEM", "a generation's counters"))?;
+            .map_err(failed("BPF_MAP_LOOKUP_ELEM", "a build's counters"))?;
         for (slot, member) in members {
             let (Some(counted), Some(member)) = (
                 counted.get(usize::from(slot.0)),
@@ -115,7 +108,7 @@ impl Linux {
             ) else {
                 continue;
             };
-            member.totals = counters::fold(member.totals_map.as_fd(), generation, counted)
+            member.totals = counters::fold(member.totals_map.as_fd(), build, counted)
                 .map_err(failed("BPF_MAP_UPDATE_ELEM", "a member's totals"))?;
         }
         Ok(())

@@ -3,18 +3,18 @@
 use std::os::fd::AsFd;
 
 use dispatcher_abi::Mode;
-use planner::{Generation, Plan};
+use planner::{Build, Plan};
 
 use super::linux::{Linux, failed, missing};
 use super::{KernelError, KernelErrorKind, hook, pins};
 use crate::bpf;
 
 impl Linux {
-    /// Attaches a generation's root and pins the link.
+    /// Attaches a build's root and pins the link.
     pub(super) fn attach(
         &mut self,
         plan: &Plan,
-        generation: Generation,
+        build: Build,
         mode: Mode,
     ) -> Result<(), KernelError> {
         let subject = hook_of(plan);
@@ -22,8 +22,8 @@ impl Linux {
             .namespace
             .as_ref()
             .ok_or_else(|| missing("network namespace", &*subject))?;
-        let root = &self.generation(plan.chain, generation)?.root;
-        let ifindex = plan.chain.ifindex;
+        let root = &self.build(plan.dir, build)?.root;
+        let ifindex = plan.site.ifindex;
         let link =
             hook::attach(namespace.as_fd(), ifindex, root.as_fd(), mode).map_err(|source| {
                 let kind = hook::attach_error(&source);
@@ -41,24 +41,24 @@ impl Linux {
                 }
             })?;
         // Beside the old pin and then over it: whenever this stops, one of them is there.
-        let next = self.pins.next_link(plan.chain);
+        let next = self.pins.next_link(plan.dir);
         pins::remove_pin(&next)
             .and_then(|()| bpf::obj_pin(link.as_fd(), &next))
-            .and_then(|()| std::fs::rename(&next, self.pins.link(plan.chain)))
+            .and_then(|()| std::fs::rename(&next, self.pins.link(plan.dir)))
             .inspect_err(|_| {
                 // Or the pin would keep on the hook what this change reports as not attached.
                 let _ = pins::remove_pin(&next);
             })
             .map_err(failed("BPF_OBJ_PIN", subject))?;
-        self.chains.entry(plan.chain).or_default().link = Some(link);
+        self.chains.entry(plan.dir).or_default().link = Some(link);
         Ok(())
     }
 
     /// Takes the hook off.
     pub(super) fn detach(&mut self, plan: &Plan) -> Result<(), KernelError> {
         self.take_off(plan)?;
-        pins::remove_pin(&self.pins.link(plan.chain)).map_err(failed("unlink", hook_of(plan)))?;
-        if let Some(fds) = self.chains.get_mut(&plan.chain) {
+        pins::remove_pin(&self.pins.link(plan.dir)).map_err(failed("unlink", hook_of(plan)))?;
+        if let Some(fds) = self.chains.get_mut(&plan.dir) {
             fds.link = None;
         }
         Ok(())
@@ -66,25 +66,17 @@ impl Linux {
 
     /// Takes the hook off and keeps the link's pin, which says what ran.
     fn take_off(&self, plan: &Plan) -> Result<(), KernelError> {
-        let link = self
-            .chains
-            .get(&plan.chain)
-            .and_then(|fds| fds.link.as_ref());
+        let link = self.chains.get(&plan.dir).and_then(|fds| fds.link.as_ref());
         link.map_or(Ok(()), |link| hook::detach(link.as_fd()))
             .map_err(failed("BPF_LINK_DETACH", hook_of(plan)))
     }
 
-    pub(super) fn swap(
-        &self,
-        plan: &Plan,
-        from: Generation,
-        to: Generation,
-    ) -> Result<(), KernelError> {
-        let old = self.generation(plan.chain, from)?;
-        let new = self.generation(plan.chain, to)?;
+    pub(super) fn swap(&self, plan: &Plan, from: Build, to: Build) -> Result<(), KernelError> {
+        let old = self.build(plan.dir, from)?;
+        let new = self.build(plan.dir, to)?;
         let link = self
             .chains
-            .get(&plan.chain)
+            .get(&plan.dir)
             .and_then(|fds| fds.link.as_ref())
             .ok_or_else(|| missing("link", hook_of(plan)))?;
         hook::swap(link.as_fd(), old.root.as_fd(), new.root.as_fd()).map_err(|source| KernelError {
@@ -98,8 +90,8 @@ impl Linux {
     pub(super) fn reattach(
         &mut self,
         plan: &Plan,
-        from: Generation,
-        to: Generation,
+        from: Build,
+        to: Build,
         old_mode: Mode,
         mode: Mode,
     ) -> Result<(), KernelError> {

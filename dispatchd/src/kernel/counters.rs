@@ -1,17 +1,17 @@
-//! Verdict counts: what a live generation has counted, and each member's pinned total.
+//! Verdict counts: what a live build has counted, and each member's pinned total.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dispatcher_abi::{COUNTS, SlotCounters};
-use planner::Generation;
+use planner::Build;
 
 use crate::bpf::{self, MapExtras, NO_PREALLOC, Shape};
 
-/// A member's counts in generations that no longer run.
+/// A member's counts in builds that no longer run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    /// The last generation that was added.
+    /// The last build that was added.
     pub folded: u64,
     /// The counts.
     pub counts: SlotCounters,
@@ -56,22 +56,22 @@ fn totals_write(map: BorrowedFd<'_>, totals: &Totals) -> io::Result<()> {
     bpf::map_update(map, 0, &bytes)
 }
 
-/// Adds what a generation counted to a member's totals, unless that was done before.
+/// Adds what a build counted to a member's totals, unless that was done before.
 pub(super) fn fold(
     map: BorrowedFd<'_>,
-    generation: Generation,
+    build: Build,
     counted: &SlotCounters,
 ) -> io::Result<Totals> {
     let mut totals = totals_read(map)?;
-    if totals.folded < generation.0 {
-        totals.folded = generation.0;
+    if totals.folded < build.0 {
+        totals.folded = build.0;
         totals.counts.add(counted);
         totals_write(map, &totals)?;
     }
     Ok(totals)
 }
 
-/// Reads a generation's counters: every slot, summed over the CPUs.
+/// Reads a build's counters: every slot, summed over the CPUs.
 pub(super) fn read(map: BorrowedFd<'_>) -> io::Result<Vec<SlotCounters>> {
     // As many slots as its root has.
     let bytes_per_cpu = bpf::map_info(map)?.shape.value_size as usize;

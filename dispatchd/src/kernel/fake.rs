@@ -1,7 +1,7 @@
 //! A kernel in memory, which exists to fail at any step.
 //!
-//! It models what plans rely on and no more: pins, which root a hook runs, what generations count,
-//! members' totals with their stamps, and packets that are still inside a generation after it was
+//! It models what plans rely on and no more: pins, which root a hook runs, what builds count,
+//! members' totals with their stamps, and packets that are still inside a build after it was
 //! swapped. Whatever changes something is an *effect*; any one of them can fail, or be the last
 //! before a crash. Before each effect a packet runs through every chain. To free what packets may
 //! still meet is a bug in the plan: it panics.
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use planner::{
-    ChainKey, Cleanup, CodeId, Commit, Generation, MemberId, Observed, Plan, Prepare, Root, Slot,
+    Build, ChainDir, Cleanup, CodeId, Commit, MemberId, Observed, Plan, Prepare, Root, Slot,
 };
 
 use self::pins::{Built, Pins};
@@ -32,7 +32,7 @@ pub(crate) enum Fault {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeKernel {
-    chains: BTreeMap<ChainKey, Pins>,
+    chains: BTreeMap<ChainDir, Pins>,
     /// The packets that each member really ran for and that were to be counted.
     ran: BTreeMap<MemberId, u64>,
     effects: usize,
@@ -62,22 +62,22 @@ impl FakeKernel {
     }
 
     /// What packets on this interface run, first to last; `None` if the hook is empty.
-    pub(crate) fn running(&self, chain: ChainKey) -> Option<Vec<(MemberId, CodeId)>> {
+    pub(crate) fn running(&self, chain: ChainDir) -> Option<Vec<(MemberId, CodeId)>> {
         let pins = self.chains.get(&chain)?;
-        let built = &pins.generations[&pins.live?];
+        let built = &pins.builds[&pins.live?];
         Some(built.slots.values().copied().collect())
     }
 
     /// The root that packets on this interface run.
-    pub(crate) fn root(&self, chain: ChainKey) -> Option<&Root> {
+    pub(crate) fn root(&self, chain: ChainDir) -> Option<&Root> {
         let pins = self.chains.get(&chain)?;
-        pins.generations[&pins.live?].root.as_ref()
+        pins.builds[&pins.live?].root.as_ref()
     }
 
-    /// A member's count, as a listing shows it: its total and what the live generation counted.
-    pub(crate) fn count(&self, chain: ChainKey, member: MemberId) -> u64 {
+    /// A member's count, as a listing shows it: its total and what the live build counted.
+    pub(crate) fn count(&self, chain: ChainDir, member: MemberId) -> u64 {
         let pins = &self.chains[&chain];
-        let live = pins.live.map(|live| &pins.generations[&live]);
+        let live = pins.live.map(|live| &pins.builds[&live]);
         let slots = live.into_iter().flat_map(|built| &built.slots);
         let counted = slots
             .filter(|(_, (occupant, _))| *occupant == member)
@@ -118,17 +118,17 @@ impl FakeKernel {
         }
     }
 
-    fn pins(&mut self, chain: ChainKey) -> &mut Pins {
+    fn pins(&mut self, chain: ChainDir) -> &mut Pins {
         self.chains.entry(chain).or_default()
     }
 
     fn swap(
         &mut self,
         plan: &Plan,
-        from: Option<Generation>,
-        to: Option<Generation>,
+        from: Option<Build>,
+        to: Option<Build>,
     ) -> Result<(), KernelError> {
-        let pins = self.pins(plan.chain);
+        let pins = self.pins(plan.dir);
         if pins.live != from {
             return Err(failed("BPF_LINK_UPDATE", KernelErrorKind::Busy));
         }
@@ -142,53 +142,53 @@ impl FakeKernel {
 
     /// The packets that were inside when the hook changed come out, and are counted where they
     /// were.
-    fn let_packets_out(&mut self, chain: ChainKey) {
+    fn let_packets_out(&mut self, chain: ChainDir) {
         let Some(pins) = self.chains.get_mut(&chain) else {
             return;
         };
-        for generation in std::mem::take(&mut pins.inside) {
-            pins.run_packet(generation, &mut self.ran);
+        for build in std::mem::take(&mut pins.inside) {
+            pins.run_packet(build, &mut self.ran);
         }
     }
 
     fn fold(
         &mut self,
-        chain: ChainKey,
-        generation: Generation,
+        chain: ChainDir,
+        build: Build,
         members: &[(Slot, MemberId)],
     ) -> Result<(), KernelError> {
         for (slot, member) in members {
             self.effect("BPF_MAP_UPDATE_ELEM")?;
             let pins = self.pins(chain);
-            pins.assert_unused(generation);
-            let Some(built) = pins.generations.get(&generation) else {
+            pins.assert_unused(build);
+            let Some(built) = pins.builds.get(&build) else {
                 continue;
             };
             let counted = built.counts.get(slot).copied().unwrap_or(0);
             let pinned = pins.members.get_mut(member).expect("a member that stays");
-            if pinned.folded < generation.0 {
-                pinned.folded = generation.0;
+            if pinned.folded < build.0 {
+                pinned.folded = build.0;
                 pinned.total += counted;
             }
         }
         Ok(())
     }
 
-    fn retire(&mut self, chain: ChainKey, generation: Generation) -> Result<(), KernelError> {
+    fn retire(&mut self, chain: ChainDir, build: Build) -> Result<(), KernelError> {
         // Two pins, so that a crash may leave one.
         self.effect("unlink the registry")?;
-        self.pins(chain).assert_unused(generation);
-        if let Some(built) = self.pins(chain).generations.get_mut(&generation) {
+        self.pins(chain).assert_unused(build);
+        if let Some(built) = self.pins(chain).builds.get_mut(&build) {
             built.registry = None;
         }
-        self.effect("unlink the generation")?;
-        self.pins(chain).generations.remove(&generation);
+        self.effect("unlink the build")?;
+        self.pins(chain).builds.remove(&build);
         Ok(())
     }
 
     fn remove_code(
         &mut self,
-        chain: ChainKey,
+        chain: ChainDir,
         member: MemberId,
         code: CodeId,
     ) -> Result<(), KernelError> {
@@ -201,7 +201,7 @@ impl FakeKernel {
         Ok(())
     }
 
-    fn remove_member(&mut self, chain: ChainKey, member: MemberId) -> Result<(), KernelError> {
+    fn remove_member(&mut self, chain: ChainDir, member: MemberId) -> Result<(), KernelError> {
         self.effect("unlink the member's code")?;
         let pins = self.pins(chain);
         pins.assert_unreachable(|(id, _)| id == member);
@@ -213,11 +213,11 @@ impl FakeKernel {
         Ok(())
     }
 
-    fn remove_chain(&mut self, chain: ChainKey) -> Result<(), KernelError> {
+    fn remove_chain(&mut self, chain: ChainDir) -> Result<(), KernelError> {
         self.effect("rmdir the chain")?;
         let pins = self.pins(chain);
         assert_eq!(pins.live, None, "a chain that runs is removed");
-        if !pins.generations.is_empty() || !pins.members.is_empty() {
+        if !pins.builds.is_empty() || !pins.members.is_empty() {
             return Err(failed("rmdir the chain", KernelErrorKind::Failed));
         }
         self.chains.remove(&chain);
@@ -230,44 +230,38 @@ impl Kernel for FakeKernel {
         match step {
             Prepare::PinCode { member, code, .. } => {
                 self.effect("mkdir the member")?;
-                self.pins(plan.chain).members.entry(*member).or_default();
+                self.pins(plan.dir).members.entry(*member).or_default();
                 self.effect("pin the code")?;
-                let pins = self.pins(plan.chain);
+                let pins = self.pins(plan.dir);
                 let pinned = pins.members.get_mut(member).expect("just made");
                 assert!(pinned.codes.insert(*code), "code {code} is pinned twice");
             }
-            Prepare::BuildRoot { generation, root } => {
-                self.effect("mkdir the generation")?;
-                let former = self
-                    .pins(plan.chain)
-                    .generations
-                    .insert(*generation, Built::default());
-                assert!(former.is_none(), "generation {generation} is built twice");
+            Prepare::BuildRoot { build, root } => {
+                self.effect("mkdir the build")?;
+                let former = self.pins(plan.dir).builds.insert(*build, Built::default());
+                assert!(former.is_none(), "build {build} is built twice");
                 self.effect("pin the root")?;
-                let built = self.pins(plan.chain).built(*generation);
+                let built = self.pins(plan.dir).built(*build);
                 built.root = Some(root.clone());
             }
             Prepare::FillSlot {
-                generation,
+                build,
                 slot,
                 member,
                 code,
                 engine: _,
             } => {
                 self.effect("fill the slot")?;
-                let pins = self.pins(plan.chain);
+                let pins = self.pins(plan.dir);
                 assert!(pins.members[member].codes.contains(code));
-                let former = pins
-                    .built(*generation)
-                    .slots
-                    .insert(*slot, (*member, *code));
+                let former = pins.built(*build).slots.insert(*slot, (*member, *code));
                 assert!(former.is_none(), "slot {slot} is filled twice");
             }
-            Prepare::WriteRegistry { generation } => {
+            Prepare::WriteRegistry { build } => {
                 self.effect("pin the registry")?;
-                let pins = self.pins(plan.chain);
-                let is_live = pins.live == Some(*generation);
-                let built = pins.built(*generation);
+                let pins = self.pins(plan.dir);
+                let is_live = pins.live == Some(*build);
+                let built = pins.built(*build);
                 let registry = if is_live {
                     &mut built.next_registry
                 } else {
@@ -281,9 +275,9 @@ impl Kernel for FakeKernel {
 
     fn commit(&mut self, plan: &Plan) -> Result<(), KernelError> {
         match plan.commit {
-            Commit::Attach { generation, .. } => {
+            Commit::Attach { build, .. } => {
                 self.effect("BPF_LINK_CREATE")?;
-                self.swap(plan, None, Some(generation))
+                self.swap(plan, None, Some(build))
             }
             Commit::Swap { from, to } => {
                 self.effect("BPF_LINK_UPDATE")?;
@@ -295,19 +289,19 @@ impl Kernel for FakeKernel {
                 if let Err(error) = self.effect("BPF_LINK_CREATE") {
                     // A daemon that lives puts back what was there.
                     if !self.is_dead {
-                        self.pins(plan.chain).live = Some(from);
+                        self.pins(plan.dir).live = Some(from);
                     }
                     return Err(error);
                 }
                 self.swap(plan, None, Some(to))
             }
-            Commit::Detach { generation } => {
+            Commit::Detach { build } => {
                 self.effect("BPF_LINK_DETACH")?;
-                self.swap(plan, Some(generation), None)
+                self.swap(plan, Some(build), None)
             }
-            Commit::Registry { generation } => {
+            Commit::Registry { build } => {
                 self.effect("rename the registry")?;
-                let built = self.pins(plan.chain).built(generation);
+                let built = self.pins(plan.dir).built(build);
                 let next = built.next_registry.take();
                 built.registry = Some(next.expect("written before"));
                 Ok(())
@@ -315,18 +309,15 @@ impl Kernel for FakeKernel {
         }
     }
 
-    fn cleanup(&mut self, chain: ChainKey, step: &Cleanup) -> Result<(), KernelError> {
+    fn cleanup(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
         match step {
             Cleanup::Grace => {
                 self.effect("membarrier")?;
                 self.let_packets_out(chain);
                 Ok(())
             }
-            Cleanup::FoldCounters {
-                generation,
-                members,
-            } => self.fold(chain, *generation, members),
-            Cleanup::RetireGeneration { generation } => self.retire(chain, *generation),
+            Cleanup::FoldCounters { build, members } => self.fold(chain, *build, members),
+            Cleanup::RetireBuild { build } => self.retire(chain, *build),
             Cleanup::RemoveCode { member, code } => self.remove_code(chain, *member, *code),
             Cleanup::RemoveMember { member } => self.remove_member(chain, *member),
             Cleanup::RemoveChain => self.remove_chain(chain),
@@ -337,7 +328,7 @@ impl Kernel for FakeKernel {
         if self.is_dead {
             return;
         }
-        let pins = self.pins(plan.chain);
+        let pins = self.pins(plan.dir);
         for step in &plan.prepare {
             match step {
                 Prepare::PinCode { member, code, .. } => {
@@ -348,20 +339,20 @@ impl Kernel for FakeKernel {
                         }
                     }
                 }
-                Prepare::BuildRoot { generation, .. } => {
-                    pins.assert_unused(*generation);
-                    pins.generations.remove(generation);
+                Prepare::BuildRoot { build, .. } => {
+                    pins.assert_unused(*build);
+                    pins.builds.remove(build);
                 }
-                Prepare::WriteRegistry { generation } => {
-                    if let Some(built) = pins.generations.get_mut(generation) {
+                Prepare::WriteRegistry { build } => {
+                    if let Some(built) = pins.builds.get_mut(build) {
                         built.next_registry = None;
                     }
                 }
                 Prepare::FillSlot { .. } => {}
             }
         }
-        if pins.live.is_none() && pins.generations.is_empty() && pins.members.is_empty() {
-            self.chains.remove(&plan.chain);
+        if pins.live.is_none() && pins.builds.is_empty() && pins.members.is_empty() {
+            self.chains.remove(&plan.dir);
         }
     }
 

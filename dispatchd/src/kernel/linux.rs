@@ -6,20 +6,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use planner::{
-    ChainKey, Cleanup, CodeId, Commit, Generation, LoadId, MemberId, Observed, Plan, Prepare, Slot,
+    Build, ChainDir, Cleanup, CodeId, Commit, LoadId, MemberId, Observed, Plan, Prepare, Slot,
 };
 
 use super::counters::Totals;
 use super::pins::Pins;
 use super::{Kernel, KernelError, KernelErrorKind};
 use crate::bpf;
-use crate::kernel::published::{ChainCounters, GenerationCounters, MemberMap};
+use crate::kernel::published::{BuildCounters, ChainCounters, MemberMap};
 
 /// The chains' descriptors, and what the loader staged for the next plan.
 #[derive(Debug)]
 pub struct Linux {
     pub(super) pins: Pins,
-    pub(super) chains: BTreeMap<ChainKey, ChainFds>,
+    pub(super) chains: BTreeMap<ChainDir, ChainFds>,
     pub(super) staged: BTreeMap<LoadId, Staged>,
     /// The namespace of the request that is being carried out, for attaching: not kept.
     pub(super) namespace: Option<Arc<OwnedFd>>,
@@ -39,12 +39,12 @@ pub struct Staged {
 #[derive(Debug, Default)]
 pub(super) struct ChainFds {
     pub(super) link: Option<OwnedFd>,
-    pub(super) generations: BTreeMap<Generation, GenerationFds>,
+    pub(super) builds: BTreeMap<Build, BuildFds>,
     pub(super) members: BTreeMap<MemberId, MemberFds>,
 }
 
 #[derive(Debug)]
-pub(super) struct GenerationFds {
+pub(super) struct BuildFds {
     /// Of the freplaced slots. Each keeps the root alive, so they go before it.
     pub(super) links: BTreeMap<Slot, OwnedFd>,
     pub(super) root: OwnedFd,
@@ -105,16 +105,16 @@ impl Linux {
     }
 
     /// A chain's counters, to be read by any thread.
-    pub fn counters(&self, chain: ChainKey, live: Generation) -> ChainCounters {
+    pub fn counters(&self, chain: ChainDir, live: Build) -> ChainCounters {
         let Some(fds) = self.chains.get(&chain) else {
             return ChainCounters::default();
         };
         ChainCounters {
-            generations: fds
-                .generations
+            builds: fds
+                .builds
                 .range(..=live)
-                .map(|(generation, fds)| GenerationCounters {
-                    generation: generation.0,
+                .map(|(build, fds)| BuildCounters {
+                    build: build.0,
                     counters: Arc::clone(&fds.counters),
                     members: fds.members.clone(),
                 })
@@ -128,7 +128,7 @@ impl Linux {
     }
 
     /// A member's maps.
-    pub fn maps(&self, chain: ChainKey, member: MemberId, code: CodeId) -> Arc<Vec<MemberMap>> {
+    pub fn maps(&self, chain: ChainDir, member: MemberId, code: CodeId) -> Arc<Vec<MemberMap>> {
         self.chains
             .get(&chain)
             .and_then(|fds| fds.members.get(&member)?.codes.get(&code))
@@ -138,7 +138,7 @@ impl Linux {
 
     /// Whether the hook still runs one of the chain's roots: false once the interface is gone or
     /// somebody detached the link.
-    pub fn is_attached(&self, chain: ChainKey) -> Result<bool, KernelError> {
+    pub fn is_attached(&self, chain: ChainDir) -> Result<bool, KernelError> {
         let link = self.chains.get(&chain).and_then(|fds| fds.link.as_ref());
         let Some(link) = link else {
             return Ok(false);
@@ -150,15 +150,11 @@ impl Linux {
         Ok(info.ifindex != 0)
     }
 
-    pub(super) fn generation(
-        &self,
-        chain: ChainKey,
-        generation: Generation,
-    ) -> Result<&GenerationFds, KernelError> {
+    pub(super) fn build(&self, chain: ChainDir, build: Build) -> Result<&BuildFds, KernelError> {
         self.chains
             .get(&chain)
-            .and_then(|fds| fds.generations.get(&generation))
-            .ok_or_else(|| missing("generation", generation.to_string()))
+            .and_then(|fds| fds.builds.get(&build))
+            .ok_or_else(|| missing("build", build.to_string()))
     }
 }
 
@@ -166,25 +162,23 @@ impl Kernel for Linux {
     fn prepare(&mut self, plan: &Plan, step: &Prepare) -> Result<(), KernelError> {
         match step {
             Prepare::PinCode { member, code, load } => {
-                self.pin_code(plan.chain, *member, *code, *load)
+                self.pin_code(plan.dir, *member, *code, *load)
             }
-            Prepare::BuildRoot { generation, root } => {
-                self.build_root(plan.chain, *generation, root)
-            }
+            Prepare::BuildRoot { build, root } => self.build_root(plan.dir, *build, root),
             Prepare::FillSlot {
-                generation,
+                build,
                 slot,
                 member,
                 code,
                 engine,
-            } => self.fill_slot(plan, *generation, *slot, (*member, *code), *engine),
-            Prepare::WriteRegistry { generation } => self.write_registry(plan, *generation),
+            } => self.fill_slot(plan, *build, *slot, (*member, *code), *engine),
+            Prepare::WriteRegistry { build } => self.write_registry(plan, *build),
         }
     }
 
     fn commit(&mut self, plan: &Plan) -> Result<(), KernelError> {
         match plan.commit {
-            Commit::Attach { generation, mode } => self.attach(plan, generation, mode),
+            Commit::Attach { build, mode } => self.attach(plan, build, mode),
             Commit::Swap { from, to } => self.swap(plan, from, to),
             Commit::Reattach {
                 from,
@@ -193,15 +187,15 @@ impl Kernel for Linux {
                 mode,
             } => self.reattach(plan, from, to, old_mode, mode),
             Commit::Detach { .. } => self.detach(plan),
-            Commit::Registry { generation } => {
-                let dir = self.pins.generation(plan.chain, generation);
+            Commit::Registry { build } => {
+                let dir = self.pins.build(plan.dir, build);
                 std::fs::rename(dir.join("registry-next"), dir.join("registry"))
                     .map_err(failed("rename", "the registry"))
             }
         }
     }
 
-    fn cleanup(&mut self, chain: ChainKey, step: &Cleanup) -> Result<(), KernelError> {
+    fn cleanup(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
         self.free(chain, step)
     }
 

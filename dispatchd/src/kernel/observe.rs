@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use planner::{
-    ChainKey, CodeId, Generation, Held, MemberId, Observed, ObservedChain, ObservedGeneration,
-    Registry,
+    Build, ChainDir, CodeId, Held, MemberId, Observed, ObservedBuild, ObservedChain, Registry,
 };
 
-use super::linux::{ChainFds, GenerationFds, Linux, MemberFds, Staged, failed};
+use super::linux::{BuildFds, ChainFds, Linux, MemberFds, Staged, failed};
 use super::pins::{self, Entry, Pins};
 use super::published::MemberMap;
 use super::{KernelError, counters, grace, hook, netns, registry};
@@ -71,12 +70,12 @@ impl Linux {
             .transpose()?;
         let mut flushed = 0;
         for name in pins::names(self.pins.root())? {
-            let Some(key) = pins::parse_chain(&name) else {
+            let Some(dir) = pins::parse_chain(&name) else {
                 continue;
             };
-            if only.as_ref().is_none_or(|only| only.key == key) {
-                self.flush_chain(key).map_err(|error| {
-                    io::Error::new(error.kind(), format!("chain {key}: {error}"))
+            if only.as_ref().is_none_or(|only| only.key == dir.key) {
+                self.flush_chain(dir).map_err(|error| {
+                    io::Error::new(error.kind(), format!("chain {dir}: {error}"))
                 })?;
                 flushed += 1;
             }
@@ -85,65 +84,62 @@ impl Linux {
     }
 
     /// The hook first, then, once no packet can be inside, what it ran.
-    fn flush_chain(&self, key: ChainKey) -> io::Result<()> {
-        for pin in [self.pins.link(key), self.pins.next_link(key)] {
+    fn flush_chain(&self, dir: ChainDir) -> io::Result<()> {
+        for pin in [self.pins.link(dir), self.pins.next_link(dir)] {
             if let Some(link) = if_there(bpf::obj_get(&pin))? {
                 hook::detach(link.as_fd())?;
             }
             pins::remove_pin(&pin)?;
         }
         grace::wait()?;
-        pins::remove_dir(&self.pins.chain(key))
+        pins::remove_dir(&self.pins.chain(dir))
     }
 
     pub(super) fn read_pins(&mut self) -> Result<Observed, KernelError> {
         let root = self.pins.root().to_owned();
         let names = pins::names(&root).map_err(failed("readdir", root.display().to_string()))?;
         let mut observed = Observed::default();
-        for key in names.iter().filter_map(|name| pins::parse_chain(name)) {
-            let dir = self.pins.chain(key);
+        for dir in names.iter().filter_map(|name| pins::parse_chain(name)) {
+            let path = self.pins.chain(dir);
             let (chain, fds) = self
-                .read_chain(key)
-                .map_err(failed("readdir", dir.display().to_string()))?;
+                .read_chain(dir)
+                .map_err(failed("readdir", path.display().to_string()))?;
             observed.chains.push(chain);
-            self.chains.insert(key, fds);
+            self.chains.insert(dir, fds);
         }
         Ok(observed)
     }
 
-    fn read_chain(&self, key: ChainKey) -> io::Result<(ObservedChain, ChainFds)> {
+    fn read_chain(&self, dir: ChainDir) -> io::Result<(ObservedChain, ChainFds)> {
         let mut fds = ChainFds::default();
         let mut observed = ObservedChain {
-            key,
+            dir,
             held: Held::NoLink,
-            generations: Vec::new(),
+            builds: Vec::new(),
             codes: Vec::new(),
             members: Vec::new(),
         };
         // A link that was attached and not yet put in its place: see `Linux::attach`.
-        let next = self.pins.next_link(key);
+        let next = self.pins.next_link(dir);
         if next.exists() {
-            fs::rename(next, self.pins.link(key))?;
+            fs::rename(next, self.pins.link(dir))?;
         }
-        for entry in pins::names(&self.pins.chain(key))?
+        for entry in pins::names(&self.pins.chain(dir))?
             .iter()
             .filter_map(|name| pins::parse_entry(name))
         {
             match entry {
-                Entry::Link => fds.link = Some(bpf::obj_get(&self.pins.link(key))?),
-                Entry::Generation(generation) => {
-                    let (registry, opened) = self.read_generation(key, generation)?;
-                    observed.generations.push(ObservedGeneration {
-                        generation,
-                        registry,
-                    });
+                Entry::Link => fds.link = Some(bpf::obj_get(&self.pins.link(dir))?),
+                Entry::Build(build) => {
+                    let (registry, opened) = self.read_build(dir, build)?;
+                    observed.builds.push(ObservedBuild { build, registry });
                     if let Some(opened) = opened {
-                        fds.generations.insert(generation, opened);
+                        fds.builds.insert(build, opened);
                     }
                 }
                 Entry::Member(member) => {
                     observed.members.push(member);
-                    let (codes, opened) = self.read_member(key, member)?;
+                    let (codes, opened) = self.read_member(dir, member)?;
                     observed
                         .codes
                         .extend(codes.into_iter().map(|code| (member, code)));
@@ -157,12 +153,8 @@ impl Linux {
         Ok((observed, fds))
     }
 
-    fn read_generation(
-        &self,
-        key: ChainKey,
-        generation: Generation,
-    ) -> io::Result<(Registry, Option<GenerationFds>)> {
-        let dir = self.pins.generation(key, generation);
+    fn read_build(&self, dir: ChainDir, build: Build) -> io::Result<(Registry, Option<BuildFds>)> {
+        let dir = self.pins.build(dir, build);
         let open = |name: &str| if_there(bpf::obj_get(&dir.join(name)));
         let registry = match open("registry")? {
             Some(map) => registry::read(map.as_fd())?,
@@ -181,7 +173,7 @@ impl Linux {
             }
         }
         let opened = match (open("root")?, open("counters")?) {
-            (Some(root), Some(counters)) => Some(GenerationFds {
+            (Some(root), Some(counters)) => Some(BuildFds {
                 links,
                 root,
                 jump: open("jump")?,
@@ -196,21 +188,21 @@ impl Linux {
 
     fn read_member(
         &self,
-        key: ChainKey,
+        dir: ChainDir,
         member: MemberId,
     ) -> io::Result<(Vec<CodeId>, Option<MemberFds>)> {
-        let names = pins::names(&self.pins.member(key, member))?;
+        let names = pins::names(&self.pins.member(dir, member))?;
         let codes: Vec<CodeId> = names
             .iter()
             .filter_map(|name| pins::parse_code(name))
             .collect();
         let mut opened = BTreeMap::new();
         for code in &codes {
-            if let Some(staged) = read_code(&self.pins.code(key, member, *code))? {
+            if let Some(staged) = read_code(&self.pins.code(dir, member, *code))? {
                 opened.insert(*code, staged);
             }
         }
-        let Some(totals_map) = if_there(bpf::obj_get(&self.pins.totals(key, member)))? else {
+        let Some(totals_map) = if_there(bpf::obj_get(&self.pins.totals(dir, member)))? else {
             return Ok((codes, None));
         };
         let fds = MemberFds {
@@ -258,9 +250,9 @@ fn held(fds: &ChainFds) -> io::Result<Held> {
         return Ok(Held::NoLink);
     };
     let program = bpf::link_info(link.as_fd())?.program_id;
-    for (generation, fds) in &fds.generations {
+    for (build, fds) in &fds.builds {
         if bpf::program_id(fds.root.as_fd())? == program {
-            return Ok(Held::Generation(*generation));
+            return Ok(Held::Build(*build));
         }
     }
     Ok(Held::Unknown)

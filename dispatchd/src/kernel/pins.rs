@@ -1,7 +1,7 @@
 //! Where things are pinned: paths are built purely, operations stand beside them.
 //!
 //! ```text
-//! <bpffs>/dispatchd/<netns cookie>-<ifindex>/
+//! <bpffs>/dispatchd/<netns cookie>-<ifindex>/     and -<again>, beside a former chain's
 //!     link                                  the hook
 //!     gen-<n>/{root,jump,counters,registry,slot-<i>}
 //!     member-<id>/totals
@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use planner::{ChainKey, CodeId, Generation, MemberId, Slot};
+use planner::{Build, ChainDir, ChainKey, CodeId, MemberId, Slot};
 
 /// The daemon's directory on a bpffs.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(crate) enum Entry {
     /// `link`.
     Link,
     /// `gen-<n>`.
-    Generation(Generation),
+    Build(Build),
     /// `member-<id>`.
     Member(MemberId),
 }
@@ -45,49 +45,54 @@ impl Pins {
         &self.root
     }
 
-    pub(crate) fn chain(&self, chain: ChainKey) -> PathBuf {
+    pub(crate) fn chain(&self, chain: ChainDir) -> PathBuf {
         self.root.join(chain.to_string())
     }
 
-    pub(crate) fn link(&self, chain: ChainKey) -> PathBuf {
+    pub(crate) fn link(&self, chain: ChainDir) -> PathBuf {
         self.chain(chain).join("link")
     }
 
     /// Where a new link waits to take the old one's place.
-    pub(crate) fn next_link(&self, chain: ChainKey) -> PathBuf {
+    pub(crate) fn next_link(&self, chain: ChainDir) -> PathBuf {
         self.chain(chain).join("link-next")
     }
 
-    pub(crate) fn generation(&self, chain: ChainKey, generation: Generation) -> PathBuf {
-        self.chain(chain).join(format!("gen-{generation}"))
+    pub(crate) fn build(&self, chain: ChainDir, build: Build) -> PathBuf {
+        self.chain(chain).join(format!("gen-{build}"))
     }
 
     /// What holds a freplaced slot.
-    pub(crate) fn slot(&self, chain: ChainKey, generation: Generation, slot: Slot) -> PathBuf {
-        self.generation(chain, generation)
-            .join(format!("slot-{slot}"))
+    pub(crate) fn slot(&self, chain: ChainDir, build: Build, slot: Slot) -> PathBuf {
+        self.build(chain, build).join(format!("slot-{slot}"))
     }
 
-    pub(crate) fn member(&self, chain: ChainKey, member: MemberId) -> PathBuf {
+    pub(crate) fn member(&self, chain: ChainDir, member: MemberId) -> PathBuf {
         self.chain(chain).join(format!("member-{member}"))
     }
 
-    pub(crate) fn totals(&self, chain: ChainKey, member: MemberId) -> PathBuf {
+    pub(crate) fn totals(&self, chain: ChainDir, member: MemberId) -> PathBuf {
         self.member(chain, member).join("totals")
     }
 
-    pub(crate) fn code(&self, chain: ChainKey, member: MemberId, code: CodeId) -> PathBuf {
+    pub(crate) fn code(&self, chain: ChainDir, member: MemberId, code: CodeId) -> PathBuf {
         self.member(chain, member).join(format!("code-{code}"))
     }
 }
 
 /// The chain that a directory name stands for.
-pub(crate) fn parse_chain(name: &OsStr) -> Option<ChainKey> {
-    let (netns, ifindex) = name.to_str()?.split_once('-')?;
-    Some(ChainKey {
-        netns: netns.parse().ok()?,
-        ifindex: ifindex.parse().ok()?,
-    })
+pub(crate) fn parse_chain(name: &OsStr) -> Option<ChainDir> {
+    let (netns, rest) = name.to_str()?.split_once('-')?;
+    let (ifindex, again) = rest.split_once('-').unwrap_or((rest, "0"));
+    let dir = ChainDir {
+        key: ChainKey {
+            netns: netns.parse().ok()?,
+            ifindex: ifindex.parse().ok()?,
+        },
+        again: again.parse().ok()?,
+    };
+    // Numbers can be written in several ways, and only one of them is ours.
+    (name.to_str() == Some(&dir.to_string())).then_some(dir)
 }
 
 /// What a name in a chain's directory stands for.
@@ -97,16 +102,13 @@ pub(crate) fn parse_entry(name: &OsStr) -> Option<Entry> {
         return Some(Entry::Link);
     }
     if let Some(number) = name.strip_prefix("gen-") {
-        return number
-            .parse()
-            .ok()
-            .map(|n| Entry::Generation(Generation(n)));
+        return number.parse().ok().map(|n| Entry::Build(Build(n)));
     }
     let number = name.strip_prefix("member-")?;
     number.parse().ok().map(|id| Entry::Member(MemberId(id)))
 }
 
-/// The slot that a name in a generation's directory stands for.
+/// The slot that a name in a build's directory stands for.
 pub(crate) fn parse_slot(name: &OsStr) -> Option<Slot> {
     let number = name.to_str()?.strip_prefix("slot-")?;
     number.parse().ok().map(Slot)
@@ -192,16 +194,28 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        let key = ChainKey {
-            netns: 4711,
-            ifindex: 3,
-        };
-        assert_eq!(parse_chain(OsStr::new(&key.to_string())), Some(key));
-        assert_eq!(parse_chain(OsStr::new("scratch-1")), None);
+        for again in [0, 12] {
+            let key = ChainKey {
+                netns: 4711,
+                ifindex: 3,
+            };
+            let dir = ChainDir { key, again };
+            assert_eq!(parse_chain(OsStr::new(&dir.to_string())), Some(dir));
+        }
+        for odd in [
+            "scratch-1",
+            "4711-03",
+            "4711-3-0",
+            "4711-3-1-2",
+            "+1-2",
+            "4711-",
+        ] {
+            assert_eq!(parse_chain(OsStr::new(odd)), None, "{odd}");
+        }
         assert_eq!(parse_entry(OsStr::new("link")), Some(Entry::Link));
         assert_eq!(
             parse_entry(OsStr::new("gen-7")),
-            Some(Entry::Generation(Generation(7)))
+            Some(Entry::Build(Build(7)))
         );
         assert_eq!(
             parse_entry(OsStr::new("member-9")),

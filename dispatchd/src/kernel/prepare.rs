@@ -6,17 +6,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use dispatcher_abi::Engine;
-use planner::{ChainKey, CodeId, Commit, Generation, LoadId, MemberId, Plan, Slot};
+use planner::{Build, ChainDir, CodeId, Commit, LoadId, MemberId, Plan, Slot};
 
 use super::counters::Totals;
-use super::linux::{GenerationFds, Linux, MemberFds, failed, missing};
+use super::linux::{BuildFds, Linux, MemberFds, failed, missing};
 use super::{KernelError, counters, pins, registry, root};
 use crate::bpf;
 
 impl Linux {
     pub(super) fn pin_code(
         &mut self,
-        chain: ChainKey,
+        chain: ChainDir,
         member: MemberId,
         code: CodeId,
         load: LoadId,
@@ -60,11 +60,11 @@ impl Linux {
 
     pub(super) fn build_root(
         &mut self,
-        chain: ChainKey,
-        generation: Generation,
+        chain: ChainDir,
+        build: Build,
         wanted: &planner::Root,
     ) -> Result<(), KernelError> {
-        let dir = self.pins.generation(chain, generation);
+        let dir = self.pins.build(chain, build);
         let subject = dir.display().to_string();
         let built = root::build(wanted)
             .map_err(io::Error::other)
@@ -80,9 +80,9 @@ impl Linux {
             bpf::obj_pin(fd.as_fd(), &dir.join(name))
                 .map_err(failed("BPF_OBJ_PIN", format!("{subject}/{name}")))?;
         }
-        self.chains.entry(chain).or_default().generations.insert(
-            generation,
-            GenerationFds {
+        self.chains.entry(chain).or_default().builds.insert(
+            build,
+            BuildFds {
                 links: BTreeMap::new(),
                 root: built.root,
                 jump: built.jump,
@@ -96,14 +96,14 @@ impl Linux {
     pub(super) fn fill_slot(
         &mut self,
         plan: &Plan,
-        generation: Generation,
+        build: Build,
         slot: Slot,
         (member, code): (MemberId, CodeId),
         engine: Engine,
     ) -> Result<(), KernelError> {
-        let subject = format!("slot {slot} of generation {generation}");
-        let pin = self.pins.slot(plan.chain, generation, slot);
-        let fds = self.chains.entry(plan.chain).or_default();
+        let subject = format!("slot {slot} of build {build}");
+        let pin = self.pins.slot(plan.dir, build, slot);
+        let fds = self.chains.entry(plan.dir).or_default();
         let program = fds
             .members
             .get(&member)
@@ -111,9 +111,9 @@ impl Linux {
             .map(|code| &code.program)
             .ok_or_else(|| missing("member", member.to_string()))?;
         let built = fds
-            .generations
-            .get_mut(&generation)
-            .ok_or_else(|| missing("generation", generation.to_string()))?;
+            .builds
+            .get_mut(&build)
+            .ok_or_else(|| missing("build", build.to_string()))?;
         match engine {
             Engine::Tailcall => {
                 let jump = built.jump.as_ref();
@@ -124,7 +124,7 @@ impl Linux {
             Engine::Freplace => {
                 let function = plan
                     .root()
-                    .and_then(|wanted| root::slot_type(wanted.kind, slot.0))
+                    .and_then(|wanted| root::slot_type(wanted.program, slot.0))
                     .ok_or_else(|| missing("function", &*subject))?;
                 let link = bpf::freplace(program.as_fd(), built.root.as_fd(), function)
                     .map_err(failed("BPF_LINK_CREATE", &*subject))?;
@@ -137,16 +137,12 @@ impl Linux {
         Ok(())
     }
 
-    pub(super) fn write_registry(
-        &self,
-        plan: &Plan,
-        generation: Generation,
-    ) -> Result<(), KernelError> {
+    pub(super) fn write_registry(&self, plan: &Plan, build: Build) -> Result<(), KernelError> {
         let chain = plan
             .next
             .as_ref()
             .ok_or_else(|| missing("chain", "a registry without a chain"))?;
-        let dir = self.pins.generation(plan.chain, generation);
+        let dir = self.pins.build(plan.dir, build);
         let map = registry::write(chain).map_err(failed("BPF_MAP_CREATE", "the registry"))?;
         let name = match plan.commit {
             Commit::Registry { .. } => "registry-next",

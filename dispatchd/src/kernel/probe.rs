@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use dispatcher_abi::Verdict;
-use planner::RootKind;
+use planner::RootProgram;
 
 use super::root::{self, Template};
 use crate::bpf;
@@ -21,7 +21,7 @@ pub fn probe_tailcall() -> Result<(), String> {
     const SAID: u32 = Verdict::Tx as u32;
 
     let built =
-        root::build(&root::one_slot(RootKind::Dispatcher)).map_err(|error| no_root(&error))?;
+        root::build(&root::one_slot(RootProgram::DISPATCHER)).map_err(|error| no_root(&error))?;
     let jump = built.jump.as_ref().ok_or("the root has no program array")?;
     let member = bpf::xdp_constant(SAID, 0).map_err(|error| refused("load", &error))?;
     bpf::map_update_fd(jump.as_fd(), 0, member.as_fd())
@@ -44,7 +44,7 @@ pub fn probe_freplace() -> Result<Template, String> {
     let extension = template
         .extension()
         .map_err(|error| refused("load", &error))?;
-    for kind in [RootKind::Ext16, RootKind::Dispatcher] {
+    for kind in [RootProgram::EXT[0], RootProgram::DISPATCHER] {
         let built = root::build(&root::one_slot(kind)).map_err(|error| no_root(&error))?;
         let slot = root::slot_type(kind, 0).ok_or("the root has no slot")?;
         let _link = bpf::freplace(extension.as_fd(), built.root.as_fd(), slot)

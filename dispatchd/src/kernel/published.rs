@@ -25,31 +25,31 @@ pub struct MemberMap {
 /// Where a chain's counts are found.
 #[derive(Clone, Debug, Default)]
 pub struct ChainCounters {
-    pub(super) generations: Vec<GenerationCounters>,
+    pub(super) builds: Vec<BuildCounters>,
     pub(super) totals: BTreeMap<MemberId, Totals>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct GenerationCounters {
-    pub(super) generation: u64,
+pub(super) struct BuildCounters {
+    pub(super) build: u64,
     pub(super) counters: Arc<OwnedFd>,
     /// By slot.
     pub(super) members: Vec<MemberId>,
 }
 
 impl ChainCounters {
-    /// Every member's counts: its total, and what the generations that aren't in it yet counted.
+    /// Every member's counts: its total, and what the builds that aren't in it yet counted.
     pub fn read(&self) -> io::Result<BTreeMap<MemberId, SlotCounters>> {
         let mut counts: BTreeMap<MemberId, SlotCounters> = self
             .totals
             .iter()
             .map(|(member, totals)| (*member, totals.counts))
             .collect();
-        for generation in &self.generations {
-            let slots = counters::read(generation.counters.as_fd())?;
-            for (member, slot) in generation.members.iter().zip(&slots) {
+        for build in &self.builds {
+            let slots = counters::read(build.counters.as_fd())?;
+            for (member, slot) in build.members.iter().zip(&slots) {
                 let folded = self.totals.get(member).map_or(0, |totals| totals.folded);
-                if folded < generation.generation
+                if folded < build.build
                     && let Some(count) = counts.get_mut(member)
                 {
                     count.add(slot);

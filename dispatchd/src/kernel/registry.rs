@@ -10,8 +10,9 @@ use dispatcher_abi::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
 };
 use planner::{
-    Abilities, Chain, ChainKey, CodeId, ConnectionId, Form, Generation, Interface, Member,
-    MemberId, MemberState, Obstacle, Owner, Registry, Source, TailCall,
+    Abilities, AttachType, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, ConnectionId, Form,
+    Hook, Interface, Member, MemberId, MemberState, ObjectSource, Obstacle, Owner, Registry,
+    Revision, Source, Standing, TailCall,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ struct ChainRecord {
     ifindex: u32,
     interface: String,
     netns_name: Option<String>,
-    generation: u64,
+    build: u64,
     mode: Mode,
     final_verdict: FinalVerdict,
     counters: bool,
@@ -153,7 +154,7 @@ impl From<&Chain> for ChainRecord {
             ifindex: chain.interface.key.ifindex,
             interface: chain.interface.name.clone(),
             netns_name: chain.interface.netns_name.clone(),
-            generation: chain.generation.0,
+            build: chain.build.0,
             mode: chain.mode,
             final_verdict: chain.final_verdict,
             counters: chain.counters,
@@ -165,20 +166,29 @@ impl From<&Chain> for ChainRecord {
 
 impl From<ChainRecord> for Chain {
     fn from(record: ChainRecord) -> Self {
+        let key = ChainKey {
+            netns: record.netns,
+            ifindex: record.ifindex,
+        };
         Self {
+            id: ChainId(0),
+            dir: ChainDir { key, again: 0 },
             interface: Interface {
-                key: ChainKey {
-                    netns: record.netns,
-                    ifindex: record.ifindex,
-                },
+                key,
                 name: record.interface,
                 netns_name: record.netns_name,
             },
-            generation: Generation(record.generation),
+            standing: Standing::InForce,
+            hook: Hook::Link,
+            revision: Revision(record.build),
+            build: Build(record.build),
+            last_build: Build(record.build),
             mode: record.mode,
             final_verdict: record.final_verdict,
             counters: record.counters,
             engine: record.engine,
+            attach: AttachType::Xdp,
+            parked: false,
             members: record.members.into_iter().map(Member::from).collect(),
         }
     }
@@ -186,11 +196,15 @@ impl From<ChainRecord> for Chain {
 
 impl From<&Member> for MemberRecord {
     fn from(member: &Member) -> Self {
+        let object = match &member.source {
+            Source::Object(object) => object.clone(),
+            Source::Loaded(_) | Source::BuiltIn(_) => ObjectSource::default(),
+        };
         Self {
             id: member.id.0,
             code: member.code.0,
             name: member.name.clone(),
-            program: member.source.program.clone(),
+            program: member.source.program().to_owned(),
             program_id: member.program_id,
             priority: member.priority,
             requested_priority: member.requested_priority,
@@ -210,14 +224,13 @@ impl From<&Member> for MemberRecord {
             pid: member.owner.pid,
             client: member.owner.client.clone(),
             share_group: member.share_group.clone(),
-            sha256: member.source.sha256,
-            tail_calls: member
-                .source
+            sha256: object.sha256,
+            tail_calls: object
                 .tail_calls
                 .iter()
                 .map(|call| (call.map.clone(), call.index, call.program.clone()))
                 .collect(),
-            trusted: member.source.trusted,
+            trusted: object.trusted,
             token: member.token,
         }
     }
@@ -229,9 +242,11 @@ impl From<MemberRecord> for Member {
             id: MemberId(record.id),
             code: CodeId(record.code),
             name: record.name,
-            source: Source {
+            source: Source::Object(ObjectSource {
                 sha256: record.sha256,
                 program: record.program,
+                map_sizes: Vec::new(),
+                globals: Vec::new(),
                 tail_calls: record
                     .tail_calls
                     .into_iter()
@@ -242,7 +257,7 @@ impl From<MemberRecord> for Member {
                     })
                     .collect(),
                 trusted: record.trusted,
-            },
+            }),
             program_id: record.program_id,
             priority: record.priority,
             requested_priority: record.requested_priority,
@@ -258,6 +273,7 @@ impl From<MemberRecord> for Member {
             form: Form {
                 engine: record.engine,
                 frags: record.frags,
+                attach: AttachType::Xdp,
             },
             tail_depth: record.tail_depth,
             lifetime: record.lifetime,
@@ -300,34 +316,45 @@ mod tests {
     use super::*;
 
     fn chain() -> Chain {
+        let key = ChainKey {
+            netns: 9,
+            ifindex: 2,
+        };
         Chain {
+            id: ChainId(0),
+            dir: ChainDir { key, again: 0 },
             interface: Interface {
-                key: ChainKey {
-                    netns: 9,
-                    ifindex: 2,
-                },
+                key,
                 name: "eth0".to_owned(),
                 netns_name: Some("blue".to_owned()),
             },
-            generation: Generation(7),
+            standing: Standing::InForce,
+            hook: Hook::Link,
+            revision: Revision(7),
+            build: Build(7),
+            last_build: Build(7),
             mode: Mode::Generic,
             final_verdict: FinalVerdict::Last,
             counters: true,
             engine: EngineChoice::Auto,
+            attach: AttachType::Xdp,
+            parked: false,
             members: vec![Member {
                 id: MemberId(3),
                 code: CodeId(2),
                 name: "stats".to_owned(),
-                source: Source {
+                source: Source::Object(ObjectSource {
                     sha256: [5; 32],
                     program: "xdp_stats".to_owned(),
+                    map_sizes: Vec::new(),
+                    globals: Vec::new(),
                     tail_calls: vec![TailCall {
                         map: "jumps".to_owned(),
                         index: 3,
                         program: "xdp_more".to_owned(),
                     }],
                     trusted: true,
-                },
+                }),
                 program_id: 41,
                 priority: 10,
                 requested_priority: 12,
@@ -343,6 +370,7 @@ mod tests {
                 form: Form {
                     engine: Engine::Tailcall,
                     frags: false,
+                    attach: AttachType::Xdp,
                 },
                 tail_depth: 1,
                 lifetime: Lifetime::Attached,

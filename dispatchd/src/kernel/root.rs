@@ -1,4 +1,4 @@
-//! Builds a generation: a root program with its own counters, and its own program array if its
+//! Loads the root of a build, with its configuration: a root program with its own counters, and its own program array if its
 //! members run by tail call.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use dispatcher_abi::{
     CONFIG_SYMBOL, COUNTERS_MAP, EXT_ROOT_PROGRAM, FinalVerdict, JUMP_MAP, OnMiss, ROOT_PROGRAM,
     RootConfig, SLOTS, SlotConfig, VerdictMask,
 };
-use planner::{Root, RootKind, RootSlot};
+use planner::{AttachType, Root, RootProgram, RootSlot};
 
 use crate::object::{
     Existing, GlobalValue, LoadAs, LoadRequest, Loaded, Object, ObjectError, SlotFunction, load,
@@ -23,46 +23,47 @@ struct RootObject {
     slots: Vec<u32>,
 }
 
-/// Looked at once: every generation is loaded from one of them.
+/// Looked at once: every build is loaded from one of them.
 static DISPATCHER: LazyLock<RootObject> = LazyLock::new(|| {
     let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
-    RootObject::inspect(bytes, RootKind::Dispatcher)
+    RootObject::inspect(bytes, RootProgram::DISPATCHER)
 });
 static EXT_16: LazyLock<RootObject> = LazyLock::new(|| {
     let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_16_OBJECT"));
-    RootObject::inspect(bytes, RootKind::Ext16)
+    RootObject::inspect(bytes, RootProgram::EXT[0])
 });
 static EXT_64: LazyLock<RootObject> = LazyLock::new(|| {
     let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_64_OBJECT"));
-    RootObject::inspect(bytes, RootKind::Ext64)
+    RootObject::inspect(bytes, RootProgram::EXT[1])
 });
 static EXT_128: LazyLock<RootObject> = LazyLock::new(|| {
     let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_128_OBJECT"));
-    RootObject::inspect(bytes, RootKind::Ext128)
+    RootObject::inspect(bytes, RootProgram::EXT[2])
 });
 
 impl RootObject {
-    fn inspect(bytes: &[u8], kind: RootKind) -> Self {
+    fn inspect(bytes: &[u8], program: RootProgram) -> Self {
         let object = Object::inspect(bytes.to_vec()).expect("a root object is our own");
-        let slots = (0..kind.slots())
+        let slots = (0..program.slots)
             .map(|slot| object.function_type(&format!("slot_{slot}")))
             .collect::<Option<Vec<_>>>();
         Self {
             object,
-            program: match kind {
-                RootKind::Dispatcher => ROOT_PROGRAM,
-                RootKind::Ext16 | RootKind::Ext64 | RootKind::Ext128 => EXT_ROOT_PROGRAM,
+            program: if program.tail_calls {
+                ROOT_PROGRAM
+            } else {
+                EXT_ROOT_PROGRAM
             },
             slots: slots.expect("a root object has its slots"),
         }
     }
 
-    fn of(kind: RootKind) -> &'static Self {
-        match kind {
-            RootKind::Dispatcher => &DISPATCHER,
-            RootKind::Ext16 => &EXT_16,
-            RootKind::Ext64 => &EXT_64,
-            RootKind::Ext128 => &EXT_128,
+    fn of(program: RootProgram) -> &'static Self {
+        match (program.tail_calls, program.slots) {
+            (true, _) => &DISPATCHER,
+            (false, ..=16) => &EXT_16,
+            (false, 17..=64) => &EXT_64,
+            (false, 65..) => &EXT_128,
         }
     }
 
@@ -97,7 +98,7 @@ pub(super) fn build(root: &Root) -> Result<Built, ObjectError> {
         extends: None,
         frags: root.frags,
     };
-    let loaded = RootObject::of(root.kind).load(config(root), target)?;
+    let loaded = RootObject::of(root.program).load(config(root), target)?;
     let mut maps: BTreeMap<String, OwnedFd> = loaded
         .maps
         .into_iter()
@@ -113,17 +114,20 @@ pub(super) fn build(root: &Root) -> Result<Built, ObjectError> {
 }
 
 /// The type of a slot's function, by which an extension names it.
-pub(super) fn slot_type(kind: RootKind, slot: u16) -> Option<u32> {
-    RootObject::of(kind).slots.get(usize::from(slot)).copied()
+pub(super) fn slot_type(program: RootProgram, slot: u16) -> Option<u32> {
+    RootObject::of(program)
+        .slots
+        .get(usize::from(slot))
+        .copied()
 }
 
 /// What a root is told, in its own layout.
 fn config(root: &Root) -> Vec<u8> {
-    match root.kind {
-        RootKind::Dispatcher => sized_config::<SLOTS>(root),
-        RootKind::Ext16 => sized_config::<16>(root),
-        RootKind::Ext64 => sized_config::<64>(root),
-        RootKind::Ext128 => sized_config::<128>(root),
+    match (root.program.tail_calls, root.program.slots) {
+        (true, _) => sized_config::<SLOTS>(root),
+        (false, ..=16) => sized_config::<16>(root),
+        (false, 17..=64) => sized_config::<64>(root),
+        (false, 65..) => sized_config::<128>(root),
     }
 }
 
@@ -159,10 +163,10 @@ pub struct Template {
 
 impl Template {
     pub(super) fn load() -> Result<Self, ObjectError> {
-        let kind = RootKind::Ext16;
+        let program = RootProgram::EXT[0];
         Ok(Self {
-            root: build(&one_slot(kind))?.root,
-            slot: RootObject::of(kind).slots[0],
+            root: build(&one_slot(program))?.root,
+            slot: RootObject::of(program).slots[0],
         })
     }
 
@@ -185,10 +189,11 @@ impl Template {
     }
 }
 
-/// A root of this kind with one occupied slot.
-pub(super) fn one_slot(kind: RootKind) -> Root {
+/// This root with one occupied slot.
+pub(super) fn one_slot(program: RootProgram) -> Root {
     Root {
-        kind,
+        program,
+        attach: AttachType::Xdp,
         frags: false,
         slots: vec![RootSlot {
             chain_call: VerdictMask::PASS,

@@ -37,7 +37,7 @@ impl Session<'_> {
             interface: interface.name.clone(),
             change: planner::Change {
                 interface,
-                expected_generation: change.expected_generation.map(planner::Generation),
+                expected_revision: change.expected_generation.map(planner::Revision),
                 mode: change.mode,
                 operations: change
                     .operations
@@ -175,7 +175,7 @@ impl Session<'_> {
     ) -> Result<Ready, LoadError> {
         let load = &loads[index];
         let replaced = load.replaces.as_ref().and_then(|name| {
-            let chain = published.state.chains.get(&asked.change.interface.key)?;
+            let chain = published.state.at(asked.change.interface.key)?;
             let (_, member) = chain.member(name)?;
             self.may_use(member).then_some(member)
         });
@@ -213,19 +213,18 @@ impl Session<'_> {
             ),
             ..refused
         };
-        let bytes = self
-            .hub
-            .objects
-            .get(&reload.source.sha256)
-            .map_err(|error| {
-                again(translate::refused(
-                    RefusalCode::Daemon,
-                    format!(
-                        "interface {interface}: the object of {} is not kept: {error}",
-                        reload.name
-                    ),
-                ))
-            })?;
+        let planner::Source::Object(kept) = &reload.source else {
+            unreachable!("only what has an object is loaded again");
+        };
+        let bytes = self.hub.objects.get(&kept.sha256).map_err(|error| {
+            again(translate::refused(
+                RefusalCode::Daemon,
+                format!(
+                    "interface {interface}: the object of {} is not kept: {error}",
+                    reload.name
+                ),
+            ))
+        })?;
         let uid = self.client.uid;
         let loader = &self.hub.loader;
         let maps = published.maps.get(&reload.member);
@@ -243,8 +242,8 @@ impl Session<'_> {
                     form: reload.form,
                     map_sizes: Vec::new(),
                     globals: Vec::new(),
-                    tail_calls: reload.source.tail_calls.clone(),
-                    trusted: reload.source.trusted,
+                    tail_calls: kept.tail_calls.clone(),
+                    trusted: kept.trusted,
                     existing: Reuse::Own(maps.map(|maps| maps.to_vec()).unwrap_or_default()),
                 };
                 loader.load(uid, order)

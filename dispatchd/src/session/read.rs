@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::{REDIRECT_MEMBER, SlotCounters};
-use planner::{ChainKey, MemberId};
+use planner::{ChainId, ChainKey, MemberId};
 use protocol::{RefusalCode, Refused, ReplyBody};
 
 use super::site::Site;
@@ -18,9 +18,9 @@ impl Session<'_> {
             .state
             .chains
             .iter()
-            .filter(|(key, _)| only.is_none_or(|only| only.interface.key == **key))
-            .map(|(key, chain)| {
-                let counts = read_counts(&published, *key, &chain.interface.name)?;
+            .filter(|(_, chain)| only.is_none_or(|only| only.interface.key == chain.interface.key))
+            .map(|(id, chain)| {
+                let counts = read_counts(&published, *id, &chain.interface.name)?;
                 Ok(translate::chain_view(
                     chain,
                     published.state.engines,
@@ -36,7 +36,7 @@ impl Session<'_> {
         let key = site.interface.key;
         let published = self.hub.board.read();
         let (chain, slot, member) = find(&published, key, interface, name)?;
-        let counts = read_counts(&published, key, interface)?;
+        let counts = read_counts(&published, chain.id, interface)?;
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
         Ok(ReplyBody::Member(Box::new(translate::member_detail(
             chain,
@@ -129,8 +129,7 @@ fn find<'a>(
 ) -> Result<(&'a planner::Chain, planner::Slot, &'a planner::Member), Refused> {
     published
         .state
-        .chains
-        .get(&key)
+        .at(key)
         .and_then(|chain| {
             chain
                 .member(name)
@@ -146,7 +145,7 @@ fn find<'a>(
 
 fn read_counts(
     published: &Published,
-    key: ChainKey,
+    key: ChainId,
     interface: &str,
 ) -> Result<BTreeMap<MemberId, SlotCounters>, Refused> {
     let Some(counters) = published.counters.get(&key) else {

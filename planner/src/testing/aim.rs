@@ -49,7 +49,7 @@ pub(super) fn aim(requests: &mut [Request]) {
 }
 
 fn members(state: &State, chain: ChainKey) -> &[Member] {
-    state.chains.get(&chain).map_or(&[], |chain| &chain.members)
+    state.at(chain).map_or(&[], |chain| &chain.members)
 }
 
 /// Each load and each program has a number of its own.

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::aim::{aim, aimed};
 use super::{Request, client, facts, fill, interface};
 use crate::{
-    Abilities, ChainKey, Change, Client, Configuration, ConnectionId, Facts, Generation, Interface,
-    Obstacle, Operation, Position, Registration, Settings, Source,
+    Abilities, ChainKey, Change, Client, Configuration, ConnectionId, Facts, Interface,
+    ObjectSource, Obstacle, Operation, Position, Registration, Revision, Settings, Source,
 };
 
 /// What happens to a daemon: a chain that is filled to some degree, then all kinds of things.
@@ -66,7 +66,7 @@ fn any_change() -> impl Strategy<Value = Change> {
     (any_interface(), expected, mode, operations).prop_map(
         |(interface, expected, mode, operations)| Change {
             interface,
-            expected_generation: expected.map(Generation),
+            expected_revision: expected.map(Revision),
             mode,
             operations,
         },
@@ -148,11 +148,11 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     )
         .prop_map(
             |(program, digest, has_program_array, priority, chain_call, abilities)| Facts {
-                source: Source {
+                source: Source::Object(ObjectSource {
                     sha256: [digest; 32],
                     program,
-                    ..Source::default()
-                },
+                    ..ObjectSource::default()
+                }),
                 abilities,
                 has_program_array,
                 priority,

@@ -227,7 +227,7 @@ fn the_redirect_program_stays_as_long_as_a_socket_needs_it() {
     assert!(matches!(refusal, Refusal::NameReserved { .. }));
     let plan = decided(&state, &daemon, &register, &[facts()]).unwrap();
     state.commit(&plan);
-    let chain = &state.chains[&interface(0).key];
+    let chain = state.at(interface(0).key).unwrap();
     let mut claims = Claims::default();
     assert!(without_redirect(chain, &claims).is_some());
     claims.open(&root(), &opening(0, 0, 0), false).unwrap();

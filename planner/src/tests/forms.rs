@@ -8,7 +8,7 @@ use crate::testing::{
 };
 use crate::{
     Abilities, Chain, Commit, Configuration, Engines, Facts, Form, Obstacle, Operation, Plan,
-    Prepare, Refusal, Registration, Root, RootKind, State, decide, needs,
+    Prepare, Refusal, Registration, Root, RootProgram, State, decide, needs,
 };
 
 const TAILCALL_ONLY: Engines = Engines {
@@ -29,17 +29,20 @@ const ODD: Abilities = Abilities {
 #[test]
 fn a_root_has_as_many_slots_as_its_members_need() {
     for (members, kind) in [
-        (1, RootKind::Ext16),
-        (16, RootKind::Ext16),
-        (17, RootKind::Ext64),
-        (64, RootKind::Ext64),
-        (65, RootKind::Ext128),
-        (128, RootKind::Ext128),
+        (1, RootProgram::EXT[0]),
+        (16, RootProgram::EXT[0]),
+        (17, RootProgram::EXT[1]),
+        (64, RootProgram::EXT[1]),
+        (65, RootProgram::EXT[2]),
+        (128, RootProgram::EXT[2]),
     ] {
-        assert_eq!(Root::of(chain(&filled(ENGINES, members))).kind, kind);
+        assert_eq!(Root::of(chain(&filled(ENGINES, members))).program, kind);
     }
     let tail_called = filled(TAILCALL_ONLY, 1);
-    assert_eq!(Root::of(chain(&tail_called)).kind, RootKind::Dispatcher);
+    assert_eq!(
+        Root::of(chain(&tail_called)).program,
+        RootProgram::DISPATCHER
+    );
 }
 
 #[test]
@@ -53,7 +56,7 @@ fn a_program_that_cannot_be_an_extension_gets_a_tail_call_slot_among_the_others(
         engines,
         [Engine::Freplace, Engine::Freplace, Engine::Tailcall]
     );
-    assert_eq!(Root::of(chain(&state)).kind, RootKind::Dispatcher);
+    assert_eq!(Root::of(chain(&state)).program, RootProgram::DISPATCHER);
     assert_eq!(plan.reloads, [""; 0]);
 }
 
@@ -160,16 +163,17 @@ proptest! {
             for chain in state.chains.values() {
                 let root = Root::of(chain);
                 for member in &chain.members {
-                    let Form { engine, frags } = member.form;
+                    let Form { engine, frags, attach } = member.form;
+                    prop_assert_eq!(attach, chain.attach);
                     if engine == Engine::Tailcall {
                         prop_assert_eq!(frags, root.frags);
-                        prop_assert_eq!(root.kind, RootKind::Dispatcher);
+                        prop_assert_eq!(root.program, RootProgram::DISPATCHER);
                     } else {
                         prop_assert_eq!(member.abilities.obstacle, None);
                     }
                     prop_assert!(member.abilities.frags || !frags);
                 }
-                prop_assert!(chain.members.len() <= root.kind.slots());
+                prop_assert!(chain.members.len() <= usize::from(root.program.slots));
             }
         }
     }

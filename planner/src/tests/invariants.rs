@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::oracle::Oracle;
 use crate::testing::{ENGINES, Request, requests};
 use crate::{
-    Chain, ChainKey, CodeId, Commit, Form, Generation, Member, MemberId, Operation, Plan, Rights,
-    Slot, State, admit,
+    AttachType, Build, Chain, ChainKey, CodeId, Commit, Form, Member, MemberId, Operation, Plan,
+    Rights, Slot, State, admit,
 };
 
 /// Plays a history, and shows each plan with the state before it and the request.
@@ -36,7 +36,7 @@ proptest! {
     fn the_order_is_the_oracles(history in requests(1..=24)) {
         let mut oracles: BTreeMap<ChainKey, Oracle> = BTreeMap::new();
         play(&history, |_, request, plan| {
-            let oracle = oracles.entry(plan.chain).or_default();
+            let oracle = oracles.entry(plan.site).or_default();
             match request {
                 Request::Change { change, facts, .. } => oracle.follow(change, facts),
                 Request::Expire(_) | Request::Gone(_) | Request::Reclaim { .. } => {
@@ -161,17 +161,17 @@ proptest! {
     }
 
     #[test]
-    fn the_generation_counts_swaps_and_nothing_else(history in requests(1..=24)) {
+    fn the_build_counts_swaps_and_nothing_else(history in requests(1..=24)) {
         play(&history, |state, _, plan| {
-            let now = state.chains.get(&plan.chain).map_or(0, |chain| chain.generation.0);
+            let now = state.chains.get(&plan.chain).map_or(0, |chain| chain.build.0);
             let (from, to) = match plan.commit {
-                Commit::Attach { generation, .. } => (0, generation.0),
+                Commit::Attach { build, .. } => (0, build.0),
                 Commit::Swap { from, to } | Commit::Reattach { from, to, .. } => (from.0, to.0),
-                Commit::Detach { generation } => (generation.0, 0),
-                Commit::Registry { generation } => (generation.0, generation.0),
+                Commit::Detach { build } => (build.0, 0),
+                Commit::Registry { build } => (build.0, build.0),
             };
             assert_eq!(from, now);
-            assert_eq!(plan.generation, Generation(to));
+            assert_eq!(plan.build, Build(to));
             match plan.commit {
                 Commit::Attach { .. } => assert_eq!(to, 1),
                 Commit::Swap { .. } | Commit::Reattach { .. } => assert_eq!(to, from + 1),
@@ -207,6 +207,7 @@ fn essence(plan: &Plan, member: &Member) -> Member {
         member.form = Form {
             engine: Engine::Tailcall,
             frags: false,
+            attach: AttachType::Xdp,
         };
     }
     member

@@ -24,10 +24,13 @@ impl Oracle {
             match operation {
                 Operation::Register(asked) => {
                     let facts = facts.next().unwrap();
-                    let name = asked.name.as_ref().unwrap_or(&facts.source.program);
+                    let name = asked
+                        .name
+                        .as_ref()
+                        .map_or(facts.source.program(), String::as_str);
                     let priority = asked.priority.or(facts.priority);
                     self.0
-                        .push((name.clone(), priority.unwrap_or(PRIORITY_DEFAULT)));
+                        .push((name.to_owned(), priority.unwrap_or(PRIORITY_DEFAULT)));
                 }
                 Operation::Unregister { name } => self.0.retain(|(known, _)| known != name),
                 Operation::UnregisterAll => self.0.clear(),

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use crate::testing::{ENGINES, change, decided, facts, fill, registration, requests, root};
 use crate::{
-    Chain, Change, Cleanup, CodeId, Commit, Configuration, Facts, Generation, LoadId, Member,
-    MemberId, Operation, Plan, Position, Prepare, Registration, Settings, Slot, Source, State,
+    Build, Chain, Change, Cleanup, CodeId, Commit, Configuration, Facts, LoadId, Member, MemberId,
+    ObjectSource, Operation, Plan, Position, Prepare, Registration, Revision, Settings, Slot,
+    Source, State,
 };
 
 #[test]
@@ -16,11 +17,11 @@ fn the_first_member_attaches_a_chain() {
         plan.describe(),
         [
             "aside: pin code 1 of stats",
-            "aside: build generation 1 from dispatcher_ext_16: slots 1, final verdict pass, counters \
+            "aside: build build 1 from dispatcher_ext_16: slots 1, final verdict pass, counters \
              on, frags on",
             "aside: put stats into slot 0 by freplace",
-            "aside: write down the members of generation 1",
-            "commit: attach generation 1 to eth0 in native mode",
+            "aside: write down the members of build 1",
+            "commit: attach build 1 to eth0 in native mode",
         ],
     );
 }
@@ -41,16 +42,16 @@ fn a_set_of_operations_is_one_swap() {
         [
             "aside: pin code 1 of stats",
             "aside: pin code 2 of m1",
-            "aside: build generation 2 from dispatcher_ext_16: slots 3, final verdict pass, counters \
+            "aside: build build 2 from dispatcher_ext_16: slots 3, final verdict pass, counters \
              on, frags on",
             "aside: put stats into slot 0 by freplace",
             "aside: put m1 into slot 1 by freplace",
             "aside: put m2 into slot 2 by freplace",
-            "aside: write down the members of generation 2",
-            "commit: swap generation 1 of eth0 for 2",
+            "aside: write down the members of build 2",
+            "commit: swap build 1 of eth0 for 2",
             "cleanup: wait for packets that are still inside",
-            "cleanup: add the counts of generation 1 to the totals of m1, m2",
-            "cleanup: free generation 1",
+            "cleanup: add the counts of build 1 to the totals of m1, m2",
+            "cleanup: free build 1",
             "cleanup: free code 1 of m1",
             "cleanup: free m0 and its maps",
         ],
@@ -61,7 +62,7 @@ fn a_set_of_operations_is_one_swap() {
 fn counts_are_saved_by_the_slots_that_counted_them() {
     let plan = planned(&filled(3), vec![unregister("m1")]);
     let fold = Cleanup::FoldCounters {
-        generation: Generation(1),
+        build: Build(1),
         members: vec![(Slot(0), MemberId(1)), (Slot(2), MemberId(3))],
     };
     assert!(plan.cleanup.contains(&fold), "{plan:?}");
@@ -79,9 +80,9 @@ fn the_last_member_takes_the_chain_with_it() {
         assert_eq!(
             plan.describe(),
             [
-                "commit: detach generation 1 from eth0",
+                "commit: detach build 1 from eth0",
                 "cleanup: wait for packets that are still inside",
-                "cleanup: free generation 1",
+                "cleanup: free build 1",
                 "cleanup: free m0 and its maps",
                 "cleanup: free m1 and its maps",
                 "cleanup: free the chain of eth0",
@@ -91,18 +92,20 @@ fn the_last_member_takes_the_chain_with_it() {
 }
 
 #[test]
-fn another_mode_is_a_new_generation_attached_anew() {
+fn another_mode_is_a_new_build_attached_anew() {
     let mode = Configuration {
         mode: Some(ModeChoice::Generic),
         ..Configuration::default()
     };
     let plan = planned(&filled(1), vec![Operation::Configure(mode)]);
     assert!(matches!(plan.commit, Commit::Reattach { .. }));
-    assert!(plan.describe().contains(
-        &"commit: detach generation 1 from eth0 (native mode) and attach 2 in generic mode: in \
+    assert!(
+        plan.describe().contains(
+            &"commit: detach build 1 from eth0 (native mode) and attach 2 in generic mode: in \
           between, packets meet no program"
-            .into()
-    ));
+                .into()
+        )
+    );
 }
 
 #[test]
@@ -134,9 +137,9 @@ fn what_no_packet_can_tell_is_written_down_without_a_swap() {
         },
     ] {
         let plan = planned(&filled(2), vec![operation]);
-        let generation = Generation(1);
-        assert_eq!(plan.prepare, [Prepare::WriteRegistry { generation }]);
-        assert_eq!(plan.commit, Commit::Registry { generation });
+        let build = Build(1);
+        assert_eq!(plan.prepare, [Prepare::WriteRegistry { build }]);
+        assert_eq!(plan.commit, Commit::Registry { build });
         assert_eq!(plan.cleanup, []);
     }
 }
@@ -144,7 +147,10 @@ fn what_no_packet_can_tell_is_written_down_without_a_swap() {
 #[test]
 fn a_member_that_comes_and_goes_in_one_change_leaves_no_step() {
     let plan = planned(&filled(1), vec![register("stats"), unregister("stats")]);
-    assert_eq!(plan.next.as_ref(), filled(1).chains.values().next());
+    let mut next = plan.next.clone().unwrap();
+    assert_eq!(next.revision, Revision(2));
+    next.revision = Revision(1);
+    assert_eq!(Some(&next), filled(1).chains.values().next());
     assert_eq!(plan.describe().len(), 2);
 }
 
@@ -165,10 +171,10 @@ fn replaced_code_keeps_its_member_and_slot() {
     let new = Facts {
         load: LoadId(7),
         program_id: 77,
-        source: Source {
+        source: Source::Object(ObjectSource {
             program: "better".into(),
-            ..Source::default()
-        },
+            ..ObjectSource::default()
+        }),
         has_program_array: true,
         ..facts()
     };
@@ -186,17 +192,17 @@ fn replaced_code_keeps_its_member_and_slot() {
         (after.id, &*after.name, after.tie),
         (before.id, "m1", before.tie)
     );
-    assert_eq!((&*after.source.program, after.program_id), ("better", 77));
+    assert_eq!((after.source.program(), after.program_id), ("better", 77));
     assert_eq!((after.code, after.tail_depth), (CodeId(2), 1));
 }
 
 #[test]
 fn what_a_registration_leaves_open_comes_from_the_object_then_from_the_defaults() {
     let wishes = Facts {
-        source: Source {
+        source: Source::Object(ObjectSource {
             program: "wish".into(),
-            ..Source::default()
-        },
+            ..ObjectSource::default()
+        }),
         priority: Some(7),
         chain_call: Some(VerdictMask::NONE),
         has_program_array: true,
@@ -260,7 +266,7 @@ fn a_whole_order_raises_a_priority_only_where_the_sequence_would_fall() {
 
 proptest! {
     #[test]
-    fn to_register_and_unregister_restores_the_chain_but_for_its_generation(
+    fn to_register_and_unregister_restores_the_chain_but_for_its_numbers(
         history in requests(0..=12),
     ) {
         let mut state = filled(1);
@@ -271,14 +277,16 @@ proptest! {
         }
         let former = state.clone();
         let key = change(Vec::new()).interface.key;
-        let upgraded = state.chains.get(&key).is_some_and(waits_for_an_upgrade);
+        let upgraded = state.at(key).is_some_and(waits_for_an_upgrade);
         if let Ok(plan) = decided(&state, &root(), &change(vec![register("new")]), &[facts()]) {
             state.commit(&plan);
             state.commit(&planned(&state, vec![unregister("new")]));
         }
-        let mut chain = state.chains.get(&key).cloned();
-        if let (Some(chain), Some(former)) = (&mut chain, former.chains.get(&key)) {
-            chain.generation = former.generation;
+        let mut chain = state.at(key).cloned();
+        if let (Some(chain), Some(former)) = (&mut chain, former.at(key)) {
+            assert!(chain.revision >= former.revision);
+            chain.revision = former.revision;
+            (chain.build, chain.last_build) = (former.build, former.last_build);
             if upgraded {
                 // Loaded again with frags, and otherwise as they were.
                 for (member, former) in chain.members.iter_mut().zip(&former.members) {
@@ -289,7 +297,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(chain.as_ref(), former.chains.get(&key));
+        prop_assert_eq!(chain.as_ref(), former.at(key));
     }
 }
 

@@ -7,9 +7,9 @@ use crate::testing::{
     ENGINES, change, client, decided, facts, fill, interface, registration, requests,
 };
 use crate::{
-    Chain, Cleanup, CodeId, ConnectionId, Generation, Held, MemberId, MemberState, Observed,
-    ObservedChain, ObservedGeneration, Operation, Recovery, Registration, Registry, Slot, State,
-    expire, reconcile,
+    Build, Chain, ChainDir, Cleanup, CodeId, ConnectionId, Held, MemberId, MemberState, Observed,
+    ObservedBuild, ObservedChain, Operation, Recovery, Registration, Registry, Slot, State, expire,
+    reconcile,
 };
 
 proptest! {
@@ -37,7 +37,7 @@ proptest! {
 fn a_change_that_was_cut_off_before_its_commit_is_freed_and_counts_for_nothing() {
     let chain = chain(2);
     let mut pins = pins(&chain);
-    pins.generations.push(generation(2, Registry::Missing));
+    pins.builds.push(build(2, Registry::Missing));
     pins.codes.push((MemberId(1), CodeId(2)));
     pins.codes.push((MemberId(3), CodeId(1)));
     assert_eq!(
@@ -57,20 +57,20 @@ fn a_change_that_was_cut_off_before_its_commit_is_freed_and_counts_for_nothing()
 }
 
 #[test]
-fn cleanup_that_was_cut_off_saves_the_counts_of_older_generations_oldest_first() {
+fn cleanup_that_was_cut_off_saves_the_counts_of_older_builds_oldest_first() {
     let older = |number| {
         let mut chain = chain(3);
-        chain.generation = Generation(number);
+        chain.build = Build(number);
         chain.members.rotate_left(1);
-        generation(number, Registry::Chain(Box::new(chain)))
+        build(number, Registry::Chain(Box::new(chain)))
     };
     let mut live = chain(2);
-    live.generation = Generation(4);
+    live.build = Build(4);
     let mut pins = pins(&live);
-    pins.generations.extend([older(3), older(2), older(5)]);
+    pins.builds.extend([older(3), older(2), older(5)]);
     pins.members.push(MemberId(3));
     let fold = |number| Cleanup::FoldCounters {
-        generation: Generation(number),
+        build: Build(number),
         members: vec![(Slot(0), MemberId(2)), (Slot(2), MemberId(1))],
     };
     assert_eq!(
@@ -99,7 +99,7 @@ fn a_chain_without_its_hook_goes() {
     assert_eq!(
         recovery.leftovers,
         [(
-            interface(0).key,
+            dir(),
             vec![
                 Cleanup::Grace,
                 retire(1),
@@ -119,9 +119,8 @@ fn a_chain_without_its_hook_goes() {
 fn what_a_newer_daemon_wrote_is_left_alone() {
     for live in [None, Some(1), Some(2)] {
         let mut pins = pins(&chain(1));
-        pins.held = live.map_or(Held::NoLink, |live| Held::Generation(Generation(live)));
-        pins.generations
-            .push(generation(2, Registry::Newer { version: 9 }));
+        pins.held = live.map_or(Held::NoLink, |live| Held::Build(Build(live)));
+        pins.builds.push(build(2, Registry::Newer { version: 9 }));
         assert_left_alone(pins);
     }
 }
@@ -129,14 +128,14 @@ fn what_a_newer_daemon_wrote_is_left_alone() {
 #[test]
 fn a_chain_that_runs_without_a_readable_registry_is_left_alone() {
     let mut unwritten = pins(&chain(1));
-    unwritten.generations[0].registry = Registry::Missing;
+    unwritten.builds[0].registry = Registry::Missing;
     let mut unknown = pins(&chain(1));
-    unknown.held = Held::Generation(Generation(9));
+    unknown.held = Held::Build(Build(9));
     let mut strangers = pins(&chain(1));
     strangers.held = Held::Unknown;
     let mut anothers = pins(&chain(1));
-    anothers.held = Held::Generation(Generation(9));
-    anothers.generations[0].generation = Generation(9);
+    anothers.held = Held::Build(Build(9));
+    anothers.builds[0].build = Build(9);
     for pins in [unwritten, unknown, strangers, anothers] {
         assert_left_alone(pins);
     }
@@ -149,7 +148,7 @@ fn a_members_id_is_not_given_again_even_if_only_its_pins_are_left() {
     let mut members = pins(&chain(1));
     members.members.push(MemberId(41));
     let mut foreign = pins(&chain(1));
-    foreign.held = Held::Generation(Generation(9));
+    foreign.held = Held::Build(Build(9));
     foreign.members.push(MemberId(41));
     for pins in [codes, members, foreign] {
         let recovery = reconcile(&observe(pins), ENGINES);
@@ -182,7 +181,7 @@ fn attached_members_are_orphans_until_they_are_claimed_or_their_time_is_over() {
 
     let again = client(1000, 4);
     state
-        .reclaim(&again, orphan.chain, &orphan.name, &[7; 16])
+        .reclaim(&again, interface(0).key, &orphan.name, &[7; 16])
         .unwrap();
     assert_eq!(expire(&state, orphan.chain, &ids), None);
     let member = &state.chains[&orphan.chain].members[0];
@@ -200,16 +199,24 @@ fn observed(state: &State) -> Observed {
     }
 }
 
+/// Where the first interface's chain has its pins.
+fn dir() -> ChainDir {
+    ChainDir {
+        key: interface(0).key,
+        again: 0,
+    }
+}
+
 fn observe(pins: ObservedChain) -> Observed {
     Observed { chains: vec![pins] }
 }
 
 fn pins(chain: &Chain) -> ObservedChain {
     ObservedChain {
-        key: chain.interface.key,
-        held: Held::Generation(chain.generation),
-        generations: vec![generation(
-            chain.generation.0,
+        dir: chain.dir,
+        held: Held::Build(chain.build),
+        builds: vec![build(
+            chain.build.0,
             Registry::Chain(Box::new(chain.clone())),
         )],
         codes: chain.members.iter().map(|m| (m.id, m.code)).collect(),
@@ -217,40 +224,40 @@ fn pins(chain: &Chain) -> ObservedChain {
     }
 }
 
-fn generation(number: u64, registry: Registry) -> ObservedGeneration {
-    ObservedGeneration {
-        generation: Generation(number),
+fn build(number: u64, registry: Registry) -> ObservedBuild {
+    ObservedBuild {
+        build: Build(number),
         registry,
     }
 }
 
-/// Generation 1 of a chain of kept members 1, 2, ...
+/// Build 1 of a chain of kept members 1, 2, ...
 fn chain(members: usize) -> Chain {
     let plan = fill(members).play(&mut State::new(ENGINES));
     plan.unwrap().unwrap().next.unwrap()
 }
 
 fn retire(number: u64) -> Cleanup {
-    Cleanup::RetireGeneration {
-        generation: Generation(number),
+    Cleanup::RetireBuild {
+        build: Build(number),
     }
 }
 
 /// What is left to do for a chain that runs.
 fn leftovers(pins: ObservedChain) -> Vec<Cleanup> {
-    let key = pins.key;
+    let key = pins.dir.key;
     let recovery = reconcile(&observe(pins), ENGINES);
-    assert!(recovery.state.chains.contains_key(&key));
+    assert!(recovery.state.at(key).is_some());
     let [(of, steps)] = &recovery.leftovers[..] else {
         panic!("{recovery:?}")
     };
-    assert_eq!(*of, key);
+    assert_eq!(of.key, key);
     steps.clone()
 }
 
 fn assert_left_alone(pins: ObservedChain) {
     let recovery = reconcile(&observe(pins), ENGINES);
-    assert_eq!(recovery.foreign, [interface(0).key]);
+    assert_eq!(recovery.foreign, [dir()]);
     assert_eq!(recovery.state.chains.len(), 0);
     assert_eq!(recovery.leftovers, []);
 }

@@ -8,8 +8,8 @@ use crate::testing::{
     ENGINES, change, client, decided, facts, fill, interface, registration, root,
 };
 use crate::{
-    Abilities, Change, Client, CodeId, Configuration, Engines, Facts, Generation, MemberId,
-    Obstacle, Operation, Position, Refusal, Registration, Settings, Source, State, admit,
+    Abilities, Change, Client, CodeId, Configuration, Engines, Facts, MemberId, ObjectSource,
+    Obstacle, Operation, Position, Refusal, Registration, Revision, Settings, Source, State, admit,
 };
 
 /// A request that is refused, and the text of the refusal.
@@ -92,7 +92,7 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::NotOwner { .. } => 3,
         Refusal::NothingToDo { .. } => 4,
         Refusal::NoChain { .. } => 5,
-        Refusal::Generation { .. } => 6,
+        Refusal::Revision { .. } => 6,
         Refusal::ModeDiffers { .. } => 7,
         Refusal::NoOffload { .. } => 8,
         Refusal::Engine { .. } => 9,
@@ -195,13 +195,13 @@ fn cases_of_the_chain() -> Vec<Case> {
         vec![named("new")],
         "interface eth0 is at generation 1, not at 4",
     );
-    stale.change.expected_generation = Some(Generation(4));
+    stale.change.expected_revision = Some(Revision(4));
     let mut too_late = case(
         vec![named("new")],
         "interface eth1 is at generation 0, not at 4",
     );
     too_late.change.interface = interface(1);
-    too_late.change.expected_generation = Some(Generation(4));
+    too_late.change.expected_revision = Some(Revision(4));
     let offload = Configuration {
         mode: Some(ModeChoice::Offload),
         ..Configuration::default()
@@ -331,10 +331,10 @@ fn cases_of_members() -> Vec<Case> {
         case(vec![named("\u{1b}[2J")], bad_name),
         Case {
             facts: Facts {
-                source: Source {
+                source: Source::Object(ObjectSource {
                     program: "\u{1b}[2J".into(),
-                    ..Source::default()
-                },
+                    ..ObjectSource::default()
+                }),
                 ..facts()
             },
             ..case(vec![Operation::Register(registration())], bad_name)
@@ -451,7 +451,7 @@ fn refused_claims() -> Vec<Refusal> {
     let owner = client(1000, 3);
     let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
     state.commit(&plan);
-    let (key, name) = (plan.chain, "xdp_program");
+    let (key, name) = (plan.site, "xdp_program");
     let mut claim = |client: &Client, key, name: &str, token, text: &str| {
         let before = state.clone();
         let refusal = state.reclaim(client, key, name, token).unwrap_err();

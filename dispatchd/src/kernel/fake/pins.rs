@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use planner::{
-    Chain, ChainKey, CodeId, Generation, Held, MemberId, ObservedChain, ObservedGeneration,
-    Registry, Root, Slot,
+    Build, Chain, ChainDir, CodeId, Held, MemberId, ObservedBuild, ObservedChain, Registry, Root,
+    Slot,
 };
 
 /// What is pinned of one chain, and what its hook runs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pins {
-    pub(super) live: Option<Generation>,
-    /// Generations with a packet inside that entered before a commit.
-    pub(super) inside: Vec<Generation>,
-    pub(super) generations: BTreeMap<Generation, Built>,
+    pub(super) live: Option<Build>,
+    /// Builds with a packet inside that entered before a commit.
+    pub(super) inside: Vec<Build>,
+    pub(super) builds: BTreeMap<Build, Built>,
     pub(super) members: BTreeMap<MemberId, Pinned>,
 }
 
-/// A generation's pins.
+/// A build's pins.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Built {
     pub(super) root: Option<Root>,
@@ -33,19 +33,19 @@ pub(super) struct Built {
 pub(super) struct Pinned {
     pub(super) codes: BTreeSet<CodeId>,
     pub(super) total: u64,
-    /// The last generation that was added to the total.
+    /// The last build that was added to the total.
     pub(super) folded: u64,
 }
 
 impl Pins {
-    pub(super) fn built(&mut self, generation: Generation) -> &mut Built {
-        let built = self.generations.get_mut(&generation);
-        built.expect("a generation that was built")
+    pub(super) fn built(&mut self, build: Build) -> &mut Built {
+        let built = self.builds.get_mut(&build);
+        built.expect("a build that was built")
     }
 
-    /// A packet runs through a generation: each member counts it.
-    pub(super) fn run_packet(&mut self, generation: Generation, ran: &mut BTreeMap<MemberId, u64>) {
-        let built = self.built(generation);
+    /// A packet runs through a build: each member counts it.
+    pub(super) fn run_packet(&mut self, build: Build, ran: &mut BTreeMap<MemberId, u64>) {
+        let built = self.built(build);
         if !built.root.as_ref().expect("a root").counters {
             return;
         }
@@ -55,34 +55,34 @@ impl Pins {
         }
     }
 
-    /// A generation may be attached when every slot of its root is filled with what its registry
+    /// A build may be attached when every slot of its root is filled with what its registry
     /// says.
-    pub(super) fn assert_whole(&self, generation: Generation) {
-        let built = &self.generations[&generation];
+    pub(super) fn assert_whole(&self, build: Build) {
+        let built = &self.builds[&build];
         let chain = built.registry.as_ref().expect("a registry");
         assert_eq!(built.root, Some(Root::of(chain)));
         let members = chain.slots().map(|(slot, m)| (slot, (m.id, m.code)));
         assert_eq!(built.slots, members.collect());
     }
 
-    pub(super) fn assert_unused(&self, generation: Generation) {
-        assert_ne!(self.live, Some(generation), "it runs");
-        assert!(!self.inside.contains(&generation), "a packet is inside");
+    pub(super) fn assert_unused(&self, build: Build) {
+        assert_ne!(self.live, Some(build), "it runs");
+        assert!(!self.inside.contains(&build), "a packet is inside");
     }
 
     pub(super) fn assert_unreachable(&self, is_meant: impl Fn((MemberId, CodeId)) -> bool) {
-        for generation in self.live.iter().chain(&self.inside) {
-            let mut occupants = self.generations[generation].slots.values();
+        for build in self.live.iter().chain(&self.inside) {
+            let mut occupants = self.builds[build].slots.values();
             assert!(!occupants.any(|occupant| is_meant(*occupant)), "it runs");
         }
     }
 
-    pub(super) fn observe(&mut self, key: ChainKey) -> ObservedChain {
-        let mut generations = Vec::new();
-        for (generation, built) in &mut self.generations {
+    pub(super) fn observe(&mut self, key: ChainDir) -> ObservedChain {
+        let mut builds = Vec::new();
+        for (build, built) in &mut self.builds {
             built.next_registry = None;
-            generations.push(ObservedGeneration {
-                generation: *generation,
+            builds.push(ObservedBuild {
+                build: *build,
                 registry: built
                     .registry
                     .clone()
@@ -94,9 +94,9 @@ impl Pins {
             codes.map(|code| (*id, *code))
         });
         ObservedChain {
-            key,
-            held: self.live.map_or(Held::NoLink, Held::Generation),
-            generations,
+            dir: key,
+            held: self.live.map_or(Held::NoLink, Held::Build),
+            builds,
             codes: codes.collect(),
             members: self.members.keys().copied().collect(),
         }
