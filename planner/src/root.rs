@@ -76,7 +76,7 @@ impl RootProgram {
     pub const DISPATCHER: Self = Self {
         tail_calls: true,
         tap: false,
-        slots: SLOTS_U16,
+        slots: 32,
     };
 
     /// `dispatcher_ext`: each slot is freplaced.
@@ -110,14 +110,13 @@ impl RootProgram {
     }
 }
 
-const SLOTS_U16: u16 = SLOTS as u16;
-const _: () = assert!(SLOTS_U16 as usize == SLOTS);
+const _: () = assert!(RootProgram::DISPATCHER.slots as usize == SLOTS);
 
 impl fmt::Display for RootProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tail_calls {
-            true => f.write_str("dispatcher"),
-            false => write!(f, "dispatcher_ext_{}", self.slots),
+        if self.tail_calls {
+            return f.write_str("dispatcher");
         }
+        write!(f, "dispatcher_ext_{}", self.slots)
     }
 }
