@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Parser, ValueEnum};
 use dispatcher_abi::EngineChoice;
 use parse_size::Config;
-use planner::{Grant, Policy, SocketLimits};
+use planner::{Level, Policy, SocketLimits};
 
 /// Owns the XDP hooks and runs several programs on each.
 ///
@@ -79,16 +79,16 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowUid {
     uid: u32,
-    grant: Grant,
+    level: Level,
 }
 
 impl FromStr for AllowUid {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (uid, grant) = match text.split_once(':') {
-            None => (text, Grant::Redirect),
-            Some((uid, "load")) => (uid, Grant::Load),
+        let (uid, level) = match text.split_once(':') {
+            None => (text, Level::Redirect),
+            Some((uid, "load")) => (uid, Level::Load),
             Some((_, other)) => {
                 return Err(format!("unknown grant {other:?}: only `load` is known"));
             }
@@ -96,7 +96,7 @@ impl FromStr for AllowUid {
         let uid = uid
             .parse()
             .map_err(|_| format!("{uid:?} is not a user's number"))?;
-        Ok(Self { uid, grant })
+        Ok(Self { uid, level })
     }
 }
 
@@ -123,15 +123,16 @@ impl Args {
 
     /// Who may do what. The larger grant wins where a uid is named twice.
     pub fn policy(&self) -> Policy {
-        let mut policy = Policy::default();
+        let mut policy = Policy {
+            sockets: self.socket_limits(),
+            ..Policy::default()
+        };
         for allowed in &self.allow_uid {
-            let grant = policy.grants.entry(allowed.uid).or_insert(allowed.grant);
-            if allowed.grant == Grant::Load {
-                *grant = Grant::Load;
-            }
+            let level = policy.levels.entry(allowed.uid).or_insert(allowed.level);
+            *level = allowed.level.max(*level);
         }
         for uid in &self.allow_bare {
-            policy.grants.entry(*uid).or_insert(Grant::Redirect);
+            policy.levels.entry(*uid).or_insert(Level::Redirect);
             policy.bare.insert(*uid);
         }
         policy
@@ -159,10 +160,11 @@ mod tests {
             "9",
         ]);
         let policy = args.expect("a valid command line").policy();
-        assert_eq!(policy.grants.get(&8), Some(&Grant::Load));
-        assert_eq!(policy.grants.get(&9), Some(&Grant::Redirect));
-        assert!(policy.may_bare(0) && policy.may_bare(8) && policy.may_bare(9));
-        assert!(!policy.may_bare(10));
+        assert_eq!(policy.levels.get(&8), Some(&Level::Load));
+        assert_eq!(policy.levels.get(&9), Some(&Level::Redirect));
+        let may_bare = |uid| policy.grant(uid, None).verbs.contains(planner::Verb::Bare);
+        assert!(may_bare(0) && may_bare(8) && may_bare(9));
+        assert!(!may_bare(10));
     }
 
     #[test]
@@ -191,8 +193,8 @@ mod tests {
     fn a_uid_is_allowed_with_or_without_objects() {
         let args = Args::try_parse_from(["dispatchd", "--allow-uid", "7", "--allow-uid", "8:load"]);
         let policy = args.expect("a valid command line").policy();
-        assert_eq!(policy.grants.get(&7), Some(&Grant::Redirect));
-        assert_eq!(policy.grants.get(&8), Some(&Grant::Load));
+        assert_eq!(policy.levels.get(&7), Some(&Level::Redirect));
+        assert_eq!(policy.levels.get(&8), Some(&Level::Load));
         for wrong in ["x", "7:all", "-1", "", ":load"] {
             let args = Args::try_parse_from(["dispatchd", "--allow-uid", wrong]);
             assert!(args.is_err(), "{wrong:?}");

@@ -1,29 +1,37 @@
 //! Puts the daemon together, and takes it apart.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
+use planner::{Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
 use protocol::Listener;
 
 use crate::args::Args;
-use crate::engine::{Engine, Event};
-use crate::kernel::{self, KernelError, Linux, OpenError};
+use crate::control::{self, Control, Message};
+use crate::desk::Desk;
+use crate::hands::{Hands, Misses};
+use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
+use crate::load_job::LoadJobs;
 use crate::loader::Loader;
 use crate::objects::Objects;
 use crate::probe;
+use crate::published::{Board, Published, Shelf};
 use crate::server;
 use crate::session::Hub;
+use crate::sockets::{self, Sockets};
 use crate::translate;
 
-/// Events that may wait for the engine before their senders do.
+/// Events that may wait for the controller before their senders do.
 const EVENTS_WAITING: usize = 256;
 
 /// Why the daemon can't run.
@@ -78,27 +86,33 @@ fn serve(args: &Args) -> Result<(), StartError> {
         });
     }
     let objects = objects_of(&args.socket)?;
-    let engine = Engine::start(
-        kernel,
-        objects.clone(),
-        probes.engines(),
-        args.socket_limits(),
-    )?;
-    let board = engine.board();
-    let (events, inbox) = sync_channel(EVENTS_WAITING);
-    let engine = spawn("engine", move || {
-        let _guard = EndsOnPanic;
-        engine.run(&inbox);
-    })?;
-
     let policy = args.policy();
-    let listener = listen(&args.socket, policy.grants.is_empty())?;
+    let listener_is_roots = policy.levels.is_empty();
+    let frags = kernel::probe_frags();
+    let loader = Loader::new(template, frags);
+    let (told, inbox) = sync_channel(EVENTS_WAITING);
+    let setup = Setup {
+        policy: policy.clone(),
+        frags,
+        pid: std::process::id(),
+    };
+    let running = start(
+        kernel,
+        &objects,
+        &loader,
+        (told.clone(), inbox),
+        (setup, probes.engines()),
+    )?;
+
+    let listener = listen(&args.socket, listener_is_roots)?;
     tracing::info!(socket = %args.socket.display(), "ready");
     let hub = Hub {
-        events: events.clone(),
-        board,
-        loader: Loader::new(template, kernel::probe_frags()),
-        objects,
+        told: told.clone(),
+        board: running.board,
+        desk: running.desk,
+        sockets: running.sockets,
+        requests: Arc::default(),
+        loader,
         policy: Arc::new(policy),
         probes: Arc::new(probes),
         started: Instant::now(),
@@ -109,26 +123,140 @@ fn serve(args: &Args) -> Result<(), StartError> {
 
     let signal = signals.wait().map_err(StartError::Signals)?;
     tracing::info!(%signal, "stopping");
-    let stop = Event::Shutdown {
+    let stop = Event::Stop {
         detach: args.detach_on_exit,
     };
-    // The engine is gone only if it panicked: then there is nothing left to tell.
-    let _ = events.send(stop);
-    let _ = engine.join();
+    // The controller is gone only if it panicked: then there is nothing left to tell.
+    let _ = told.send(Message::Event(stop));
+    let _ = running.controller.join();
     // Wakes the server's `accept`, so that the socket's path goes with the last of its owners.
     let _ = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Both);
     let _ = server.join();
     Ok(())
 }
 
-/// Ends the process if the engine's thread panics: a daemon without it would answer and do
-/// nothing. The chains keep running, and the next daemon continues them.
-struct EndsOnPanic;
+/// What runs once the daemon is put together.
+struct Running {
+    board: Board,
+    desk: Desk,
+    sockets: Sockets,
+    controller: thread::JoinHandle<()>,
+}
+
+/// Finds what is pinned, compares it with what runs, and starts the threads that go on from there.
+fn start(
+    mut kernel: Linux,
+    objects: &Objects,
+    loader: &Loader,
+    (told, inbox): (SyncSender<Message>, Receiver<Message>),
+    (setup, engines): (Setup, Engines),
+) -> Result<Running, StartError> {
+    let observed = kernel.observe()?;
+    let recovery = planner::reconcile(&observed, engines, control::now());
+    for chain in &recovery.foreign {
+        tracing::warn!(%chain, "this chain's registry can't be read by this version: it runs on and is not changed");
+    }
+    let shelf = Shelf::default();
+    for dir in kernel.dirs() {
+        shelf.show(dir, kernel.view(dir));
+    }
+    let sockets = Sockets::default();
+    let desk = Desk::default();
+    let leases = recorded_sockets(&kernel, &recovery);
+    let (controller, first) = Controller::start(recovery, leases, setup, control::now());
+    let board = Board::new(Published::new(controller.state().clone(), &shelf, &sockets));
+    let (hands, jobs) = channel();
+    let remnants = Remnants::new().map_err(|source| KernelError {
+        call: "epoll_create1",
+        subject: "the sockets that are given back".to_owned(),
+        kind: planner::FailureKind::Failed,
+        source,
+    })?;
+    let loads = LoadJobs {
+        loader: loader.clone(),
+        desk: desk.clone(),
+        objects: objects.clone(),
+        board: board.clone(),
+    };
+    let working = Hands {
+        kernel,
+        desk: desk.clone(),
+        objects: objects.clone(),
+        sockets: sockets.clone(),
+        shelf: shelf.clone(),
+        board: board.clone(),
+        misses: Misses::default(),
+    };
+    let done = told.clone();
+    spawn("hands", move || {
+        let _guard = EndsOnPanic("hands");
+        working.run(&jobs, &done);
+    })?;
+    let (ready, is_ready) = sync_channel(1);
+    let control = Control {
+        controller,
+        hands,
+        loads,
+        told,
+        desk: desk.clone(),
+        sockets: sockets.clone(),
+        remnants,
+        shelf,
+        board: board.clone(),
+        replies: BTreeMap::new(),
+        ready: Some(ready),
+    };
+
+    let controller = spawn("controller", move || {
+        let _guard = EndsOnPanic("controller");
+        control.run(first, &inbox);
+    })?;
+    // Whoever connects finds the chains as they are. It ends early only with the process.
+    let _ = is_ready.recv();
+    Ok(Running {
+        board,
+        desk,
+        sockets,
+        controller,
+    })
+}
+
+/// The sockets that an earlier daemon wrote down.
+fn recorded_sockets(kernel: &Linux, recovery: &Recovery) -> Vec<(QueueKey, Lease)> {
+    let until = control::now().after_ms(ORPHAN_LINGER_MS);
+    let mut leases = Vec::new();
+    for chain in recovery.state.chains.values() {
+        let Some(member) = chain.redirect() else {
+            continue;
+        };
+        let interface = &chain.interface.name;
+        let maps = RedirectMaps::of(kernel.maps(chain.dir, member.id, member.code));
+        let records = maps.claims().unwrap_or_else(|error| {
+            tracing::error!(%interface, %error, "the sockets' owners can't be read: their queues are free");
+            Vec::new()
+        });
+        leases.extend(records.iter().map(|(queue, record)| {
+            let place = QueueKey {
+                chain: chain.interface.key,
+                queue: *queue,
+            };
+            (place, sockets::recovered(interface, record, until))
+        }));
+    }
+    leases
+}
+
+/// Ends the process if this thread panics: a daemon without it would answer and do nothing. The
+/// chains keep running, and the next daemon continues them.
+struct EndsOnPanic(&'static str);
 
 impl Drop for EndsOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("the engine panicked; the chains keep running");
+            tracing::error!(
+                thread = self.0,
+                "a thread panicked; the chains keep running"
+            );
             std::process::exit(PANICKED);
         }
     }

@@ -7,15 +7,19 @@
 
 pub mod args;
 mod bpf;
+pub mod control;
 pub mod daemon;
-pub mod engine;
-pub mod executor;
+pub mod desk;
+pub mod hands;
 pub mod kernel;
+pub mod load_job;
 pub mod loader;
+mod notices;
 pub mod object;
 pub mod objects;
 pub mod probe;
 pub mod published;
 pub mod server;
 pub mod session;
+pub mod sockets;
 mod translate;

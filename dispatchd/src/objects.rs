@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use planner::{Digest, State};
+use planner::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// A directory of objects, each `<sha256>.o`: what lies on a tmpfs goes with a reboot, as the
@@ -82,13 +82,9 @@ impl Objects {
         }
     }
 
-    /// Drops what no member runs any more.
-    pub fn drop_unused(&self, state: &State) -> io::Result<()> {
-        let members = state.chains.values().flat_map(|chain| &chain.members);
-        let used: BTreeSet<PathBuf> = members
-            .filter_map(|member| member.source.sha256())
-            .map(|sha256| self.path(sha256))
-            .collect();
+    /// Drops every object but these.
+    pub fn drop_unused(&self, keep: &BTreeSet<Digest>) -> io::Result<()> {
+        let used: BTreeSet<PathBuf> = keep.iter().map(|sha256| self.path(sha256)).collect();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             if !used.contains(&path) && is_ours(&path) {
@@ -118,8 +114,6 @@ fn is_ours(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use planner::testing::{ENGINES, fill};
-
     use super::*;
 
     fn store() -> (tempfile::TempDir, Objects) {
@@ -131,21 +125,15 @@ mod tests {
     #[test]
     fn an_object_is_there_until_nobody_runs_it() {
         let (_dir, objects) = store();
-        let mut state = State::new(ENGINES);
-        let plan = fill(1).play(&mut state).expect("allowed").expect("a plan");
-        state.commit(&plan);
         let used: Digest = Sha256::digest(b"used").into();
-        let chain = state.chains.values_mut().next().expect("one");
-        chain.members[0].source = planner::Source::Object(planner::ObjectSource {
-            sha256: used,
-            ..planner::ObjectSource::default()
-        });
         let other: Digest = Sha256::digest(b"other").into();
         for _ in 0..2 {
             objects.put(&used, b"used").expect("room");
             objects.put(&other, b"other").expect("room");
         }
-        objects.drop_unused(&state).expect("readable");
+        objects
+            .drop_unused(&BTreeSet::from([used]))
+            .expect("readable");
         assert_eq!(objects.get(&used).expect("kept"), b"used");
         assert_eq!(
             objects.get(&other).expect_err("dropped").kind(),
@@ -194,7 +182,7 @@ mod tests {
         let (_dir, objects) = store();
         let stranger = objects.dir.join("README.o");
         fs::write(&stranger, "x").expect("writable");
-        objects.drop_unused(&State::new(ENGINES)).expect("readable");
+        objects.drop_unused(&BTreeSet::new()).expect("readable");
         assert!(stranger.exists());
     }
 }

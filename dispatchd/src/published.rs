@@ -1,13 +1,14 @@
-//! What everybody may read at any time: the engine publishes it after each change, and a reader
+//! What everybody may read at any time: the controller publishes it after each change, and a reader
 //! never waits for a load or a swap.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use planner::{ChainId, Claim, MemberId, SocketKey, State};
+use planner::{ChainDir, ChainId, Lease, MemberId, SocketKey, State};
 
-use crate::kernel::{ChainCounters, MemberMap};
+use crate::kernel::{ChainCounters, ChainView, MemberMap};
+use crate::sockets::Sockets;
 
 /// The state as of the last change.
 #[derive(Debug)]
@@ -25,17 +26,72 @@ pub struct Published {
 /// A queue that is somebody's, and a socket on it.
 #[derive(Debug)]
 pub struct PublishedSocket {
-    /// Which, on which queue.
+    /// The socket, and its queue.
     pub key: SocketKey,
-    /// Whose.
-    pub claim: Claim,
-    /// Not kept open by who reads this: that would keep the queue busy.
+    /// Its client, and what it is doing.
+    pub lease: Lease,
+    /// Not kept open by readers: that would keep the queue busy.
     pub socket: Weak<OwnedFd>,
     /// Whether packets are not copied.
     pub zero_copy: bool,
 }
 
-/// Where the engine puts it and the sessions find it.
+impl Published {
+    /// The state, with the descriptors that go with it.
+    pub fn new(state: State, shelf: &Shelf, sockets: &Sockets) -> Self {
+        let views = shelf.views();
+        let mut counters = BTreeMap::new();
+        let mut maps = BTreeMap::new();
+        for (id, chain) in &state.chains {
+            let Some(view) = views.get(&chain.dir) else {
+                continue;
+            };
+            counters.insert(*id, view.counters(chain.build));
+            for member in &chain.members {
+                maps.insert(member.id, view.maps(member.id, member.code));
+            }
+        }
+        let leases = state.leases.iter().map(|(key, lease)| {
+            let held = sockets.get(key);
+            PublishedSocket {
+                key,
+                lease: lease.clone(),
+                socket: held
+                    .as_ref()
+                    .map_or_else(Weak::new, |held| Arc::downgrade(&held.socket)),
+                zero_copy: held.is_some_and(|held| held.zero_copy),
+            }
+        });
+        let sockets = leases.collect();
+        Self {
+            state,
+            counters,
+            maps,
+            sockets,
+        }
+    }
+}
+
+/// Where the thread that holds the chains' descriptors shows what others may read by them.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf(Arc<Mutex<BTreeMap<ChainDir, ChainView>>>);
+
+impl Shelf {
+    /// Shows a chain; `None` once it is gone.
+    pub fn show(&self, dir: ChainDir, view: Option<ChainView>) {
+        let former = match view {
+            Some(view) => self.views().insert(dir, view),
+            None => self.views().remove(&dir),
+        };
+        drop(former);
+    }
+
+    fn views(&self) -> MutexGuard<'_, BTreeMap<ChainDir, ChainView>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the controller puts what is published and the sessions find it.
 #[derive(Clone, Debug)]
 pub struct Board(Arc<RwLock<Arc<Published>>>);
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use planner::{ConnectionId, Rights};
+use planner::ConnectionId;
 use protocol::{Connection, Listener, RefusalCode, Reply};
 
 use crate::session::{self, Hub};
@@ -53,7 +53,7 @@ fn start(connection: Connection, hub: Hub, open: Arc<Open>, id: ConnectionId) {
     let Ok(peer) = connection.peer() else {
         return;
     };
-    let Some(place) = Place::take(open, peer.uid, hub.policy.rights(peer.uid)) else {
+    let Some(place) = Place::take(open, peer.uid, peer.uid == 0) else {
         let body = Err(translate::refused(
             RefusalCode::Quota,
             format!("uid {} has too many connections", peer.uid),
@@ -80,12 +80,12 @@ struct Place {
 }
 
 impl Place {
-    fn take(open: Arc<Open>, uid: u32, rights: Rights) -> Option<Self> {
+    fn take(open: Arc<Open>, uid: u32, is_root: bool) -> Option<Self> {
         let mut count = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = count.values().sum();
         let own = count.get(&uid).copied().unwrap_or_default();
         let full = own >= CONNECTIONS_PER_UID || all >= CONNECTIONS_MAX;
-        if rights != Rights::All && full {
+        if full && !is_root {
             return None;
         }
         count.insert(uid, own + 1);

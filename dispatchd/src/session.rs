@@ -1,6 +1,7 @@
 //! One client: its hello, its requests, its objects. Reads are answered from what is published;
-//! changes go through the loader to the engine.
+//! changes go to the controller.
 
+mod asking;
 mod change;
 mod read;
 mod site;
@@ -10,10 +11,12 @@ mod umem;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use planner::{Client, ConnectionId, Policy, Rights};
+use controller::Event;
+use planner::{Authority, Client, ConnectionId, Policy};
 use protocol::{
     Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
     ReplyBody, Request, RequestBody, Welcome,
@@ -21,11 +24,12 @@ use protocol::{
 use sha2::{Digest as _, Sha256};
 
 use self::site::Site;
-use crate::engine::Event;
+use crate::control::Message;
+use crate::desk::Desk;
 use crate::loader::Loader;
-use crate::objects::Objects;
 use crate::probe::Probes;
 use crate::published::Board;
+use crate::sockets::Sockets;
 use crate::translate;
 
 /// A client that takes no reply for this long is hung up on, so that its thread ends.
@@ -40,14 +44,18 @@ const CLIENT_NAME_BYTES_MAX: usize = 64;
 /// What every session needs.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    /// To the engine.
-    pub events: SyncSender<Event>,
-    /// From the engine.
+    /// To the controller.
+    pub told: SyncSender<Message>,
+    /// From the controller.
     pub board: Board,
+    /// What requests brought.
+    pub desk: Desk,
+    /// The daemon's copies of sockets.
+    pub sockets: Sockets,
+    /// The next request's number.
+    pub requests: Arc<AtomicU64>,
     /// Loads programs.
     pub loader: Loader,
-    /// What members were loaded from.
-    pub objects: Objects,
     /// Who may do what.
     pub policy: Arc<Policy>,
     /// What the kernel can do.
@@ -64,7 +72,7 @@ struct Session<'a> {
 }
 
 /// An answer: its body, and a descriptor to go with it.
-type Answer = Result<(ReplyBody, Option<OwnedFd>), Refused>;
+type Outcome = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
 /// Serves a connection until it ends; then its members linger.
 pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId) {
@@ -74,7 +82,7 @@ pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId) {
     }
 }
 
-/// Tells the engine that a connection ended, however it did.
+/// Tells the controller that a connection ended, however it did.
 struct Gone<'a> {
     hub: &'a Hub,
     id: ConnectionId,
@@ -82,8 +90,9 @@ struct Gone<'a> {
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        // The engine only goes away with the daemon.
-        let _ = self.hub.events.send(Event::ConnectionGone(self.id));
+        // The controller only goes away with the daemon.
+        let gone = Event::ConnectionGone(self.id);
+        let _ = self.hub.told.send(Message::Event(gone));
     }
 }
 
@@ -187,8 +196,7 @@ impl<'a> Session<'a> {
                 format!("a client's name has at most {CLIENT_NAME_BYTES_MAX} bytes"),
             ));
         }
-        let rights = hub.policy.rights(peer.uid);
-        if rights == Rights::None {
+        if hub.policy.grant(peer.uid, None).is_empty() {
             return Err(translate::refused(
                 RefusalCode::NotAllowed,
                 format!(
@@ -204,7 +212,6 @@ impl<'a> Session<'a> {
                 pid: peer.pid,
                 name: hello.client.clone(),
                 connection: id,
-                rights,
             },
             objects: BTreeMap::new(),
         };
@@ -216,7 +223,7 @@ impl<'a> Session<'a> {
         Ok((session, welcome))
     }
 
-    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Answer {
+    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Outcome {
         // The namespace is behind what the request has to bring.
         let own = request.descriptors();
         let site = match request.interface() {
@@ -237,7 +244,7 @@ impl<'a> Session<'a> {
             (RequestBody::PutObject, _) => self.put_object(brought).map(plain),
             (RequestBody::Status, _) => Ok(plain(self.status())),
             (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
-            (RequestBody::Change(change), Some(site)) => self.change(change, site).map(plain),
+            (RequestBody::Change(change), Some(site)) => self.change(change, &site).map(plain),
             (RequestBody::Show { name, .. }, Some(site)) => self.show(&site, &name).map(plain),
             (RequestBody::MapDescriptor { name, map, .. }, Some(site)) => {
                 self.map_descriptor(&site, &name, &map)
@@ -307,24 +314,13 @@ impl<'a> Session<'a> {
     }
 
     fn reclaim(&self, site: &Site, name: String, token: [u8; 16]) -> Result<ReplyBody, Refused> {
-        let chain = site.interface.key;
-        let (reply, answer) = sync_channel(1);
-        self.tell(Event::Reclaim {
-            client: self.client.clone(),
-            chain,
-            name,
-            token,
-            reply,
-        })?;
-        answer
-            .recv()
-            .map_err(|_| stopping())?
-            .map_err(|refusal| translate::refusal(&refusal))?;
+        self.ask_plainly(site, controller::Request::Reclaim { name, token })?;
         Ok(ReplyBody::Reclaimed)
     }
 
-    fn tell(&self, event: Event) -> Result<(), Refused> {
-        self.hub.events.send(event).map_err(|_| stopping())
+    /// What decides this client's requests at an interface.
+    fn authority(&self, site: &Site) -> Authority {
+        self.hub.policy.authority(&self.client, &site.interface)
     }
 }
 

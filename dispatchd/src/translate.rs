@@ -6,16 +6,17 @@ mod socket;
 use std::collections::BTreeMap;
 use std::error::Error;
 
+use controller::{Answer, Changed};
 use dispatcher_abi::SlotCounters;
-use planner::{Engines, MemberId, Refusal};
+use planner::{Engines, FailureKind, MemberId, Note, Refusal};
 use protocol::{RefusalCode, Refused};
 
-use crate::engine::ChangeError;
-use crate::kernel::{KernelError, KernelErrorKind, MemberMap};
+use crate::control::Trouble;
+use crate::kernel::{KernelError, MemberMap};
 use crate::loader::LoadError;
 use crate::object::{self, ObjectError};
 
-pub(crate) use self::socket::{not_made, socket_error, socket_view};
+pub(crate) use self::socket::{not_made, socket_view};
 
 /// An error with its causes, in one line. A cause that its error has repeated already, as those of
 /// other crates do, is not said twice.
@@ -68,6 +69,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::EmptyChain { .. }
         | Refusal::NotRedirected { .. }
         | Refusal::NoRxRing { .. }
+        | Refusal::NoFrames { .. }
         | Refusal::HasReceiver { .. } => RefusalCode::Conflict,
         Refusal::ClaimMismatch { .. }
         | Refusal::NotLingering { .. }
@@ -79,29 +81,92 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
     refused(code, refusal.to_string())
 }
 
-/// Why a change was not made.
-pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
-    match error {
-        ChangeError::Refused(reason) => refusal(reason),
-        ChangeError::Kernel(error) => kernel_error(interface, error),
-        ChangeError::Foreign => refused(
+/// Why something was not done, by the controller's answer; `None` if it was.
+pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>) -> Option<Refused> {
+    Some(match answer {
+        Answer::Refused(reason) => refusal(reason),
+        Answer::Failed { error, in_the_way } => trouble(interface, error, in_the_way),
+        Answer::Unreadable => refused(
             RefusalCode::InterfaceBusy,
             format!(
                 "interface {interface} runs a chain that another version of dispatchd wrote; it \
                  runs on and is not changed"
             ),
         ),
+        Answer::Stopping => refused(RefusalCode::Daemon, "the daemon is stopping"),
+        Answer::Changed(_)
+        | Answer::Reclaimed
+        | Answer::Leased
+        | Answer::Made(_)
+        | Answer::NotMade(_)
+        | Answer::Activated { .. }
+        | Answer::Closed
+        | Answer::SocketReclaimed => return None,
+    })
+}
+
+fn trouble(interface: &str, trouble: &Trouble, in_the_way: &[String]) -> Refused {
+    match trouble {
+        Trouble::Kernel(error) => kernel_error(interface, error, in_the_way),
+        Trouble::Load(refused) => Refused::clone(refused),
+        Trouble::Socket(error) => refused(
+            RefusalCode::Kernel,
+            format!("interface {interface}: the redirect program's maps: {error}"),
+        ),
     }
 }
 
-fn kernel_error(interface: &str, error: &KernelError) -> Refused {
+/// Names the members that are in the way of large packets: the kernel only says ERANGE.
+fn kernel_error(interface: &str, error: &KernelError, in_the_way: &[String]) -> Refused {
     let code = match error.kind {
-        KernelErrorKind::Mode => RefusalCode::Mode,
-        KernelErrorKind::Busy => RefusalCode::InterfaceBusy,
-        KernelErrorKind::Gone => RefusalCode::InterfaceGone,
-        KernelErrorKind::Failed => RefusalCode::Kernel,
+        FailureKind::Mode | FailureKind::Large => RefusalCode::Mode,
+        FailureKind::Busy => RefusalCode::InterfaceBusy,
+        FailureKind::Gone => RefusalCode::InterfaceGone,
+        FailureKind::Failed => RefusalCode::Kernel,
     };
-    refused(code, format!("interface {interface}: {}", chain(error)))
+    let message = if in_the_way.is_empty() {
+        chain(error)
+    } else {
+        format!(
+            "{error}: its packets may have several buffers, and these members don't take such \
+             packets (section xdp.frags): {}: {}",
+            in_the_way.join(", "),
+            error.source,
+        )
+    };
+    refused(code, format!("interface {interface}: {message}"))
+}
+
+/// What a client should know.
+pub(crate) fn notes(notes: &[Note]) -> Vec<String> {
+    notes.iter().map(note).collect()
+}
+
+fn note(note: &Note) -> String {
+    match note {
+        Note::ByTailCall { member, obstacle } => format!("{member} runs by tail call: {obstacle}"),
+        Note::Generic {
+            interface,
+            errno,
+            in_the_way,
+        } if in_the_way.is_empty() => format!(
+            "{interface} has no native XDP ({}); generic mode is used",
+            std::io::Error::from_raw_os_error(*errno)
+        ),
+        Note::Generic {
+            interface,
+            in_the_way,
+            ..
+        } => format!(
+            "packets of {interface} may have several buffers, which these members don't take \
+             (section xdp.frags): {}; generic mode is used",
+            in_the_way.join(", ")
+        ),
+        Note::NotKept { errno } => format!(
+            "the object can't be kept ({}): what would load its member again will be refused",
+            std::io::Error::from_raw_os_error(*errno)
+        ),
+    }
 }
 
 /// Why a program for this interface was not loaded.
@@ -165,6 +230,7 @@ pub(crate) fn operation(
     match operation {
         protocol::Operation::Register(registration) => {
             planner::Operation::Register(planner::Registration {
+                built_in: None,
                 name: registration.name,
                 priority: registration.priority,
                 chain_call: registration.chain_call,
@@ -213,14 +279,11 @@ pub(crate) fn operation(
 }
 
 /// What a change did: `changed` names the members that it gave code to.
-pub(crate) fn outcome(
-    outcome: crate::engine::Outcome,
-    facts: &[planner::Facts],
-    dry_run: bool,
-) -> protocol::Changed {
+pub(crate) fn outcome(outcome: &Changed, dry_run: bool) -> protocol::Changed {
     let plan = outcome.plan.describe();
     let next = outcome.plan.next.as_ref();
-    let members = facts
+    let members = outcome
+        .facts
         .iter()
         .filter_map(|facts| {
             let chain = next?;
@@ -241,10 +304,10 @@ pub(crate) fn outcome(
     protocol::Changed {
         generation: next.map_or(0, |chain| chain.revision.0),
         mode: next.map(|chain| chain.mode),
-        notes: outcome.notes,
+        notes: notes(&outcome.notes),
         members,
         plan,
-        reloads: outcome.plan.reloads,
+        reloads: outcome.plan.reloads.clone(),
     }
 }
 
@@ -300,7 +363,7 @@ fn member_view(
             .map(|reason| reason.to_string()),
         state: match member.state {
             planner::MemberState::Running => protocol::MemberState::Running,
-            planner::MemberState::Lingering => protocol::MemberState::Lingering,
+            planner::MemberState::Lingering { .. } => protocol::MemberState::Lingering,
         },
         owner: protocol::Owner {
             uid: member.owner.uid,

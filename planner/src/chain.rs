@@ -7,8 +7,8 @@ use dispatcher_abi::{
 };
 
 use crate::{
-    Abilities, AttachType, Build, ChainId, ChainKey, CodeId, ConnectionId, Engines, Form,
-    Interface, MemberId, Obstacle, Revision, Slot, Source,
+    Abilities, AttachType, Authority, Build, ChainId, ChainKey, CodeId, ConnectionId, Engines,
+    Form, Interface, MemberId, Moment, Obstacle, Requester, Revision, Slot, Source,
 };
 
 /// The ordered programs of one interface. It may have no members ([`Chain::parked`]), and it may
@@ -157,17 +157,43 @@ pub struct Owner {
     pub pid: u32,
     /// What it called itself.
     pub client: String,
-    /// The connection that it belongs to: [`ConnectionId`] 0 once that is gone.
-    pub connection: ConnectionId,
+    /// The connection that it belongs to; `None` if to none, or once that is gone.
+    pub connection: Option<ConnectionId>,
 }
+
+impl Owner {
+    /// The side that asks, as an owner.
+    pub fn of(authority: &Authority) -> Self {
+        match &authority.requester {
+            Requester::Daemon { pid } => Self {
+                uid: 0,
+                pid: *pid,
+                client: DAEMON.to_owned(),
+                connection: None,
+            },
+            Requester::Client(client) => Self {
+                uid: client.uid,
+                pid: client.pid,
+                client: client.name.clone(),
+                connection: Some(client.connection),
+            },
+        }
+    }
+}
+
+/// What the daemon calls itself as an owner.
+const DAEMON: &str = "dispatchd";
 
 /// What a member is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberState {
     /// It runs, and its client is there (or it needs none).
     Running,
-    /// It runs, its client is gone, and it will be removed when its linger time is over.
-    Lingering,
+    /// It runs, its client is gone, and it will be removed.
+    Lingering {
+        /// When.
+        until: Moment,
+    },
 }
 
 impl Chain {

@@ -4,7 +4,7 @@ use dispatcher_abi::{
     EngineChoice, FinalVerdict, Lifetime, ModeChoice, OnMiss, Priority, VerdictMask,
 };
 
-use crate::{Interface, Revision};
+use crate::{BuiltIn, Interface, Revision};
 
 /// A set of operations on one interface: one plan, one swap, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,19 @@ pub enum Operation {
 }
 
 impl Change {
+    /// The modes that it asks for.
+    pub(crate) fn modes(&self) -> impl Iterator<Item = ModeChoice> {
+        let operations = self.operations.iter();
+        let configured = operations.filter_map(|operation| {
+            if let Operation::Configure(configuration) = operation {
+                configuration.mode
+            } else {
+                None
+            }
+        });
+        self.mode.into_iter().chain(configured)
+    }
+
     /// How many [`Facts`](crate::Facts) its operations take.
     pub fn loads(&self) -> usize {
         let operations = self.operations.iter();
@@ -89,6 +102,8 @@ impl Operation {
 pub struct Registration {
     /// `None`: the program's name.
     pub name: Option<String>,
+    /// The program, if it is one of the daemon's own: then no object comes with it.
+    pub built_in: Option<BuiltIn>,
     /// Lower runs first.
     pub priority: Option<Priority>,
     /// Verdicts after which the next slot runs.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::draft::Draft;
 use crate::{
-    Build, Chain, ChainId, Change, Cleanup, Client, CodeId, Commit, Facts, Form, LoadId, Member,
+    Authority, Build, Chain, ChainId, Change, Cleanup, Commit, Facts, Form, LoadId, Member,
     MemberId, MemberState, Plan, Prepare, Refusal, Revision, Root, Slot, State,
 };
 
@@ -25,17 +25,17 @@ struct Outcome<'a> {
 /// [`needs`](crate::needs) asked.
 pub fn decide(
     state: &State,
-    client: &Client,
+    authority: &Authority,
     change: &Change,
     facts: &[Facts],
     reloaded: &[Facts],
 ) -> Result<Plan, Refusal> {
     assert_eq!(facts.len(), change.loads(), "one for each object loaded");
     // An upgrade is made if it was prepared; a change is never refused for the lack of one.
-    let upgraded = settle(state, client, change, facts, reloaded, true);
+    let upgraded = settle(state, authority, change, facts, reloaded, true);
     let settled = match upgraded {
         Err(Refusal::ChangedMeanwhile { .. }) => {
-            settle(state, client, change, facts, reloaded, false)
+            settle(state, authority, change, facts, reloaded, false)
         }
         other => other,
     };
@@ -45,13 +45,13 @@ pub fn decide(
 /// The chain as it will be, each member with code that is loaded as the chain needs it.
 fn settle<'a>(
     state: &'a State,
-    client: &'a Client,
+    authority: &'a Authority,
     change: &Change,
     facts: &[Facts],
     reloaded: &[Facts],
     upgrade: bool,
 ) -> Result<Outcome<'a>, Refusal> {
-    let mut draft = Draft::open(state, client, change)?;
+    let mut draft = Draft::open(state, authority, change)?;
     draft.apply_all(change, facts)?;
     let drafted = draft.finish(upgrade)?;
     let mut outcome = Outcome {
@@ -70,7 +70,7 @@ fn settle<'a>(
                 name: member.name.clone(),
             });
         };
-        member.code = CodeId(member.code.0 + 1);
+        member.code = state.next_code(outcome.after.dir, member.id, member.code);
         member.program_id = facts.program_id;
         member.form = form;
         outcome.fresh.insert(member.id, facts.load);
@@ -90,7 +90,7 @@ pub fn expire(state: &State, chain: ChainId, members: &[MemberId]) -> Option<Pla
     let mut after = before.clone();
     after
         .members
-        .retain(|member| member.state != MemberState::Lingering || !members.contains(&member.id));
+        .retain(|member| member.state == MemberState::Running || !members.contains(&member.id));
     (after.members.len() < before.members.len()).then(|| {
         plan(Outcome {
             before: Some(before),

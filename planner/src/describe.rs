@@ -94,6 +94,9 @@ impl Plan {
             Cleanup::RetireBuild { build } => {
                 format!("cleanup: free build {build}")
             }
+            Cleanup::RemoveDraft { build } => {
+                format!("cleanup: free what was written for build {build} and not used")
+            }
             Cleanup::RemoveCode { member, code } => {
                 format!("cleanup: free code {code} of {}", self.name(*member))
             }

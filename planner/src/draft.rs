@@ -11,15 +11,15 @@ use crate::engine::engine_for;
 use crate::limits;
 use crate::order::{self, Side};
 use crate::{
-    AttachType, Build, Chain, Change, Client, CodeId, Configuration, ConnectionId, Engines, Facts,
-    Form, Hook, Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner,
-    Position, Refusal, Registration, Revision, RootAct, Settings, Standing, State,
+    AttachType, Authority, Build, Chain, Change, CodeId, Configuration, Facts, Form, Hook,
+    Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner, Position,
+    Refusal, Registration, Revision, RootAct, Settings, Standing, State,
 };
 
 /// The chain as far as the operations got.
 pub(crate) struct Draft<'a> {
-    client: &'a Client,
-    engines: Engines,
+    state: &'a State,
+    authority: &'a Authority,
     before: Option<&'a Chain>,
     chain: Chain,
     next_member: MemberId,
@@ -45,10 +45,10 @@ impl<'a> Draft<'a> {
     /// Copies the chain, or makes an empty one, if nothing speaks against the change as a whole.
     pub(crate) fn open(
         state: &'a State,
-        client: &'a Client,
+        authority: &'a Authority,
         change: &Change,
     ) -> Result<Self, Refusal> {
-        client.may_ask()?;
+        authority.may_ask()?;
         let interface = || change.interface.name.clone();
         if change.operations.is_empty() {
             return Err(Refusal::NothingToDo {
@@ -73,8 +73,8 @@ impl<'a> Draft<'a> {
             });
         }
         Ok(Self {
-            client,
-            engines: state.engines,
+            state,
+            authority,
             before,
             chain: copy(state, before, change)?,
             next_member: state.next_member,
@@ -174,7 +174,7 @@ impl<'a> Draft<'a> {
     /// The engine for a member whose code is loaded anew.
     fn engine_of(&self, member: &Member) -> Result<Engine, Refusal> {
         engine_for(
-            self.engines,
+            self.state.engines,
             self.chain.engine,
             member.requested_engine,
             member.abilities.obstacle,
@@ -187,7 +187,7 @@ impl<'a> Draft<'a> {
         registration: &Registration,
         facts: Option<&Facts>,
     ) -> Result<(), Refusal> {
-        self.client.may_load()?;
+        self.authority.may_load()?;
         let name = self.new_name(registration, facts)?;
         let facts = facts.cloned().unwrap_or_else(Facts::unknown);
         let chain_call = registration.chain_call.or(facts.chain_call);
@@ -237,8 +237,7 @@ impl<'a> Draft<'a> {
         if !is_member_name(&name) {
             return Err(Refusal::BadName { name });
         }
-        // The daemon's own requests come over no connection.
-        if name == REDIRECT_MEMBER && self.client.connection != ConnectionId(0) {
+        if name == REDIRECT_MEMBER && !self.authority.is_daemon() {
             return Err(Refusal::NameReserved { name });
         }
         if self.chain.member(&name).is_some() {
@@ -252,7 +251,7 @@ impl<'a> Draft<'a> {
 
     fn unregister_all(&mut self) -> Result<(), Refusal> {
         for member in &self.chain.members {
-            self.client.may_change(&self.chain, member)?;
+            self.authority.may_change(&self.chain, member)?;
         }
         self.chain.members.clear();
         Ok(())
@@ -279,7 +278,7 @@ impl<'a> Draft<'a> {
     }
 
     fn arrange(&mut self, names: &[String]) -> Result<(), Refusal> {
-        self.client.must_be_root(&self.chain, RootAct::Order)?;
+        self.authority.may_act(&self.chain, RootAct::Order)?;
         let mut order = Vec::with_capacity(self.chain.members.len());
         for name in names {
             let index = self.find(name)?;
@@ -316,7 +315,7 @@ impl<'a> Draft<'a> {
         match settings.lifetime {
             Some(Lifetime::Kept) => {
                 member.lifetime = Lifetime::Kept;
-                member.owner.connection = ConnectionId(0);
+                member.owner.connection = None;
                 member.state = MemberState::Running;
             }
             Some(Lifetime::Attached) if member.lifetime == Lifetime::Kept => {
@@ -330,7 +329,7 @@ impl<'a> Draft<'a> {
     /// New code for a member. It keeps its tail depth, unless the new object is the first to hold a
     /// program array.
     fn replace(&mut self, name: &str, facts: Option<&Facts>) -> Result<(), Refusal> {
-        self.client.may_load()?;
+        self.authority.may_load()?;
         let index = self.own(name)?;
         let member = &mut self.chain.members[index];
         if self.fresh.contains_key(&member.id) {
@@ -344,7 +343,7 @@ impl<'a> Draft<'a> {
             return Err(Refusal::ChangedMeanwhile { name: name.into() });
         }
         self.fresh.insert(member.id, facts.load);
-        member.code = CodeId(member.code.0 + 1);
+        member.code = self.state.next_code(self.chain.dir, member.id, member.code);
         member.tail_depth = member.tail_depth.max(facts.least_tail_depth());
         member.program_id = facts.program_id;
         member.source = facts.source;
@@ -354,9 +353,9 @@ impl<'a> Draft<'a> {
     }
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Refusal> {
-        self.client.must_be_root(&self.chain, RootAct::Configure)?;
+        self.authority.may_act(&self.chain, RootAct::Configure)?;
         if let Some(engine) = configuration.engine {
-            engine_for(self.engines, engine, EngineChoice::Auto, None)
+            engine_for(self.state.engines, engine, EngineChoice::Auto, None)
                 .map_err(|reason| self.no_engine("", reason))?;
             self.chain.engine = engine;
             self.engine_chosen = true;
@@ -382,20 +381,19 @@ impl<'a> Draft<'a> {
     /// A member's index, if the client may change it.
     fn own(&self, name: &str) -> Result<usize, Refusal> {
         let index = self.find(name)?;
-        self.client
+        self.authority
             .may_change(&self.chain, &self.chain.members[index])?;
         Ok(index)
     }
 
     /// The client, as the owner of a member.
     fn owner(&self, lifetime: Lifetime) -> Owner {
-        Owner {
-            uid: self.client.uid,
-            pid: self.client.pid,
-            client: self.client.name.clone(),
-            connection: match lifetime {
-                Lifetime::Attached => self.client.connection,
-                Lifetime::Kept => ConnectionId(0),
+        let owner = Owner::of(self.authority);
+        match lifetime {
+            Lifetime::Attached => owner,
+            Lifetime::Kept => Owner {
+                connection: None,
+                ..owner
             },
         }
     }

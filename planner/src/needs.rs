@@ -2,7 +2,7 @@
 
 use crate::draft::Draft;
 use crate::{
-    Change, Client, CodeId, Facts, Form, LoadId, MemberId, Outline, Refusal, Source, State,
+    Authority, Change, CodeId, Facts, Form, LoadId, MemberId, Outline, Refusal, Source, State,
 };
 
 /// What a change needs loaded.
@@ -39,7 +39,7 @@ pub struct Reload {
 /// they stay as they are.
 pub fn needs(
     state: &State,
-    client: &Client,
+    authority: &Authority,
     change: &Change,
     outlines: &[Outline],
     upgrade: bool,
@@ -50,7 +50,7 @@ pub fn needs(
         .zip(outlines)
         .map(|(load, outline)| Facts::outlined(load, outline.clone()))
         .collect::<Vec<_>>();
-    let mut draft = Draft::open(state, client, change)?;
+    let mut draft = Draft::open(state, authority, change)?;
     draft.apply_all(change, &facts)?;
     let outcome = draft.finish(upgrade)?;
     let mut needs = Needs {

@@ -2,7 +2,9 @@
 
 use dispatcher_abi::{Engine, Mode};
 
-use crate::{Build, Chain, ChainDir, ChainId, ChainKey, CodeId, LoadId, MemberId, Root, Slot};
+use crate::{
+    Build, Chain, ChainDir, ChainId, ChainKey, CodeId, LoadId, MemberId, Obsolete, Root, Slot,
+};
 
 /// One change, as steps. A plain value: it can be printed, compared and dry-run.
 ///
@@ -135,6 +137,11 @@ pub enum Cleanup {
         /// The build.
         build: Build,
     },
+    /// Frees a registry that was written beside a live build's and never put in its place.
+    RemoveDraft {
+        /// The live build.
+        build: Build,
+    },
     /// Frees code that was replaced.
     RemoveCode {
         /// The member.
@@ -152,6 +159,39 @@ pub enum Cleanup {
 }
 
 impl Plan {
+    /// What is left to free of its prepare steps if its commit is never done, however far they got.
+    pub fn undo(&self) -> Obsolete {
+        let live = match self.commit {
+            Commit::Registry { build } | Commit::Detach { build } => Some(build),
+            Commit::Swap { from, .. } | Commit::Reattach { from, .. } => Some(from),
+            Commit::Attach { .. } => None,
+        };
+        let mut steps: Vec<Cleanup> = self
+            .prepare
+            .iter()
+            .map(|step| match step {
+                // Code 1 is what a member is registered with; any other replaces code that runs.
+                Prepare::PinCode { member, code, .. } if *code == CodeId(1) => {
+                    Cleanup::RemoveMember { member: *member }
+                }
+                Prepare::PinCode { member, code, .. } => Cleanup::RemoveCode {
+                    member: *member,
+                    code: *code,
+                },
+                Prepare::WriteRegistry { build } if live == Some(*build) => {
+                    Cleanup::RemoveDraft { build: *build }
+                }
+                Prepare::BuildRoot { build, .. }
+                | Prepare::FillSlot { build, .. }
+                | Prepare::WriteRegistry { build } => Cleanup::RetireBuild { build: *build },
+            })
+            .collect();
+        if live.is_none() && !self.prepare.is_empty() {
+            steps.push(Cleanup::RemoveChain);
+        }
+        Obsolete::of(&steps)
+    }
+
     /// The root that it builds; `None` if only metadata changes or the chain goes.
     pub fn root(&self) -> Option<&Root> {
         self.prepare.iter().find_map(|step| match step {

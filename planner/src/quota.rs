@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Claim, QueueKey, Refusal};
+use crate::{Lease, QueueKey, Refusal};
 
 /// What one user other than root may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) struct Remnant {
     /// Which queue.
     pub(crate) place: QueueKey,
     /// What it was.
-    pub(crate) claim: Claim,
+    pub(crate) lease: Lease,
 }
 
 /// What a user has.
@@ -59,7 +59,7 @@ impl Share {
     }
 
     pub(crate) fn add_remnant(&mut self, remnant: &Remnant) {
-        self.add(remnant.claim.memory);
+        self.add(remnant.lease.memory);
         self.remnants += 1;
     }
 }

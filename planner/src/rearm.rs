@@ -1,6 +1,6 @@
 //! Putting a chain back on its hook.
 
-use crate::{ChainId, Commit, Plan, State};
+use crate::{Chain, ChainId, Commit, Plan, Standing, State};
 
 /// What attaches a chain again whose interface is there and whose hook is not ours any more: the
 /// build that ran, as it was. `None` if there is no such chain.
@@ -20,7 +20,10 @@ pub fn rearm(state: &State, chain: ChainId) -> Option<Plan> {
             mode: found.mode,
         },
         cleanup: Vec::new(),
-        next: Some(found.clone()),
+        next: Some(Chain {
+            standing: Standing::InForce,
+            ..found.clone()
+        }),
         reloads: Vec::new(),
         removes: Vec::new(),
     })

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::decide::fold;
-use crate::{Build, Chain, ChainDir, Cleanup, CodeId, Engines, MemberId, Orphan, State};
+use crate::{
+    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, Engines, MemberId, Moment, Orphan, State,
+};
 
 /// What is pinned and what really runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub struct Recovery {
 ///
 /// A chain is what its live build's registry says. Every other build is a change that
 /// was cut off: before its commit if it is newer than the live one, after another's if it is older.
-pub fn reconcile(observed: &Observed, engines: Engines) -> Recovery {
+pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery {
     let mut recovery = Recovery {
         state: State::new(engines),
         leftovers: Vec::new(),
@@ -88,6 +90,8 @@ pub fn reconcile(observed: &Observed, engines: Engines) -> Recovery {
         foreign: Vec::new(),
     };
     for pins in &observed.chains {
+        let next = &mut recovery.state.next_chain;
+        *next = (*next).max(ChainId(pins.dir.again + 1));
         for member in pins.members() {
             let next = &mut recovery.state.next_member;
             *next = (*next).max(MemberId(member.0 + 1));
@@ -100,12 +104,14 @@ pub fn reconcile(observed: &Observed, engines: Engines) -> Recovery {
                 if !leftovers.is_empty() {
                     recovery.leftovers.push((pins.dir, leftovers));
                 }
+                let pinned = pins.builds.iter().map(|pins| pins.build);
                 let chain = Chain {
                     dir: pins.dir,
+                    last_build: pinned.fold(chain.last_build, Build::max),
                     ..chain.clone()
                 };
                 let id = recovery.state.insert(chain);
-                recovery.orphans.extend(recovery.state.orphan_all(id));
+                recovery.orphans.extend(recovery.state.orphan_all(id, now));
             }
         }
     }
@@ -149,12 +155,14 @@ impl ObservedChain {
         let folds = older
             .into_iter()
             .filter_map(|old| fold(old, |member| runs(member.id).is_some()));
-        let retires = self
+        // No packet was ever inside a build that is newer than the live one.
+        let (newer, retired): (Vec<_>, Vec<_>) = self
             .builds
             .iter()
             .map(|pins| pins.build)
             .filter(|build| *build != live)
-            .map(|build| Cleanup::RetireBuild { build });
+            .partition(|build| *build > live);
+        let retire = |build| Cleanup::RetireBuild { build };
         let codes = self.codes.iter().filter_map(|(id, code)| {
             let is_old = runs(*id).is_some_and(|member| member.code != *code);
             is_old.then_some(Cleanup::RemoveCode {
@@ -167,11 +175,12 @@ impl ObservedChain {
             .into_iter()
             .filter(|id| runs(*id).is_none())
             .map(|member| Cleanup::RemoveMember { member });
-        let mut steps = vec![Cleanup::Grace];
-        steps.extend(folds.chain(retires).chain(codes).chain(members));
-        if steps.len() == 1 {
-            steps.clear();
+        let mut steps: Vec<_> = newer.into_iter().map(retire).collect();
+        let ran: Vec<_> = folds.chain(retired.into_iter().map(retire)).collect();
+        if !ran.is_empty() {
+            steps.push(Cleanup::Grace);
         }
+        steps.extend(ran.into_iter().chain(codes).chain(members));
         steps
     }
 

@@ -322,6 +322,17 @@ pub enum Refusal {
         /// Which queue.
         queue: u32,
     },
+    /// The socket has nowhere to put a packet.
+    #[error(
+        "the socket on queue {queue} of interface {interface} has no frames in its FILL ring: each \
+         packet for it would be dropped"
+    )]
+    NoFrames {
+        /// Of which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+    },
     /// Another socket gets the queue's packets.
     #[error(
         "queue {queue} of interface {interface} gives its packets to another socket of this client: \

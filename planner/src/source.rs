@@ -97,6 +97,15 @@ impl Source {
         }
     }
 
+    /// Whether it is loaded with the daemon's capabilities.
+    pub fn is_trusted(&self) -> bool {
+        match self {
+            Self::Object(object) => object.trusted,
+            Self::Loaded(_) => false,
+            Self::BuiltIn(_) => true,
+        }
+    }
+
     /// Whether this is the redirect program.
     pub fn is_redirect(&self) -> bool {
         *self == Self::BuiltIn(BuiltIn::XskRedirect)

@@ -1,22 +1,29 @@
-//! Every chain.
+//! All that the daemon knows: every chain, every socket, and what is left to free.
 
 use std::collections::BTreeMap;
 
 use dispatcher_abi::Lifetime;
 
 use crate::{
-    Chain, ChainDir, ChainId, ChainKey, Client, ConnectionId, Engines, Interface, Member, MemberId,
-    MemberState, Plan, Refusal,
+    Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, ConnectionId, Engines, Interface,
+    Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan, Refusal,
 };
 
-/// Every chain that the daemon runs.
+/// How long an attached member waits for its client after the daemon was started again, at least.
+pub const ORPHAN_LINGER_MS: u32 = 30_000;
+
+/// All that the daemon knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// The chains.
     pub chains: BTreeMap<ChainId, Chain>,
+    /// The sockets that clients have on receive queues.
+    pub leases: Leases,
+    /// What is left to free, by the directory that it is in.
+    pub obsolete: BTreeMap<ChainDir, Obsolete>,
     /// The next chain's number.
     pub next_chain: ChainId,
-    /// The next member's id.
+    /// The next member's number.
     pub next_member: MemberId,
     /// What the daemon's probe found.
     pub engines: Engines,
@@ -29,10 +36,10 @@ pub struct Orphan {
     pub chain: ChainId,
     /// Its name.
     pub name: String,
-    /// Its id.
+    /// Its number.
     pub member: MemberId,
-    /// How long it stays, in milliseconds.
-    pub linger_ms: u32,
+    /// When it is removed, unless its client comes back.
+    pub until: Moment,
 }
 
 impl State {
@@ -40,6 +47,8 @@ impl State {
     pub fn new(engines: Engines) -> Self {
         Self {
             chains: BTreeMap::new(),
+            leases: Leases::default(),
+            obsolete: BTreeMap::new(),
             next_chain: ChainId(1),
             next_member: MemberId(1),
             engines,
@@ -58,6 +67,12 @@ impl State {
         chains.find(|chain| chain.interface.key == key)
     }
 
+    /// The member of this number, and its chain.
+    pub fn member(&self, id: MemberId) -> Option<(&Chain, &Member)> {
+        let mut chains = self.chains.values();
+        chains.find_map(|chain| Some((chain, chain.member_by_id(id)?)))
+    }
+
     /// Takes over a chain that was found. One whose number is 0, or another's, gets a new one.
     pub(crate) fn insert(&mut self, mut chain: Chain) -> ChainId {
         if chain.id == ChainId(0) || self.chains.contains_key(&chain.id) {
@@ -70,39 +85,76 @@ impl State {
     }
 
     /// Where the pins of a new chain go: the directory named after its interface, unless another
-    /// chain has its pins there.
+    /// chain has its pins there, or left some.
     pub(crate) fn new_dir(&self, interface: &Interface, id: ChainId) -> ChainDir {
         let dir = ChainDir {
             key: interface.key,
             again: 0,
         };
-        let is_taken = self.chains.values().any(|chain| chain.dir == dir);
+        let is_taken =
+            self.obsolete.contains_key(&dir) || self.chains.values().any(|chain| chain.dir == dir);
         let again = if is_taken { id.0 } else { 0 };
         ChainDir { again, ..dir }
     }
 
-    /// Takes over what a plan did, once it is carried out.
-    pub fn commit(&mut self, plan: &Plan) {
+    /// The number of a member's next code. One that is left to free has its own still.
+    pub(crate) fn next_code(&self, dir: ChainDir, member: MemberId, now: CodeId) -> CodeId {
+        let left = self.obsolete.get(&dir);
+        let newest = left.and_then(|left| left.newest_code(member));
+        CodeId(newest.map_or(now, |newest| newest.max(now)).0 + 1)
+    }
+
+    /// Sets the numbers aside that a plan uses, before anything of it is carried out: whatever
+    /// becomes of it, nothing else gets them.
+    pub fn reserve(&mut self, plan: &Plan) {
         self.next_chain = self.next_chain.max(ChainId(plan.chain.0 + 1));
-        let Some(next) = &plan.next else {
-            self.chains.remove(&plan.chain);
-            return;
-        };
-        for member in &next.members {
-            self.next_member = self.next_member.max(MemberId(member.id.0 + 1));
+        if let Some(chain) = self.chains.get_mut(&plan.chain) {
+            chain.last_build = chain.last_build.max(plan.build);
         }
-        self.chains.insert(plan.chain, next.clone());
+        let members = plan.next.iter().flat_map(|next| &next.members);
+        let next = members.map(|member| MemberId(member.id.0 + 1)).max();
+        self.next_member = self.next_member.max(next.unwrap_or(self.next_member));
+    }
+
+    /// Takes over what a plan did, once its commit is done: what is left of it is to be freed.
+    pub fn commit(&mut self, plan: &Plan) {
+        self.reserve(plan);
+        self.leave(plan.dir, Obsolete::of(&plan.cleanup));
+        match &plan.next {
+            Some(next) => self.chains.insert(plan.chain, next.clone()),
+            None => self.chains.remove(&plan.chain),
+        };
+    }
+
+    /// Takes over that a plan's commit will never be done: what was prepared is to be freed.
+    pub fn abandon(&mut self, plan: &Plan) {
+        self.leave(plan.dir, plan.undo());
+    }
+
+    /// Adds to what is left to free in a directory.
+    pub fn leave(&mut self, dir: ChainDir, obsolete: Obsolete) {
+        if !obsolete.is_empty() {
+            self.obsolete.entry(dir).or_default().merge(obsolete);
+        }
+    }
+
+    /// A step that freed something is done. `newest`: [`Obsolete::newest`] when it was begun.
+    pub fn freed(&mut self, dir: ChainDir, step: &crate::Cleanup, newest: Build) {
+        if let Some(obsolete) = self.obsolete.get_mut(&dir) {
+            obsolete.done(step, newest);
+            if obsolete.is_empty() {
+                self.obsolete.remove(&dir);
+            }
+        }
     }
 
     /// A connection is gone: its attached members linger from now on.
-    pub fn connection_gone(&mut self, connection: ConnectionId) -> Vec<Orphan> {
+    pub fn connection_gone(&mut self, connection: ConnectionId, now: Moment) -> Vec<Orphan> {
         let mut orphans = Vec::new();
-        for (key, chain) in &mut self.chains {
+        for (id, chain) in &mut self.chains {
             for member in &mut chain.members {
-                let is_attached = member.lifetime == Lifetime::Attached;
-                let runs = member.state == MemberState::Running;
-                if is_attached && runs && member.owner.connection == connection {
-                    orphans.push(member.orphan(*key));
+                if member.owner.connection == Some(connection) && member.is_attached() {
+                    orphans.push(member.orphan(*id, now.after_ms(member.linger_ms)));
                 }
             }
         }
@@ -110,27 +162,32 @@ impl State {
     }
 
     /// Takes a chain's attached members from their connections, which went with a former daemon.
-    pub(crate) fn orphan_all(&mut self, chain: ChainId) -> Vec<Orphan> {
+    pub(crate) fn orphan_all(&mut self, chain: ChainId, now: Moment) -> Vec<Orphan> {
         let members = self.chains.get_mut(&chain).map(|found| &mut found.members);
         let attached = members
             .into_iter()
             .flatten()
-            .filter(|m| m.lifetime == Lifetime::Attached);
-        attached.map(|member| member.orphan(chain)).collect()
+            .filter(|member| member.is_attached());
+        attached
+            .map(|member| {
+                let linger_ms = member.linger_ms.max(ORPHAN_LINGER_MS);
+                member.orphan(chain, now.after_ms(linger_ms))
+            })
+            .collect()
     }
 
     /// Makes a lingering member its client's again. It takes the uid that registered it and the
-    /// token that its registration returned.
+    /// token that it was registered with.
     pub fn reclaim(
         &mut self,
-        client: &Client,
-        chain: ChainKey,
+        authority: &Authority,
+        site: ChainKey,
         name: &str,
         token: &[u8; 16],
-    ) -> Result<(), Refusal> {
-        let Some(found) = self.at_mut(chain) else {
+    ) -> Result<MemberId, Refusal> {
+        let Some(found) = self.at_mut(site) else {
             return Err(Refusal::NoChain {
-                interface: chain.to_string(),
+                interface: site.to_string(),
             });
         };
         let interface = found.interface.name.clone();
@@ -138,30 +195,61 @@ impl State {
         let Some(member) = found.members.iter_mut().find(|m| m.name == name) else {
             return Err(Refusal::NoSuchMember { interface, name });
         };
-        if member.state != MemberState::Lingering {
+        if member.state == MemberState::Running {
             return Err(Refusal::NotLingering { interface, name });
         }
-        if member.owner.uid != client.uid || member.token != *token {
+        if member.owner.uid != authority.uid() || member.token != *token {
             return Err(Refusal::ClaimMismatch { interface, name });
         }
         member.state = MemberState::Running;
-        member.owner.pid = client.pid;
-        member.owner.client.clone_from(&client.name);
-        member.owner.connection = client.connection;
-        Ok(())
+        member.owner = Owner::of(authority);
+        Ok(member.id)
+    }
+
+    /// The lingering members of each chain whose time is over.
+    pub fn over(&self, now: Moment) -> BTreeMap<ChainId, Vec<MemberId>> {
+        let mut over: BTreeMap<ChainId, Vec<MemberId>> = BTreeMap::new();
+        for (id, chain) in &self.chains {
+            let members = chain.members.iter().filter(|member| member.is_over(now));
+            let ids: Vec<MemberId> = members.map(|member| member.id).collect();
+            if !ids.is_empty() {
+                over.insert(*id, ids);
+            }
+        }
+        over
+    }
+
+    /// When each member or socket that waits for its client has had its time.
+    pub fn deadlines(&self) -> impl Iterator<Item = Moment> {
+        let members = self.chains.values().flat_map(|chain| &chain.members);
+        let until = members.filter_map(|member| match member.state {
+            MemberState::Lingering { until } => Some(until),
+            MemberState::Running => None,
+        });
+        until.chain(self.leases.deadlines())
     }
 }
 
 impl Member {
+    /// Whether its client's connection is what keeps it.
+    fn is_attached(&self) -> bool {
+        self.lifetime == Lifetime::Attached
+    }
+
+    /// Whether it lingers and its time is over.
+    fn is_over(&self, now: Moment) -> bool {
+        matches!(self.state, MemberState::Lingering { until } if until <= now)
+    }
+
     /// Takes the member from its connection.
-    pub(crate) fn orphan(&mut self, chain: ChainId) -> Orphan {
-        self.owner.connection = ConnectionId(0);
-        self.state = MemberState::Lingering;
+    fn orphan(&mut self, chain: ChainId, until: Moment) -> Orphan {
+        self.owner.connection = None;
+        self.state = MemberState::Lingering { until };
         Orphan {
             chain,
             name: self.name.clone(),
             member: self.id,
-            linger_ms: self.linger_ms,
+            until,
         }
     }
 }

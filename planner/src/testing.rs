@@ -11,9 +11,9 @@ use dispatcher_abi::{Engine, EngineChoice, Lifetime, OnMiss};
 pub use strategies::requests;
 
 use crate::{
-    Abilities, AttachType, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form, Grant,
-    Interface, LoadId, MemberState, ObjectSource, Operation, Outline, Plan, Policy, Refusal,
-    Registration, Reload, Source, State, decide, expire, needs,
+    Abilities, AttachType, Authority, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form,
+    Interface, Level, LoadId, MemberState, Moment, ObjectSource, Operation, Outline, Plan, Policy,
+    Refusal, Registration, Reload, SocketLimits, Source, State, decide, expire, needs,
 };
 
 /// An engine probe that found everything.
@@ -28,7 +28,7 @@ pub enum Request {
     /// A client asks for a change, and its objects were loaded.
     Change {
         /// Who asks.
-        client: Client,
+        client: Authority,
         /// What.
         change: Change,
         /// What the loader learned.
@@ -41,7 +41,7 @@ pub enum Request {
     /// A client wants its member back.
     Reclaim {
         /// Who asks.
-        client: Client,
+        client: Authority,
         /// In which chain.
         chain: ChainKey,
         /// Which member.
@@ -61,7 +61,7 @@ impl Request {
                 facts,
             } => decided(state, client, change, facts).map(Some),
             Self::Gone(connection) => {
-                state.connection_gone(*connection);
+                state.connection_gone(*connection, Moment(0));
                 Ok(None)
             }
             Self::Expire(chain) => {
@@ -69,7 +69,7 @@ impl Request {
                     return Ok(None);
                 };
                 let members = found.members.iter();
-                let lingering = members.filter(|m| m.state == MemberState::Lingering);
+                let lingering = members.filter(|m| m.state != MemberState::Running);
                 let ids: Vec<_> = lingering.map(|member| member.id).collect();
                 Ok(expire(state, found.id, &ids))
             }
@@ -78,7 +78,7 @@ impl Request {
                 chain,
                 name,
                 token,
-            } => state.reclaim(client, *chain, name, token).map(|()| None),
+            } => state.reclaim(client, *chain, name, token).map(|_| None),
         }
     }
 }
@@ -101,7 +101,7 @@ pub fn fill(members: usize) -> Request {
 /// Decides a change as a daemon does whose loader loads everything that is needed.
 pub fn decided(
     state: &State,
-    client: &Client,
+    client: &Authority,
     change: &Change,
     facts: &[Facts],
 ) -> Result<Plan, Refusal> {
@@ -163,6 +163,7 @@ pub fn interface(number: u32) -> Interface {
 pub fn registration() -> Registration {
     Registration {
         name: None,
+        built_in: None,
         priority: None,
         chain_call: None,
         allowed: None,
@@ -200,27 +201,37 @@ pub fn facts() -> Facts {
 }
 
 /// A client of uid 0.
-pub fn root() -> Client {
+pub fn root() -> Authority {
     client(0, 1)
 }
 
 /// A client: uid 0 is root, 1000 and 1001 may load, 1002 may use the redirect program, others have
 /// no rights.
-pub fn client(uid: u32, connection: u64) -> Client {
-    let grants = [
-        (1000, Grant::Load),
-        (1001, Grant::Load),
-        (1002, Grant::Redirect),
-    ];
-    let policy = Policy {
-        grants: grants.into(),
-        ..Policy::default()
-    };
-    Client {
+pub fn client(uid: u32, connection: u64) -> Authority {
+    limited(uid, connection, SocketLimits::default())
+}
+
+/// The same, with these limits of sockets for all but root.
+pub fn limited(uid: u32, connection: u64, sockets: SocketLimits) -> Authority {
+    let client = Client {
         uid,
         pid: 100 + uid,
         name: format!("client-{uid}"),
         connection: ConnectionId(connection),
-        rights: policy.rights(uid),
+    };
+    policy(sockets).authority(&client, &interface(0))
+}
+
+/// What decides what the clients of these tests may do.
+pub fn policy(sockets: SocketLimits) -> Policy {
+    let levels = [
+        (1000, Level::Load),
+        (1001, Level::Load),
+        (1002, Level::Redirect),
+    ];
+    Policy {
+        levels: levels.into(),
+        sockets,
+        ..Policy::default()
     }
 }

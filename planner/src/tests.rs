@@ -1,11 +1,19 @@
 //! What must hold for every sequence of requests, and every refusal.
 
-mod claims;
+mod deadlines;
+mod failures;
 mod forms;
 mod invariants;
+mod leases;
+mod loading;
+mod numbers;
+mod obsolete;
 mod oracle;
 mod plans;
+mod policy;
 mod quotas;
+mod reclaims;
 mod recovery;
 mod refusals;
 mod rights;
+mod undo;

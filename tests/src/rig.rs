@@ -164,7 +164,7 @@ impl<'a> Port<'a> {
         self.daemon.bpffs().path().join("dispatchd").join(key)
     }
 
-    /// The root that runs, to be tried on packets; found by the generation that is listed.
+    /// The root that runs, to be tried on packets; found by its directory.
     pub fn root(self) -> PinnedProgram {
         PinnedProgram::open(&self.live().join("root"))
     }
@@ -207,7 +207,15 @@ impl<'a> Port<'a> {
         client.netns(home).name(name).connect()
     }
 
-    fn live(self) -> PathBuf {
-        self.pins().join(format!("gen-{}", self.chain().generation))
+    /// The directory of the build that runs: the newest, once a change is done.
+    pub fn live(self) -> PathBuf {
+        let names = std::fs::read_dir(self.pins()).expect("the chain has pins");
+        let names = names.map(|entry| entry.expect("readable").file_name());
+        let builds = names.filter_map(|name| {
+            let number = name.to_str()?.strip_prefix("gen-")?.parse::<u64>();
+            number.ok()
+        });
+        let newest = builds.max().expect("a chain has a build");
+        self.pins().join(format!("gen-{newest}"))
     }
 }

@@ -151,11 +151,12 @@ fn packets_meet(rig: &Rig) -> Vec<u8> {
     packet[LIST + 1..][..usize::from(packet[LIST])].to_vec()
 }
 
-/// What is pinned is one generation, its link, and one code for each member.
+/// What is pinned is one build, its link, and one code for each member.
 fn assert_nothing_is_left_over(rig: &Rig) {
     let chain = rig.chain();
-    let generation = format!("gen-{}", chain.generation);
-    let mut expected: Vec<String> = vec![generation, "link".to_owned()];
+    let live = rig.port().live();
+    let build = live.file_name().expect("a directory of the chain's");
+    let mut expected: Vec<String> = vec![build.to_string_lossy().into_owned(), "link".to_owned()];
     expected.extend(
         chain
             .members

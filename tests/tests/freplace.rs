@@ -244,12 +244,9 @@ mod needs_freplace {
         let mut rig = Rig::new();
         rig.load_verdict("first", PASS, &[]);
         rig.load_verdict("lost", PASS, &[]);
-        let generation = rig
-            .port()
-            .pins()
-            .join(format!("gen-{}", rig.chain().generation));
+        let build = rig.port().live();
         rig.daemon.kill();
-        fs::remove_file(generation.join("slot-1")).expect("root may remove a pin");
+        fs::remove_file(build.join("slot-1")).expect("root may remove a pin");
         rig.daemon.restart();
         wait_until("the kernel lets go of the link", DEADLINE, || {
             rig.root().run(&frame(64)) == ABORTED

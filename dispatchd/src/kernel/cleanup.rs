@@ -1,14 +1,16 @@
-//! The steps that free what packets no longer see, and what was never used.
+//! The steps that free what packets no longer see.
 
 use std::os::fd::AsFd;
 
-use planner::{Build, ChainDir, Cleanup, CodeId, Commit, MemberId, Plan, Prepare, Slot};
+use planner::{Build, ChainDir, Cleanup, MemberId, Slot};
 
 use super::linux::{Linux, failed};
 use super::{KernelError, counters, grace, pins};
 
 impl Linux {
-    pub(super) fn free(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
+    /// Carries out one step that frees what packets no longer see. Repeating it is harmless, and so
+    /// is a step whose subject is gone.
+    pub fn free(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
         match step {
             Cleanup::Grace => grace::wait().map_err(failed("membarrier", "the grace period")),
             Cleanup::FoldCounters { build, members } => self.fold(chain, *build, members),
@@ -19,6 +21,11 @@ impl Linux {
                     fds.builds.remove(build);
                 }
                 Ok(())
+            }
+            Cleanup::RemoveDraft { build } => {
+                pins::remove_pin(&self.pins.build(chain, *build).join("registry-next")).map_err(
+                    failed("unlink", format!("the new registry of build {build}")),
+                )
             }
             Cleanup::RemoveCode { member, code } => {
                 pins::remove_dir(&self.pins.code(chain, *member, *code))
@@ -43,46 +50,6 @@ impl Linux {
                     .map_err(failed("rmdir", format!("chain {chain}")))?;
                 self.chains.remove(&chain);
                 Ok(())
-            }
-        }
-    }
-
-    pub(super) fn undo(&mut self, plan: &Plan) {
-        let undone = plan.prepare.iter().map(|step| match step {
-            Prepare::PinCode { member, code, .. } => {
-                // Code 1 is what a member is registered with; any other replaces code that runs.
-                if *code == CodeId(1) {
-                    Cleanup::RemoveMember { member: *member }
-                } else {
-                    Cleanup::RemoveCode {
-                        member: *member,
-                        code: *code,
-                    }
-                }
-            }
-            Prepare::BuildRoot { build, .. }
-            | Prepare::FillSlot { build, .. }
-            | Prepare::WriteRegistry { build } => Cleanup::RetireBuild { build: *build },
-        });
-        let live = match plan.commit {
-            Commit::Registry { build } | Commit::Detach { build } => Some(build),
-            Commit::Swap { from, .. } | Commit::Reattach { from, .. } => Some(from),
-            Commit::Attach { .. } => None,
-        };
-        let mut undone: Vec<Cleanup> = undone
-            .filter(|step| live.is_none_or(|build| *step != Cleanup::RetireBuild { build }))
-            .collect();
-        undone.dedup();
-        if live.is_none() && !plan.prepare.is_empty() {
-            undone.push(Cleanup::RemoveChain);
-        }
-        if matches!(plan.commit, Commit::Registry { .. }) {
-            let dir = self.pins.build(plan.dir, plan.build);
-            let _ = pins::remove_pin(&dir.join("registry-next"));
-        }
-        for step in undone {
-            if let Err(error) = self.free(plan.dir, &step) {
-                tracing::warn!(%error, source = %error.source, "not everything was discarded; the next start finishes it");
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The step that packets see.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use dispatcher_abi::Mode;
-use planner::{Build, Plan};
+use planner::{Build, FailureKind, Plan};
 
 use super::linux::{Linux, failed, missing};
-use super::{KernelError, KernelErrorKind, hook, pins};
+use super::{KernelError, hook, pins};
 use crate::bpf;
 
 impl Linux {
@@ -14,32 +14,29 @@ impl Linux {
     pub(super) fn attach(
         &mut self,
         plan: &Plan,
+        namespace: Option<BorrowedFd<'_>>,
         build: Build,
         mode: Mode,
     ) -> Result<(), KernelError> {
         let subject = hook_of(plan);
-        let namespace = self
-            .namespace
-            .as_ref()
-            .ok_or_else(|| missing("network namespace", &*subject))?;
+        let namespace = namespace.ok_or_else(|| missing("network namespace", &*subject))?;
         let root = &self.build(plan.dir, build)?.root;
         let ifindex = plan.site.ifindex;
-        let link =
-            hook::attach(namespace.as_fd(), ifindex, root.as_fd(), mode).map_err(|source| {
-                let kind = hook::attach_error(&source);
-                let subject = match (kind, hook::program_id(namespace.as_fd(), ifindex)) {
-                    (KernelErrorKind::Busy, id) if id != 0 => {
-                        format!("{subject}, which runs somebody else's program (id {id})")
-                    }
-                    _ => format!("{subject}, {mode} mode"),
-                };
-                KernelError {
-                    call: "BPF_LINK_CREATE",
-                    subject,
-                    kind,
-                    source,
+        let link = hook::attach(namespace, ifindex, root.as_fd(), mode).map_err(|source| {
+            let kind = hook::attach_error(&source);
+            let subject = match (kind, hook::program_id(namespace, ifindex)) {
+                (FailureKind::Busy, id) if id != 0 => {
+                    format!("{subject}, which runs somebody else's program (id {id})")
                 }
-            })?;
+                _ => format!("{subject}, {mode} mode"),
+            };
+            KernelError {
+                call: "BPF_LINK_CREATE",
+                subject,
+                kind,
+                source,
+            }
+        })?;
         // Beside the old pin and then over it: whenever this stops, one of them is there.
         let next = self.pins.next_link(plan.dir);
         pins::remove_pin(&next)
@@ -65,7 +62,7 @@ impl Linux {
     }
 
     /// Takes the hook off and keeps the link's pin, which says what ran.
-    fn take_off(&self, plan: &Plan) -> Result<(), KernelError> {
+    pub(super) fn take_off(&self, plan: &Plan) -> Result<(), KernelError> {
         let link = self.chains.get(&plan.dir).and_then(|fds| fds.link.as_ref());
         link.map_or(Ok(()), |link| hook::detach(link.as_fd()))
             .map_err(failed("BPF_LINK_DETACH", hook_of(plan)))
@@ -85,28 +82,6 @@ impl Linux {
             kind: hook::swap_error(&source),
             source,
         })
-    }
-
-    pub(super) fn reattach(
-        &mut self,
-        plan: &Plan,
-        from: Build,
-        to: Build,
-        old_mode: Mode,
-        mode: Mode,
-    ) -> Result<(), KernelError> {
-        self.take_off(plan)?;
-        let Err(mut error) = self.attach(plan, to, mode) else {
-            return Ok(());
-        };
-        if let Err(second) = self.attach(plan, from, old_mode) {
-            // The engine's next sweep attaches it.
-            error.subject = format!(
-                "{}; it could not be put back in {old_mode} mode either: {second}: {}",
-                error.subject, second.source
-            );
-        }
-        Err(error)
     }
 }
 

@@ -6,10 +6,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use dispatcher_abi::Mode;
 use nix::libc;
+use planner::FailureKind;
 
 use super::netns;
 use crate::bpf;
-use crate::kernel::KernelErrorKind;
 
 /// `XDP_FLAGS_*_MODE`, `include/uapi/linux/if_link.h`.
 fn mode_flags(mode: Mode) -> u32 {
@@ -56,26 +56,29 @@ pub(super) fn swap(
 }
 
 /// What an errno of [`attach`] means.
-pub(super) fn attach_error(error: &io::Error) -> KernelErrorKind {
+pub(super) fn attach_error(error: &io::Error) -> FailureKind {
     match error.raw_os_error() {
-        // No native XDP in this driver; MTU or features that rule it out (veth: ERANGE).
-        Some(libc::EOPNOTSUPP | libc::ERANGE) => KernelErrorKind::Mode,
+        // No native XDP in this driver, or features that rule it out.
+        Some(libc::EOPNOTSUPP) => FailureKind::Mode,
+        // The MTU is above what the driver takes (veth).
+        Some(libc::ERANGE) => FailureKind::Large,
         // A link or a netlink attachment holds the hook (EBUSY), or one in another mode (EEXIST).
-        Some(libc::EBUSY | libc::EEXIST) => KernelErrorKind::Busy,
-        Some(libc::ENODEV) => KernelErrorKind::Gone,
-        _ => KernelErrorKind::Failed,
+        Some(libc::EBUSY | libc::EEXIST) => FailureKind::Busy,
+        Some(libc::ENODEV) => FailureKind::Gone,
+        _ => FailureKind::Failed,
     }
 }
 
 /// What an errno of [`swap`] means.
-pub(super) fn swap_error(error: &io::Error) -> KernelErrorKind {
+pub(super) fn swap_error(error: &io::Error) -> FailureKind {
     match error.raw_os_error() {
         // The link holds another program than the expected one: it looks like missing rights.
-        Some(libc::EPERM) => KernelErrorKind::Busy,
+        Some(libc::EPERM) => FailureKind::Busy,
         // The interface is gone, or somebody detached the link.
-        Some(libc::ENOLINK) => KernelErrorKind::Gone,
+        Some(libc::ENOLINK) => FailureKind::Gone,
         // The new root doesn't fit the interface (a frags or MTU rule).
-        Some(libc::EOPNOTSUPP | libc::ERANGE) => KernelErrorKind::Mode,
-        _ => KernelErrorKind::Failed,
+        Some(libc::EOPNOTSUPP) => FailureKind::Mode,
+        Some(libc::ERANGE) => FailureKind::Large,
+        _ => FailureKind::Failed,
     }
 }

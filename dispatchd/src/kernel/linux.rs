@@ -2,29 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use controller::HookLeft;
 use planner::{
-    Build, ChainDir, Cleanup, CodeId, Commit, LoadId, MemberId, Observed, Plan, Prepare, Slot,
+    Build, ChainDir, CodeId, Commit, FailureKind, LoadId, MemberId, Plan, Prepare, Slot,
 };
 
+use super::KernelError;
 use super::counters::Totals;
 use super::pins::Pins;
-use super::{Kernel, KernelError, KernelErrorKind};
 use crate::bpf;
-use crate::kernel::published::{BuildCounters, ChainCounters, MemberMap};
+use crate::kernel::published::{BuildCounters, ChainView, MemberMap};
 
-/// The chains' descriptors, and what the loader staged for the next plan.
+/// The chains' descriptors.
 #[derive(Debug)]
 pub struct Linux {
     pub(super) pins: Pins,
     pub(super) chains: BTreeMap<ChainDir, ChainFds>,
-    pub(super) staged: BTreeMap<LoadId, Staged>,
-    /// The namespace of the request that is being carried out, for attaching: not kept.
-    pub(super) namespace: Option<Arc<OwnedFd>>,
     /// Keeps a second daemon out.
     pub(super) _lock: OwnedFd,
+}
+
+/// A commit that failed.
+#[derive(Debug)]
+pub struct CommitError {
+    /// How.
+    pub error: KernelError,
+    /// What the hook runs now.
+    pub left: HookLeft,
 }
 
 /// A program that the loader loaded and no member has yet.
@@ -71,7 +78,7 @@ pub(super) fn failed(
     move |source| KernelError {
         call,
         subject,
-        kind: KernelErrorKind::Failed,
+        kind: FailureKind::Failed,
         source,
     }
 }
@@ -85,46 +92,36 @@ impl Linux {
         Self {
             pins,
             chains: BTreeMap::new(),
-            staged: BTreeMap::new(),
-            namespace: None,
             _lock: lock,
         }
     }
 
-    /// Lends what the next plan needs beyond itself: the namespace to attach in, and the loader's
-    /// programs. Given back by [`Self::take_back`].
-    pub fn lend(&mut self, namespace: Arc<OwnedFd>, staged: BTreeMap<LoadId, Staged>) {
-        self.namespace = Some(namespace);
-        self.staged = staged;
+    /// What other threads may read of a chain; `None` if nothing is known of it.
+    pub fn view(&self, chain: ChainDir) -> Option<ChainView> {
+        let fds = self.chains.get(&chain)?;
+        let builds = fds.builds.iter().map(|(build, fds)| BuildCounters {
+            build: build.0,
+            counters: Arc::clone(&fds.counters),
+            members: fds.members.clone(),
+        });
+        let totals = fds
+            .members
+            .iter()
+            .map(|(member, fds)| (*member, fds.totals));
+        let maps = fds.members.iter().flat_map(|(member, fds)| {
+            let codes = fds.codes.iter();
+            codes.map(move |(code, staged)| ((*member, *code), Arc::clone(&staged.maps)))
+        });
+        Some(ChainView {
+            builds: builds.collect(),
+            totals: totals.collect(),
+            maps: maps.collect(),
+        })
     }
 
-    /// Drops what was lent: neither a namespace nor an unused program stays.
-    pub fn take_back(&mut self) {
-        self.namespace = None;
-        self.staged.clear();
-    }
-
-    /// A chain's counters, to be read by any thread.
-    pub fn counters(&self, chain: ChainDir, live: Build) -> ChainCounters {
-        let Some(fds) = self.chains.get(&chain) else {
-            return ChainCounters::default();
-        };
-        ChainCounters {
-            builds: fds
-                .builds
-                .range(..=live)
-                .map(|(build, fds)| BuildCounters {
-                    build: build.0,
-                    counters: Arc::clone(&fds.counters),
-                    members: fds.members.clone(),
-                })
-                .collect(),
-            totals: fds
-                .members
-                .iter()
-                .map(|(member, fds)| (*member, fds.totals))
-                .collect(),
-        }
+    /// The directories of the chains that have descriptors here.
+    pub fn dirs(&self) -> Vec<ChainDir> {
+        self.chains.keys().copied().collect()
     }
 
     /// A member's maps.
@@ -158,11 +155,19 @@ impl Linux {
     }
 }
 
-impl Kernel for Linux {
-    fn prepare(&mut self, plan: &Plan, step: &Prepare) -> Result<(), KernelError> {
+impl Linux {
+    /// Carries out one step that packets don't see. `staged`: what was loaded for the plan.
+    pub fn prepare(
+        &mut self,
+        plan: &Plan,
+        step: &Prepare,
+        staged: &BTreeMap<LoadId, Staged>,
+    ) -> Result<(), KernelError> {
         match step {
             Prepare::PinCode { member, code, load } => {
-                self.pin_code(plan.dir, *member, *code, *load)
+                let staged = staged.get(load).cloned();
+                let staged = staged.ok_or_else(|| missing("staged program", load.to_string()))?;
+                self.pin_code(plan.dir, *member, *code, staged)
             }
             Prepare::BuildRoot { build, root } => self.build_root(plan.dir, *build, root),
             Prepare::FillSlot {
@@ -176,16 +181,29 @@ impl Kernel for Linux {
         }
     }
 
-    fn commit(&mut self, plan: &Plan) -> Result<(), KernelError> {
+    /// Carries out the plan's commit: after it, packets see the plan's build. `namespace`: where the
+    /// interface is; needed to attach.
+    pub fn commit(
+        &mut self,
+        plan: &Plan,
+        namespace: Option<BorrowedFd<'_>>,
+    ) -> Result<(), CommitError> {
+        let unchanged = |error| CommitError {
+            error,
+            left: HookLeft::AsItWas,
+        };
         match plan.commit {
-            Commit::Attach { build, mode } => self.attach(plan, build, mode),
+            Commit::Attach { build, mode } => self.attach(plan, namespace, build, mode),
             Commit::Swap { from, to } => self.swap(plan, from, to),
-            Commit::Reattach {
-                from,
-                to,
-                old_mode,
-                mode,
-            } => self.reattach(plan, from, to, old_mode, mode),
+            Commit::Reattach { to, mode, .. } => {
+                self.take_off(plan).map_err(unchanged)?;
+                return self
+                    .attach(plan, namespace, to, mode)
+                    .map_err(|error| CommitError {
+                        error,
+                        left: HookLeft::Empty,
+                    });
+            }
             Commit::Detach { .. } => self.detach(plan),
             Commit::Registry { build } => {
                 let dir = self.pins.build(plan.dir, build);
@@ -193,17 +211,6 @@ impl Kernel for Linux {
                     .map_err(failed("rename", "the registry"))
             }
         }
-    }
-
-    fn cleanup(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
-        self.free(chain, step)
-    }
-
-    fn discard(&mut self, plan: &Plan) {
-        self.undo(plan);
-    }
-
-    fn observe(&mut self) -> Result<Observed, KernelError> {
-        self.read_pins()
+        .map_err(unchanged)
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use nix::libc;
@@ -101,6 +102,27 @@ pub(crate) fn everywhere() -> impl Iterator<Item = OwnedFd> {
             .then(|| File::open(&path).ok())??;
         Some(namespace.into())
     })
+}
+
+/// The namespace of a chain, if it still has the interface: `likely`, the daemon's own, or any other.
+/// `None`: the interface is gone, or no process and no name keeps its namespace. An error: it can't be
+/// told.
+pub(crate) fn find(
+    chain: ChainKey,
+    likely: Option<&Arc<OwnedFd>>,
+) -> io::Result<Option<Arc<OwnedFd>>> {
+    let mut unknown = None;
+    let own = Arc::new(own()?);
+    let all = everywhere().map(Arc::new);
+    for namespace in likely.cloned().into_iter().chain([own]).chain(all) {
+        match has_interface(namespace.as_fd(), chain) {
+            Ok(Some(true)) => return Ok(Some(namespace)),
+            Ok(Some(false)) => return Ok(None),
+            Ok(None) => {}
+            Err(error) => unknown = Some(error),
+        }
+    }
+    unknown.map_or(Ok(None), Err)
 }
 
 /// The cookie of the calling thread's network namespace.

@@ -95,7 +95,8 @@ impl Linux {
         pins::remove_dir(&self.pins.chain(dir))
     }
 
-    pub(super) fn read_pins(&mut self) -> Result<Observed, KernelError> {
+    /// Opens everything that is pinned.
+    pub fn observe(&mut self) -> Result<Observed, KernelError> {
         let root = self.pins.root().to_owned();
         let names = pins::names(&root).map_err(failed("readdir", root.display().to_string()))?;
         let mut observed = Observed::default();

@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use dispatcher_abi::Engine;
-use planner::{Build, ChainDir, CodeId, Commit, LoadId, MemberId, Plan, Slot};
+use planner::{Build, ChainDir, CodeId, Commit, MemberId, Plan, Slot};
 
 use super::counters::Totals;
-use super::linux::{BuildFds, Linux, MemberFds, failed, missing};
+use super::linux::{BuildFds, Linux, MemberFds, Staged, failed, missing};
 use super::{KernelError, counters, pins, registry, root};
 use crate::bpf;
 
@@ -19,13 +19,8 @@ impl Linux {
         chain: ChainDir,
         member: MemberId,
         code: CodeId,
-        load: LoadId,
+        staged: Staged,
     ) -> Result<(), KernelError> {
-        let staged = self
-            .staged
-            .get(&load)
-            .cloned()
-            .ok_or_else(|| missing("staged program", load.to_string()))?;
         let dir = self.pins.code(chain, member, code);
         let maps = dir.join("maps");
         let subject = dir.display().to_string();

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use dispatcher_abi::SlotCounters;
-use planner::MemberId;
+use planner::{Build, CodeId, MemberId};
 
 use super::counters::{self, Totals};
 use crate::bpf::MapInfo;
@@ -20,6 +20,30 @@ pub struct MemberMap {
     pub fd: Arc<OwnedFd>,
     /// Its id and shape.
     pub(crate) info: MapInfo,
+}
+
+/// What may be read of one chain's descriptors.
+#[derive(Clone, Debug, Default)]
+pub struct ChainView {
+    pub(super) builds: Vec<BuildCounters>,
+    pub(super) totals: BTreeMap<MemberId, Totals>,
+    pub(super) maps: BTreeMap<(MemberId, CodeId), Arc<Vec<MemberMap>>>,
+}
+
+impl ChainView {
+    /// Where the counts are found of the build that runs, and of those before it that aren't retired.
+    pub fn counters(&self, live: Build) -> ChainCounters {
+        let builds = self.builds.iter().filter(|build| build.build <= live.0);
+        ChainCounters {
+            builds: builds.cloned().collect(),
+            totals: self.totals.clone(),
+        }
+    }
+
+    /// A member's maps.
+    pub fn maps(&self, member: MemberId, code: CodeId) -> Arc<Vec<MemberMap>> {
+        self.maps.get(&(member, code)).cloned().unwrap_or_default()
+    }
 }
 
 /// Where a chain's counts are found.

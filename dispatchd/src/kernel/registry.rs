@@ -10,9 +10,9 @@ use dispatcher_abi::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
 };
 use planner::{
-    Abilities, AttachType, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, ConnectionId, Form,
-    Hook, Interface, Member, MemberId, MemberState, ObjectSource, Obstacle, Owner, Registry,
-    Revision, Source, Standing, TailCall,
+    Abilities, AttachType, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, Form, Hook,
+    Interface, Member, MemberId, MemberState, ObjectSource, Obstacle, Owner, Registry, Revision,
+    Source, Standing, TailCall,
 };
 use serde::{Deserialize, Serialize};
 
@@ -198,7 +198,11 @@ impl From<&Member> for MemberRecord {
     fn from(member: &Member) -> Self {
         let object = match &member.source {
             Source::Object(object) => object.clone(),
-            Source::Loaded(_) | Source::BuiltIn(_) => ObjectSource::default(),
+            Source::Loaded(_) => ObjectSource::default(),
+            Source::BuiltIn(_) => ObjectSource {
+                trusted: true,
+                ..ObjectSource::default()
+            },
         };
         Self {
             id: member.id.0,
@@ -242,22 +246,26 @@ impl From<MemberRecord> for Member {
             id: MemberId(record.id),
             code: CodeId(record.code),
             name: record.name,
-            source: Source::Object(ObjectSource {
-                sha256: record.sha256,
-                program: record.program,
-                map_sizes: Vec::new(),
-                globals: Vec::new(),
-                tail_calls: record
-                    .tail_calls
-                    .into_iter()
-                    .map(|(map, index, program)| TailCall {
-                        map,
-                        index,
-                        program,
-                    })
-                    .collect(),
-                trusted: record.trusted,
-            }),
+            source: if record.program == dispatcher_abi::REDIRECT_PROGRAM && record.trusted {
+                Source::BuiltIn(planner::BuiltIn::XskRedirect)
+            } else {
+                Source::Object(ObjectSource {
+                    sha256: record.sha256,
+                    program: record.program,
+                    map_sizes: Vec::new(),
+                    globals: Vec::new(),
+                    tail_calls: record
+                        .tail_calls
+                        .into_iter()
+                        .map(|(map, index, program)| TailCall {
+                            map,
+                            index,
+                            program,
+                        })
+                        .collect(),
+                    trusted: record.trusted,
+                })
+            },
             program_id: record.program_id,
             priority: record.priority,
             requested_priority: record.requested_priority,
@@ -282,7 +290,7 @@ impl From<MemberRecord> for Member {
                 uid: record.uid,
                 pid: record.pid,
                 client: record.client,
-                connection: ConnectionId(0),
+                connection: None,
             },
             state: MemberState::Running,
             share_group: record.share_group,
@@ -379,7 +387,7 @@ mod tests {
                     uid: 1000,
                     pid: 4,
                     client: "app".to_owned(),
-                    connection: ConnectionId(0),
+                    connection: None,
                 },
                 state: MemberState::Running,
                 share_group: Some("g".to_owned()),

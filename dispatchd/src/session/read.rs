@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dispatcher_abi::{REDIRECT_MEMBER, SlotCounters};
+use dispatcher_abi::SlotCounters;
 use planner::{ChainId, ChainKey, MemberId};
 use protocol::{RefusalCode, Refused, ReplyBody};
 
 use super::site::Site;
-use super::{Answer, Session};
+use super::{Outcome, Session};
 use crate::published::Published;
 use crate::translate;
 
@@ -45,7 +45,7 @@ impl Session<'_> {
             slot.0,
             counts.get(&member.id).copied().unwrap_or_default(),
             &maps,
-            sockets(&published, key, name),
+            sockets(&published, key, member),
         ))))
     }
 
@@ -63,13 +63,13 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn map_descriptor(&self, site: &Site, name: &str, map: &str) -> Answer {
+    pub(super) fn map_descriptor(&self, site: &Site, name: &str, map: &str) -> Outcome {
         let interface = &site.interface.name;
         let key = site.interface.key;
         let published = self.hub.board.read();
         let (_, _, member) = find(&published, key, interface, name)?;
         // One is enough to freeze the map, and to give every queue's packets to another socket.
-        if name == REDIRECT_MEMBER {
+        if member.source.is_redirect() {
             return Err(translate::refused(
                 RefusalCode::NotAllowed,
                 format!(
@@ -77,7 +77,7 @@ impl Session<'_> {
                 ),
             ));
         }
-        if !self.may_use(member) {
+        if !self.authority(site).may_have(member.owner.uid) {
             return Err(translate::refused(
                 RefusalCode::NotOwner,
                 format!(
@@ -105,8 +105,12 @@ impl Session<'_> {
 }
 
 /// The sockets of an interface, if this is the member that gives them packets.
-fn sockets(published: &Published, key: ChainKey, member: &str) -> Vec<protocol::SocketDetail> {
-    if member != REDIRECT_MEMBER {
+fn sockets(
+    published: &Published,
+    key: ChainKey,
+    member: &planner::Member,
+) -> Vec<protocol::SocketDetail> {
+    if !member.source.is_redirect() {
         return Vec::new();
     }
     let sockets = published.sockets.iter();

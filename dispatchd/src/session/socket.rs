@@ -1,34 +1,26 @@
-//! `AF_XDP` sockets: checked, claimed, made, given away; and the redirect program that comes with the
-//! first that becomes active.
+//! `AF_XDP` sockets: checked, leased, made, given away.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
-use dispatcher_abi::{
-    CLAIMS_MAP, EngineChoice, Lifetime, OnMiss, REDIRECT_MEMBER, REDIRECT_PRIORITY,
-    REDIRECT_PROGRAM, REDIRECT_QUEUES, SOCKETS_MAP, VerdictMask,
-};
+use controller::{Answer, Request};
+use dispatcher_abi::REDIRECT_QUEUES;
 use planner::{Opening, PinnedMemory, QueueKey, SocketKey};
 use protocol::{
-    OpenSocket, Operation, RefusalCode, Refused, Registration, ReplyBody, Socket, SocketGrant,
-    SocketMode, SocketOptions, Source, Umem,
+    OpenSocket, RefusalCode, Refused, ReplyBody, Socket, SocketGrant, SocketMode, SocketOptions,
+    Umem,
 };
-use sha2::{Digest as _, Sha256};
+use rustix::net::sockopt::{socket_cookie, xdp_options};
+use rustix::net::xdp::XdpOptionsFlags;
 
 use super::site::Site;
 use super::umem::{self, Room};
-use super::{Answer, Session, stopping};
-use crate::engine::{self, Activation, Event, SocketError, SocketEvent, SocketRequest};
+use super::{Outcome, Session};
+use crate::desk::Brought;
 use crate::kernel::queues::{self, Queues};
-use crate::kernel::redirect_object;
 use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory};
+use crate::sockets::Held;
 use crate::translate;
-
-/// How often an activation registers the redirect program: more than once if the last other socket
-/// goes in between, and the program with it.
-const TRIES: usize = 4;
 
 impl Session<'_> {
     /// Opens a socket. The queue is the client's before anything is made, so that of two who want it
@@ -38,7 +30,7 @@ impl Session<'_> {
         open: &OpenSocket,
         site: &Site,
         memfd: Option<OwnedFd>,
-    ) -> Answer {
+    ) -> Outcome {
         let interface = &site.interface.name;
         let key = SocketKey {
             place: QueueKey {
@@ -70,22 +62,25 @@ impl Session<'_> {
             redirect: open.redirect && receives(&open.grant),
             token: key.token,
         };
-        self.claim(opening)?;
+        self.ask_plainly(site, Request::Open(opening))?;
         let made = make(open, site, &room, first.as_ref());
-        let made = made.map_err(|refused| self.failed(key, refused))?;
+        let made = made.map_err(|refused| self.failed(site, key, refused))?;
         let socket = Arc::new(made.socket);
         // Before it is the engine's: without a descriptor the client could not close it.
         let given = socket.try_clone().map_err(|error| {
             let message = format!("interface {interface}: the socket: {error}");
-            self.failed(key, translate::refused(RefusalCode::Daemon, message))
+            self.failed(site, key, translate::refused(RefusalCode::Daemon, message))
         })?;
-        let is_ours = self.ask_engine(|reply| SocketEvent::Opened {
-            key,
-            socket: Arc::clone(&socket),
+        let held = Held {
+            socket,
             zero_copy: made.zero_copy,
-            reply,
-        })?;
-        if !is_ours {
+        };
+        let brought = Brought {
+            socket: Some((key, held)),
+            ..self.brings(site)
+        };
+        let answer = self.ask(site, Request::Made { key, made: true }, brought)?;
+        if !matches!(answer, Answer::Made(true)) {
             let message = format!("interface {interface} went away");
             return Err(translate::refused(RefusalCode::InterfaceGone, message));
         }
@@ -98,26 +93,16 @@ impl Session<'_> {
         Ok((reply, Some(given)))
     }
 
-    /// Gives a queue back whose socket could not be made. If that was because it is bound, the engine may
-    /// know by whom.
-    fn failed(&self, key: SocketKey, refused: Refused) -> Refused {
-        let left_open = self.ask_engine(|reply| SocketEvent::Failed { key, reply });
-        match left_open {
-            Ok(Some(refusal)) if refused.code == RefusalCode::QueueTaken => {
+    /// Gives a queue back whose socket could not be made. If that was because it is bound, the
+    /// controller may know by which client.
+    fn failed(&self, site: &Site, key: SocketKey, refused: Refused) -> Refused {
+        let answer = self.ask_plainly(site, Request::Made { key, made: false });
+        match answer {
+            Ok(Answer::NotMade(Some(refusal))) if refused.code == RefusalCode::QueueTaken => {
                 translate::refusal(&refusal)
             }
             _ => refused,
         }
-    }
-
-    fn claim(&self, opening: Opening) -> Result<(), Refused> {
-        let claimed = self.ask_engine(|reply| SocketEvent::Claim {
-            client: self.client.clone(),
-            opening,
-            may_bare: self.hub.policy.may_bare(self.client.uid),
-            reply,
-        })?;
-        claimed.map_err(|refusal| translate::refusal(&refusal))
     }
 
     /// The socket of this connection whose memory is to be shared, if any is.
@@ -131,13 +116,14 @@ impl Session<'_> {
         };
         let published = self.hub.board.read();
         let found = published.sockets.iter().find(|socket| {
-            socket.claim.token == *token && socket.claim.owner.connection == self.client.connection
+            socket.lease.token == *token
+                && socket.lease.owner.connection == Some(self.client.connection)
         });
         let first = found.and_then(|found| {
             Some(First {
                 place: found.key.place,
                 socket: found.socket.upgrade()?,
-                memory: found.claim.memory,
+                memory: found.lease.memory,
             })
         });
         first.map(Some).ok_or_else(|| {
@@ -155,21 +141,19 @@ impl Session<'_> {
         queue: u32,
         token: [u8; 16],
     ) -> Result<ReplyBody, Refused> {
-        let mut notes = Vec::new();
-        for _ in 0..TRIES {
-            let activated = self.ask_of_socket(site, queue, token, SocketEvent::Activate)?;
-            match activated {
-                Activation::Done => return Ok(ReplyBody::SocketActivated { notes }),
-                Activation::NeedsRedirect => notes.extend(self.register_redirect(site)?),
-            }
-        }
-        Err(translate::refused(
-            RefusalCode::Conflict,
-            format!(
-                "interface {}: the redirect program was removed each time that it was registered",
-                site.interface.name
-            ),
-        ))
+        let key = key_of(site, queue, token);
+        // The program's maps have an entry for each queue.
+        let brought = Brought {
+            queues: queues_of(site)?.map(|queues| queues.most),
+            ..self.brings(site)
+        };
+        let Answer::Activated { notes } = self.ask(site, Request::Activate { key }, brought)?
+        else {
+            unreachable!("the answer to an activation");
+        };
+        Ok(ReplyBody::SocketActivated {
+            notes: translate::notes(&notes),
+        })
     }
 
     pub(super) fn close_socket(
@@ -178,7 +162,8 @@ impl Session<'_> {
         queue: u32,
         token: [u8; 16],
     ) -> Result<ReplyBody, Refused> {
-        self.ask_of_socket(site, queue, token, SocketEvent::Close)?;
+        let key = key_of(site, queue, token);
+        self.ask_plainly(site, Request::Close { key })?;
         Ok(ReplyBody::SocketClosed)
     }
 
@@ -195,75 +180,31 @@ impl Session<'_> {
                 "the socket's descriptor is missing",
             )
         })?;
-        self.ask_of_socket(site, queue, token, |request| SocketEvent::Reclaim {
-            request,
-            socket,
-        })?;
+        let key = key_of(site, queue, token);
+        // Any other descriptor has another number, or none.
+        let cookie = socket_cookie(&socket).unwrap_or(0);
+        let zero_copy = xdp_options(&socket)
+            .is_ok_and(|mode| mode.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY));
+        let held = Held {
+            socket: Arc::new(socket),
+            zero_copy,
+        };
+        let brought = Brought {
+            socket: Some((key, held)),
+            ..self.brings(site)
+        };
+        self.ask(site, Request::ReclaimSocket { key, cookie }, brought)?;
         Ok(ReplyBody::SocketReclaimed)
     }
+}
 
-    /// Asks the engine something about one socket.
-    fn ask_of_socket<T>(
-        &self,
-        site: &Site,
-        queue: u32,
-        token: [u8; 16],
-        event: impl FnOnce(SocketRequest<T>) -> SocketEvent,
-    ) -> Result<T, Refused> {
-        let answer: Result<T, SocketError> = self.ask_engine(|reply| {
-            event(SocketRequest {
-                client: self.client.clone(),
-                interface: site.interface.name.clone(),
-                key: SocketKey {
-                    place: QueueKey {
-                        chain: site.interface.key,
-                        queue,
-                    },
-                    token,
-                },
-                reply,
-            })
-        })?;
-        answer.map_err(|error| translate::socket_error(&error))
-    }
-
-    fn ask_engine<T>(
-        &self,
-        event: impl FnOnce(SyncSender<T>) -> SocketEvent,
-    ) -> Result<T, Refused> {
-        let (reply, answer) = sync_channel(1);
-        self.tell(Event::Socket(Box::new(event(reply))))?;
-        answer.recv().map_err(|_| stopping())
-    }
-
-    /// Registers the redirect program as the daemon's own member, by the way of every other.
-    fn register_redirect(&self, site: &Site) -> Result<Vec<String>, Refused> {
-        let object = redirect_object();
-        let digest = Sha256::digest(&*object).into();
-        let daemon = Session {
-            hub: self.hub,
-            client: engine::daemon(),
-            objects: BTreeMap::from([(digest, object)]),
-        };
-        let queues = queues_of(site)?.map_or(REDIRECT_QUEUES, |queues| queues.most);
-        let change = protocol::Change {
-            interface: site.interface.name.clone(),
-            expected_generation: None,
-            dry_run: false,
-            mode: None,
-            operations: vec![Operation::Register(Box::new(redirect(digest, queues)))],
-        };
-        let site = Site {
-            interface: site.interface.clone(),
-            namespace: Arc::clone(&site.namespace),
-        };
-        match daemon.change(change, site) {
-            Ok(ReplyBody::Changed(changed)) => Ok(changed.notes),
-            Ok(_) => Ok(Vec::new()),
-            // Another activation was faster.
-            Err(refused) if refused.code == RefusalCode::NameTaken => Ok(Vec::new()),
-            Err(refused) => Err(refused),
-        }
+fn key_of(site: &Site, queue: u32, token: [u8; 16]) -> SocketKey {
+    SocketKey {
+        place: QueueKey {
+            chain: site.interface.key,
+            queue,
+        },
+        token,
     }
 }
 
@@ -282,33 +223,6 @@ fn is_beside(grant: &SocketGrant, first: Option<&First>, place: QueueKey) -> boo
     };
     let has_rings = options.fill != 0 || options.completion != 0;
     !has_rings && first.is_some_and(|first| first.place == place)
-}
-
-/// The redirect program, as a member of an interface with so many queues.
-fn redirect(object: protocol::Digest, queues: u32) -> Registration {
-    let entries = queues.max(REDIRECT_QUEUES);
-    Registration {
-        name: Some(REDIRECT_MEMBER.to_owned()),
-        source: Source {
-            object,
-            program: Some(REDIRECT_PROGRAM.to_owned()),
-            map_sizes: [SOCKETS_MAP, CLAIMS_MAP]
-                .map(|map| (map.to_owned(), entries))
-                .to_vec(),
-            globals: Vec::new(),
-            tail_calls: Vec::new(),
-            frags: false,
-        },
-        priority: Some(REDIRECT_PRIORITY),
-        chain_call: Some(VerdictMask::PASS),
-        allowed: None,
-        on_miss: OnMiss::Abort,
-        lifetime: Lifetime::Kept,
-        linger_ms: 0,
-        engine: EngineChoice::Auto,
-        tail_depth: None,
-        share_group: None,
-    }
 }
 
 /// Makes the socket, once the queue is the client's.

@@ -1,25 +1,13 @@
 //! What is said of `AF_XDP` sockets, in the wire's words.
 
-use planner::ClaimState;
+use planner::LeaseState;
 use protocol::{RefusalCode, Refused, SocketCounts, SocketDetail, SocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::xdp_statistics;
 
-use super::{chain, refusal, refused};
-use crate::engine::SocketError;
+use super::{chain, refused};
 use crate::kernel::xsk::{self, CopyMode};
 use crate::published::PublishedSocket;
-
-/// Why something was not done to a socket.
-pub(crate) fn socket_error(error: &SocketError) -> Refused {
-    match error {
-        SocketError::Refused(reason) => refusal(reason),
-        SocketError::Kernel { interface, source } => refused(
-            RefusalCode::Kernel,
-            format!("interface {interface}: the redirect program's maps: {source}"),
-        ),
-    }
-}
 
 /// Why a socket was not made.
 pub(crate) fn not_made(
@@ -82,21 +70,21 @@ pub(crate) fn not_made(
 
 /// A socket for a listing, with what the kernel has counted for it by now.
 pub(crate) fn socket_view(socket: &PublishedSocket) -> SocketDetail {
-    let claim = &socket.claim;
+    let lease = &socket.lease;
     SocketDetail {
         queue: socket.key.place.queue,
         owner: protocol::Owner {
-            uid: claim.owner.uid,
-            pid: claim.owner.pid,
-            client: claim.owner.client.clone(),
+            uid: lease.owner.uid,
+            pid: lease.owner.pid,
+            client: lease.owner.client.clone(),
         },
-        state: match claim.state {
-            ClaimState::Opened => SocketState::Opened,
-            ClaimState::Active => SocketState::Active,
-            ClaimState::Lingering { .. } => SocketState::Lingering,
+        state: match lease.state {
+            LeaseState::Opening | LeaseState::Opened => SocketState::Opened,
+            LeaseState::Active => SocketState::Active,
+            LeaseState::Lingering { .. } => SocketState::Lingering,
         },
         zero_copy: socket.zero_copy,
-        bytes: claim.memory.bytes,
+        bytes: lease.memory.bytes,
         counts: counts(socket),
     }
 }

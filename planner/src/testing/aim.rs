@@ -4,7 +4,7 @@
 //! request comes. This follows the history, so that it stays a function of what was drawn: what
 //! shrinks is drawn, what is shown is aimed.
 
-use crate::{ChainKey, Client, Facts, LoadId, Member, MemberState, Operation, Position, State};
+use crate::{Authority, ChainKey, Facts, LoadId, Member, MemberState, Operation, Position, State};
 
 use super::{ENGINES, Request, client};
 
@@ -106,11 +106,11 @@ fn aim_name(name: &mut String, members: &[Member]) -> Option<usize> {
 fn aim_claim<'a>(
     state: &'a State,
     chain: ChainKey,
-    claims: &mut Client,
+    claims: &mut Authority,
     name: &mut String,
 ) -> Option<&'a Member> {
     let members = members(state, chain).iter();
-    let lingering = members.filter(|member| member.state == MemberState::Lingering);
+    let lingering = members.filter(|member| member.state != MemberState::Running);
     let lingering: Vec<&Member> = lingering.collect();
     let number = target(name)?;
     let Some(member) = lingering.get(number % lingering.len().max(1)) else {
@@ -118,6 +118,7 @@ fn aim_claim<'a>(
         return None;
     };
     name.clone_from(&member.name);
-    *claims = client(member.owner.uid, claims.connection.0);
+    let connection = claims.connection().map_or(0, |connection| connection.0);
+    *claims = client(member.owner.uid, connection);
     Some(member)
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::aim::{aim, aimed};
 use super::{Request, client, facts, fill, interface};
 use crate::{
-    Abilities, ChainKey, Change, Client, Configuration, ConnectionId, Facts, Interface,
+    Abilities, Authority, ChainKey, Change, Configuration, ConnectionId, Facts, Interface,
     ObjectSource, Obstacle, Operation, Position, Registration, Revision, Settings, Source,
 };
 
@@ -45,7 +45,7 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
-fn any_client() -> impl Strategy<Value = Client> {
+fn any_client() -> impl Strategy<Value = Authority> {
     let uid = prop_oneof![12 => Just(0), 4 => Just(1000), 2 => Just(1001), 1 => 1002..1004_u32];
     (uid, 1..3_u64).prop_map(|(uid, connection)| client(uid, connection))
 }
@@ -123,6 +123,7 @@ fn any_registration() -> impl Strategy<Value = Registration> {
             (engine, tail_depth),
         )| Registration {
             name,
+            built_in: None,
             priority,
             chain_call,
             allowed,

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::oracle::Oracle;
 use crate::testing::{ENGINES, Request, requests};
 use crate::{
-    AttachType, Build, Chain, ChainKey, CodeId, Commit, Form, Member, MemberId, Operation, Plan,
-    Rights, Slot, State, admit,
+    AttachType, Build, Chain, ChainKey, CodeId, Commit, Form, Member, MemberId, MemberState,
+    Operation, Plan, Slot, State, admit,
 };
 
 /// Plays a history, and shows each plan with the state before it and the request.
@@ -149,10 +149,11 @@ proptest! {
                 }
                 match request {
                     Request::Change { client, .. } => assert!(
-                        client.rights == Rights::All || client.uid == member.owner.uid
+                        client.uid() == 0 || client.uid() == member.owner.uid
                     ),
                     Request::Expire(_) => assert!(
-                        next(member.id).is_none() && member.owner.connection.0 == 0
+                        next(member.id).is_none() && member.owner.connection.is_none()
+                            && matches!(member.state, MemberState::Lingering { .. })
                     ),
                     Request::Gone(_) | Request::Reclaim { .. } => unreachable!("no plan"),
                 }

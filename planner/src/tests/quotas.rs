@@ -1,57 +1,55 @@
 //! What a user may have of sockets and memory.
 
-use super::claims::{LIMITS, key, keyed, opening};
-use crate::testing::{client, root};
-use crate::{Claims, Opening, Refusal};
+use super::leases::{LIMITS, key, keyed, opening};
+use crate::testing::{limited, root};
+use crate::{Leases, Opening, Refusal};
 
 #[test]
 fn quotas_are_a_users_and_not_roots() {
-    let mut claims = Claims::new(LIMITS);
-    let user = client(1002, 1);
-    let refusal = claims.open(&user, &opening(0, 0, 101), false).unwrap_err();
+    let mut leases = Leases::default();
+    let user = limited(1002, 1, LIMITS);
+    let refusal = leases.open(&user, &opening(0, 0, 101)).unwrap_err();
     assert!(matches!(refusal, Refusal::MemoryQuota { used: 0, .. }));
-    claims.open(&user, &opening(0, 0, 60), false).unwrap();
-    let refusal = claims.open(&user, &opening(0, 1, 41), false).unwrap_err();
+    leases.open(&user, &opening(0, 0, 60)).unwrap();
+    let refusal = leases.open(&user, &opening(0, 1, 41)).unwrap_err();
     assert!(matches!(refusal, Refusal::MemoryQuota { used: 60, .. }));
-    claims.open(&user, &opening(0, 1, 40), false).unwrap();
-    claims.open(&user, &opening(0, 2, 0), false).unwrap();
-    let again = client(1002, 9);
-    let refusal = claims.open(&again, &opening(0, 3, 0), false).unwrap_err();
+    leases.open(&user, &opening(0, 1, 40)).unwrap();
+    leases.open(&user, &opening(0, 2, 0)).unwrap();
+    let again = limited(1002, 9, LIMITS);
+    let refusal = leases.open(&again, &opening(0, 3, 0)).unwrap_err();
     assert!(matches!(refusal, Refusal::SocketQuota { max: 3, .. }));
-    claims
-        .open(&client(1000, 2), &opening(1, 0, 100), false)
+    leases
+        .open(&limited(1000, 2, LIMITS), &opening(1, 0, 100))
         .unwrap();
     for queue in 10..20 {
-        claims
-            .open(&root(), &opening(0, queue, 1 << 40), false)
-            .unwrap();
+        leases.open(&root(), &opening(0, queue, 1 << 40)).unwrap();
     }
-    claims.close(key(0, 0)).unwrap();
-    claims.open(&user, &opening(0, 3, 60), false).unwrap();
+    leases.close(key(0, 0)).unwrap();
+    leases.open(&user, &opening(0, 3, 60)).unwrap();
 }
 
 #[test]
 fn shared_memory_counts_once_and_as_long_as_anybody_has_it() {
-    let mut claims = Claims::new(LIMITS);
-    let user = client(1002, 1);
+    let mut leases = Leases::default();
+    let user = limited(1002, 1, LIMITS);
     let first = opening(0, 0, 80);
     let second = Opening {
         memory: first.memory,
         ..opening(0, 1, 0)
     };
-    claims.open(&user, &first, false).unwrap();
-    claims.open(&user, &second, false).unwrap();
-    claims.close(key(0, 0)).unwrap();
-    let refusal = claims.open(&user, &opening(1, 0, 30), false).unwrap_err();
+    leases.open(&user, &first).unwrap();
+    leases.open(&user, &second).unwrap();
+    leases.close(key(0, 0)).unwrap();
+    let refusal = leases.open(&user, &opening(1, 0, 30)).unwrap_err();
     assert!(matches!(refusal, Refusal::MemoryQuota { used: 80, .. }));
-    claims.close(key(0, 1)).unwrap();
-    claims.open(&user, &opening(1, 0, 100), false).unwrap();
+    leases.close(key(0, 1)).unwrap();
+    leases.open(&user, &opening(1, 0, 100)).unwrap();
 }
 
 #[test]
 fn a_socket_counts_until_nobody_has_it_open() {
-    let mut claims = Claims::new(LIMITS);
-    let user = client(1002, 1);
+    let mut leases = Leases::default();
+    let user = limited(1002, 1, LIMITS);
     let first = Opening {
         token: [1; 16],
         ..opening(0, 0, 60)
@@ -61,13 +59,13 @@ fn a_socket_counts_until_nobody_has_it_open() {
         memory: first.memory,
         ..opening(0, 1, 0)
     };
-    claims.open(&user, &first, false).unwrap();
-    claims.open(&user, &second, false).unwrap();
-    claims.leave(keyed(0, 0, 1)).unwrap();
+    leases.open(&user, &first).unwrap();
+    leases.open(&user, &second).unwrap();
+    leases.leave(keyed(0, 0, 1)).unwrap();
     // The queue is free, its user's share isn't, on whatever connection.
-    claims.open(&root(), &opening(0, 0, 0), false).unwrap();
-    let again = client(1002, 2);
-    let refusal = claims.open(&again, &opening(1, 0, 41), false).unwrap_err();
+    leases.open(&root(), &opening(0, 0, 0)).unwrap();
+    let again = limited(1002, 2, LIMITS);
+    let refusal = leases.open(&again, &opening(1, 0, 41)).unwrap_err();
     assert!(
         refusal.to_string().ends_with(
             "uid 1002 may pin 100 (see `dispatchd --max-umem`), and has pinned 60; closed sockets \
@@ -75,8 +73,8 @@ fn a_socket_counts_until_nobody_has_it_open() {
         ),
         "{refusal}"
     );
-    claims.open(&again, &opening(1, 0, 40), false).unwrap();
-    let refusal = claims.open(&again, &opening(1, 1, 0), false).unwrap_err();
+    leases.open(&again, &opening(1, 0, 40)).unwrap();
+    let refusal = leases.open(&again, &opening(1, 1, 0)).unwrap_err();
     assert!(
         matches!(
             refusal,
@@ -88,14 +86,14 @@ fn a_socket_counts_until_nobody_has_it_open() {
         ),
         "{refusal}"
     );
-    claims.gone(&[1; 16]);
-    let refusal = claims.open(&again, &opening(1, 1, 1), false).unwrap_err();
+    leases.gone(&[1; 16]);
+    let refusal = leases.open(&again, &opening(1, 1, 1)).unwrap_err();
     assert!(
         matches!(refusal, Refusal::MemoryQuota { used: 100, .. }),
         "the second socket has its frames there too: {refusal}"
     );
-    claims.leave(keyed(0, 1, 2)).unwrap();
-    claims.gone(&[2; 16]);
-    claims.open(&again, &opening(1, 1, 60), false).unwrap();
-    claims.gone(&[9; 16]);
+    leases.leave(keyed(0, 1, 2)).unwrap();
+    leases.gone(&[2; 16]);
+    leases.open(&again, &opening(1, 1, 60)).unwrap();
+    leases.gone(&[9; 16]);
 }

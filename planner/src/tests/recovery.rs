@@ -7,9 +7,9 @@ use crate::testing::{
     ENGINES, change, client, decided, facts, fill, interface, registration, requests,
 };
 use crate::{
-    Build, Chain, ChainDir, Cleanup, CodeId, ConnectionId, Held, MemberId, MemberState, Observed,
-    ObservedBuild, ObservedChain, Operation, Recovery, Registration, Registry, Slot, State, expire,
-    reconcile,
+    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, ConnectionId, Held, MemberId, MemberState,
+    Moment, ORPHAN_LINGER_MS, Observed, ObservedBuild, ObservedChain, Obsolete, Operation, Orphan,
+    Recovery, Registration, Registry, Slot, State, expire, reconcile,
 };
 
 proptest! {
@@ -21,12 +21,21 @@ proptest! {
                 state.commit(&plan);
             }
         }
-        let found = reconcile(&observed(&state), ENGINES);
+        let now = Moment(700);
+        let found = reconcile(&observed(&state), ENGINES, now);
         prop_assert_eq!(found.leftovers, []);
         prop_assert_eq!(found.foreign, []);
         let connections = (1..3).map(ConnectionId);
         for connection in connections {
-            state.connection_gone(connection);
+            state.connection_gone(connection, now);
+        }
+        // Every client has a new chance, also one that was gone already.
+        let members = state.chains.values_mut().flat_map(|chain| &mut chain.members);
+        for member in members.filter(|member| member.lifetime == Lifetime::Attached) {
+            let lingers = matches!(member.state, MemberState::Lingering { .. });
+            prop_assert!(lingers);
+            let until = now.after_ms(member.linger_ms.max(ORPHAN_LINGER_MS));
+            member.state = MemberState::Lingering { until };
         }
         prop_assert_eq!(found.state.chains, state.chains);
         prop_assert!(found.state.next_member <= state.next_member);
@@ -43,7 +52,6 @@ fn a_change_that_was_cut_off_before_its_commit_is_freed_and_counts_for_nothing()
     assert_eq!(
         leftovers(pins),
         [
-            Cleanup::Grace,
             retire(2),
             Cleanup::RemoveCode {
                 member: MemberId(1),
@@ -76,12 +84,12 @@ fn cleanup_that_was_cut_off_saves_the_counts_of_older_builds_oldest_first() {
     assert_eq!(
         leftovers(pins),
         [
+            retire(5),
             Cleanup::Grace,
             fold(2),
             fold(3),
             retire(3),
             retire(2),
-            retire(5),
             Cleanup::RemoveMember {
                 member: MemberId(3)
             },
@@ -93,7 +101,7 @@ fn cleanup_that_was_cut_off_saves_the_counts_of_older_builds_oldest_first() {
 fn a_chain_without_its_hook_goes() {
     let mut pins = pins(&chain(2));
     pins.held = Held::NoLink;
-    let recovery = reconcile(&observe(pins), ENGINES);
+    let recovery = reconcile(&observe(pins), ENGINES, Moment(0));
     assert_eq!(recovery.state.chains.len(), 0);
     assert_eq!(recovery.foreign, []);
     assert_eq!(
@@ -151,9 +159,42 @@ fn a_members_id_is_not_given_again_even_if_only_its_pins_are_left() {
     foreign.held = Held::Build(Build(9));
     foreign.members.push(MemberId(41));
     for pins in [codes, members, foreign] {
-        let recovery = reconcile(&observe(pins), ENGINES);
+        let recovery = reconcile(&observe(pins), ENGINES, Moment(0));
         assert_eq!(recovery.state.next_member, MemberId(42));
     }
+}
+
+#[test]
+fn a_number_is_not_given_again_while_something_of_it_is_pinned() {
+    let mut pins = pins(&chain(2));
+    pins.builds.push(build(4, Registry::Missing));
+    pins.codes.push((MemberId(1), CodeId(2)));
+    let dir = pins.dir;
+    let Recovery {
+        mut state,
+        leftovers,
+        ..
+    } = reconcile(&observe(pins), ENGINES, Moment(0));
+    for (dir, steps) in leftovers {
+        state.leave(dir, Obsolete::of(&steps));
+    }
+    let replace = change(vec![Operation::Replace { name: "m0".into() }]);
+    let plan = decided(&state, &client(0, 1), &replace, &[facts()]).unwrap();
+    assert_eq!(plan.build, Build(5));
+    assert_eq!(plan.next.as_ref().unwrap().members[0].code, CodeId(3));
+    // Packets were inside of nothing that was left before, but of what this change leaves.
+    assert_eq!(state.obsolete[&dir].newest(), None);
+    state.commit(&plan);
+    assert_eq!(state.obsolete[&dir].newest(), Some(Build(1)));
+}
+
+#[test]
+fn a_chains_number_is_not_given_again_while_its_pins_are_left() {
+    let mut pins = pins(&chain(1));
+    pins.held = Held::NoLink;
+    pins.dir.again = 41;
+    let recovery = reconcile(&observe(pins), ENGINES, Moment(0));
+    assert_eq!(recovery.state.next_chain, ChainId(42));
 }
 
 #[test]
@@ -171,11 +212,14 @@ fn attached_members_are_orphans_until_they_are_claimed_or_their_time_is_over() {
 
     let Recovery {
         mut state, orphans, ..
-    } = reconcile(&observed(&state), ENGINES);
+    } = reconcile(&observed(&state), ENGINES, Moment(9));
     let [orphan] = &orphans[..] else {
         panic!("{orphans:?}")
     };
-    assert_eq!((&*orphan.name, orphan.linger_ms), ("xdp_program", 1500));
+    assert_eq!(
+        (&*orphan.name, orphan.until),
+        ("xdp_program", Moment(9).after_ms(ORPHAN_LINGER_MS))
+    );
     let ids = [orphan.member];
     assert!(expire(&state, orphan.chain, &ids).is_some());
 
@@ -186,10 +230,20 @@ fn attached_members_are_orphans_until_they_are_claimed_or_their_time_is_over() {
     assert_eq!(expire(&state, orphan.chain, &ids), None);
     let member = &state.chains[&orphan.chain].members[0];
     assert_eq!(member.state, MemberState::Running);
-    assert_eq!(member.owner.connection, again.connection);
-    assert_eq!(state.connection_gone(owner.connection), []);
-    assert_eq!(state.connection_gone(again.connection), orphans);
-    assert_eq!(state.connection_gone(again.connection), []);
+    assert_eq!(member.owner.connection, again.connection());
+    let (old, new) = (ConnectionId(3), ConnectionId(4));
+    assert_eq!(state.connection_gone(old, Moment(20)), []);
+    let orphans = orphans.into_iter().map(|orphan| Orphan {
+        until: Moment(1520),
+        ..orphan
+    });
+    assert!(
+        state
+            .connection_gone(new, Moment(20))
+            .into_iter()
+            .eq(orphans)
+    );
+    assert_eq!(state.connection_gone(new, Moment(30)), []);
 }
 
 /// What a state looks like from outside.
@@ -246,7 +300,7 @@ fn retire(number: u64) -> Cleanup {
 /// What is left to do for a chain that runs.
 fn leftovers(pins: ObservedChain) -> Vec<Cleanup> {
     let key = pins.dir.key;
-    let recovery = reconcile(&observe(pins), ENGINES);
+    let recovery = reconcile(&observe(pins), ENGINES, Moment(0));
     assert!(recovery.state.at(key).is_some());
     let [(of, steps)] = &recovery.leftovers[..] else {
         panic!("{recovery:?}")
@@ -256,7 +310,7 @@ fn leftovers(pins: ObservedChain) -> Vec<Cleanup> {
 }
 
 fn assert_left_alone(pins: ObservedChain) {
-    let recovery = reconcile(&observe(pins), ENGINES);
+    let recovery = reconcile(&observe(pins), ENGINES, Moment(0));
     assert_eq!(recovery.foreign, [dir()]);
     assert_eq!(recovery.state.chains.len(), 0);
     assert_eq!(recovery.leftovers, []);

@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 
 use dispatcher_abi::{EngineChoice, Lifetime, ModeChoice, SLOTS, VerdictMask};
 
+use super::reclaims;
 use crate::testing::{
     ENGINES, change, client, decided, facts, fill, interface, registration, root,
 };
 use crate::{
-    Abilities, Change, Client, CodeId, Configuration, Engines, Facts, MemberId, ObjectSource,
+    Abilities, Authority, Change, CodeId, Configuration, Engines, Facts, MemberId, ObjectSource,
     Obstacle, Operation, Position, Refusal, Registration, Revision, Settings, Source, State, admit,
 };
 
 /// A request that is refused, and the text of the refusal.
 struct Case {
     state: State,
-    client: Client,
+    client: Authority,
     change: Change,
     /// Of the objects that are loaded.
     facts: Facts,
@@ -37,7 +38,7 @@ fn every_refusal_names_what_it_is_about_and_comes_before_anything_is_loaded() {
         }
         produced.insert(kind(&refusal));
     }
-    for refusal in refused_claims() {
+    for refusal in reclaims::refused() {
         produced.insert(kind(&refusal));
     }
     assert_eq!(produced, (0..KINDS).collect());
@@ -121,7 +122,8 @@ fn kind(refusal: &Refusal) -> usize {
         | Refusal::NotRedirected { .. }
         | Refusal::NoRxRing { .. }
         | Refusal::HasReceiver { .. }
-        | Refusal::SocketMismatch { .. } => unreachable!("no change is refused so: see claims.rs"),
+        | Refusal::SocketMismatch { .. }
+        | Refusal::NoFrames { .. } => unreachable!("no change is refused so: see leases.rs"),
     }
 }
 
@@ -437,54 +439,6 @@ fn cases_of_engines() -> Vec<Case> {
             none,
             named("new"),
             "interface eth0 can't run new by tailcall: `dispatchctl status` says why",
-        ),
-    ]
-}
-
-fn refused_claims() -> Vec<Refusal> {
-    let mut state = State::new(ENGINES);
-    let attached = Operation::Register(Registration {
-        lifetime: Lifetime::Attached,
-        token: [7; 16],
-        ..registration()
-    });
-    let owner = client(1000, 3);
-    let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
-    state.commit(&plan);
-    let (key, name) = (plan.site, "xdp_program");
-    let mut claim = |client: &Client, key, name: &str, token, text: &str| {
-        let before = state.clone();
-        let refusal = state.reclaim(client, key, name, token).unwrap_err();
-        assert_eq!(refusal.to_string(), text);
-        assert_eq!(state, before);
-        state.connection_gone(owner.connection);
-        refusal
-    };
-    let mismatch = "member xdp_program of interface eth0 can't be claimed with this uid and token";
-    vec![
-        claim(
-            &owner,
-            key,
-            name,
-            &[7; 16],
-            "member xdp_program of interface eth0 can't be claimed: it doesn't linger",
-        ),
-        claim(&owner, key, name, &[8; 16], mismatch),
-        claim(&client(1001, 3), key, name, &[7; 16], mismatch),
-        claim(&root(), key, name, &[7; 16], mismatch),
-        claim(
-            &owner,
-            key,
-            "x",
-            &[7; 16],
-            "interface eth0 has no member \"x\"",
-        ),
-        claim(
-            &owner,
-            interface(1).key,
-            name,
-            &[7; 16],
-            "interface 1-3 has no chain",
         ),
     ]
 }

@@ -4,7 +4,7 @@ use dispatcher_abi::{ModeChoice, Priority};
 
 use crate::testing::{ENGINES, change, client, decided, facts, registration};
 use crate::{
-    Client, Configuration, Operation, Position, Refusal, Registration, Settings, State, admit,
+    Authority, Configuration, Operation, Position, Refusal, Registration, Settings, State, admit,
 };
 
 /// uid 1000 has registered `mine`, uid 1001 `theirs`.
@@ -97,7 +97,7 @@ fn who_was_granted_nothing_may_do_nothing() {
 }
 
 /// The answer to a change of this one operation, which is the same before its object is loaded.
-fn answer(client: &Client, operation: &Operation) -> Result<(), Refusal> {
+fn answer(client: &Authority, operation: &Operation) -> Result<(), Refusal> {
     let state = shared();
     let change = change(vec![operation.clone()]);
     let decided = decided(&state, client, &change, &vec![facts(); change.loads()]).map(drop);

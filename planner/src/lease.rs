@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Chain, ChainKey, Change, Client, ConnectionId, Interface, Operation, Owner, PinnedMemory,
-    Refusal, Rights, SocketLimits,
+    Authority, Chain, ChainKey, Change, ConnectionId, Interface, Moment, Operation, Owner,
+    PinnedMemory, Refusal,
     quota::{Remnant, Share},
 };
-use dispatcher_abi::REDIRECT_MEMBER;
 
 /// A receive queue of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +48,7 @@ pub struct Opening {
 
 /// A socket on a queue that is somebody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Lease {
     /// The interface.
     pub interface: String,
     /// Whose.
@@ -61,12 +60,14 @@ pub struct Claim {
     /// What names the socket.
     pub token: [u8; 16],
     /// What it is doing.
-    pub state: ClaimState,
+    pub state: LeaseState,
 }
 
-/// What a claimed queue's socket is doing.
+/// What a leased queue's socket is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimState {
+pub enum LeaseState {
+    /// The queue is its client's, and the socket is being made.
+    Opening,
     /// It was opened.
     Opened,
     /// It gets the queue's packets.
@@ -76,42 +77,26 @@ pub enum ClaimState {
     Lingering {
         /// `SO_COOKIE`.
         cookie: u64,
+        /// When its queue is given back.
+        until: Moment,
     },
 }
 
-/// Every claim on every interface.
+/// Every lease on every interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims {
-    sockets: BTreeMap<SocketKey, Claim>,
-    /// Sockets that may be open without a claim, by token.
+pub struct Leases {
+    sockets: BTreeMap<SocketKey, Lease>,
+    /// Sockets that may be open without a lease, by token.
     remnants: BTreeMap<[u8; 16], Remnant>,
-    limits: SocketLimits,
 }
 
-impl Claims {
-    /// No claims, within these limits.
-    pub fn new(limits: SocketLimits) -> Self {
-        Self {
-            limits,
-            ..Self::default()
-        }
-    }
-
-    /// Gives a queue to a client, or a place on its own, if it may have it. `may_bare`: it may bind
-    /// sockets itself.
-    pub fn open(
-        &mut self,
-        client: &Client,
-        opening: &Opening,
-        may_bare: bool,
-    ) -> Result<SocketKey, Refusal> {
-        client.may_ask()?;
+impl Leases {
+    /// Gives a queue to a client, or a place on its own, if it may have it.
+    pub fn open(&mut self, authority: &Authority, opening: &Opening) -> Result<SocketKey, Refusal> {
+        authority.may_ask()?;
         let interface = &opening.interface.name;
-        if opening.bare && !may_bare && client.rights != Rights::All {
-            return Err(Refusal::BareNotAllowed {
-                uid: client.uid,
-                interface: interface.clone(),
-            });
+        if opening.bare {
+            authority.may_bare(interface)?;
         }
         let key = SocketKey {
             place: QueueKey {
@@ -120,29 +105,24 @@ impl Claims {
             },
             token: opening.token,
         };
-        self.check_queue(client, opening, key.place)?;
-        self.check_quota(client, interface, opening.memory)?;
-        let claim = Claim {
+        self.check_queue(authority, opening, key.place)?;
+        self.check_quota(authority, interface, opening.memory)?;
+        let lease = Lease {
             interface: interface.clone(),
-            owner: Owner {
-                uid: client.uid,
-                pid: client.pid,
-                client: client.name.clone(),
-                connection: client.connection,
-            },
+            owner: Owner::of(authority),
             memory: opening.memory,
             redirect: opening.redirect,
             token: opening.token,
-            state: ClaimState::Opened,
+            state: LeaseState::Opening,
         };
-        self.sockets.insert(key, claim);
+        self.sockets.insert(key, lease);
         Ok(key)
     }
 
     /// A queue is free, or all that is on it is this client's and in the same memory.
     fn check_queue(
         &self,
-        client: &Client,
+        authority: &Authority,
         opening: &Opening,
         place: QueueKey,
     ) -> Result<(), Refusal> {
@@ -154,43 +134,47 @@ impl Claims {
                 queue: place.queue,
             });
         }
-        let together = |claim: &Claim| {
-            opening.beside
-                && claim.owner.connection == client.connection
-                && claim.memory.of == opening.memory.of
+        let together = |lease: &Lease| {
+            opening.beside && lease.is_of(authority) && lease.memory.of == opening.memory.of
         };
-        match others.find(|(_, claim)| !together(claim)) {
-            Some((_, claim)) => Err(claim.taken(interface, place.queue)),
+        match others.find(|(_, lease)| !together(lease)) {
+            Some((_, lease)) => Err(lease.taken(interface, place.queue)),
             None => Ok(()),
         }
     }
 
     fn check_quota(
         &self,
-        client: &Client,
+        authority: &Authority,
         interface: &str,
         memory: PinnedMemory,
     ) -> Result<(), Refusal> {
-        if client.rights == Rights::All {
+        let Some(limits) = authority.grant.sockets else {
             return Ok(());
-        }
+        };
+        let uid = authority.uid();
         let mut share = Share::default();
-        let claims = self.sockets.values();
-        for claim in claims.filter(|claim| claim.owner.uid == client.uid) {
-            share.add(claim.memory);
+        let leases = self.sockets.values();
+        for lease in leases.filter(|lease| lease.owner.uid == uid) {
+            share.add(lease.memory);
         }
         let remnants = self.remnants.values();
-        for remnant in remnants.filter(|remnant| remnant.claim.owner.uid == client.uid) {
+        for remnant in remnants.filter(|remnant| remnant.lease.owner.uid == uid) {
             share.add_remnant(remnant);
         }
-        self.limits.check(client.uid, interface, &share, memory)
+        limits.check(uid, interface, &share, memory)
     }
 
-    /// The claim of a socket that is this connection's.
-    pub fn own(&self, client: &Client, interface: &str, key: SocketKey) -> Result<&Claim, Refusal> {
+    /// The lease of a socket that is this connection's.
+    pub fn own(
+        &self,
+        authority: &Authority,
+        interface: &str,
+        key: SocketKey,
+    ) -> Result<&Lease, Refusal> {
         let found = self.sockets.get(&key);
         found
-            .filter(|claim| claim.owner.connection == client.connection)
+            .filter(|lease| lease.is_of(authority))
             .ok_or_else(|| Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
                 queue: key.place.queue,
@@ -200,12 +184,19 @@ impl Claims {
     /// Whether a socket of this connection may be given its queue's packets.
     pub fn may_activate(
         &self,
-        client: &Client,
+        authority: &Authority,
         interface: &str,
         key: SocketKey,
     ) -> Result<(), Refusal> {
         let queue = key.place.queue;
-        if !self.own(client, interface, key)?.redirect {
+        let lease = self.own(authority, interface, key)?;
+        if lease.state == LeaseState::Opening {
+            return Err(Refusal::NoSuchSocket {
+                interface: interface.to_owned(),
+                queue,
+            });
+        }
+        if !lease.redirect {
             return Err(Refusal::NotRedirected {
                 interface: interface.to_owned(),
                 queue,
@@ -223,21 +214,31 @@ impl Claims {
     /// The socket that gets a queue's packets.
     pub fn receiver(&self, place: QueueKey) -> Option<SocketKey> {
         let mut on = self.on(place);
-        let found = on.find(|(_, claim)| claim.state != ClaimState::Opened);
+        let found =
+            on.find(|(_, lease)| !matches!(lease.state, LeaseState::Opening | LeaseState::Opened));
         found.map(|(key, _)| key)
+    }
+
+    /// The socket that a queue was leased for is made; returns whether the queue still is.
+    pub fn opened(&mut self, key: SocketKey) -> bool {
+        let lease = self.sockets.get_mut(&key);
+        lease.is_some_and(|lease| {
+            lease.state = LeaseState::Opened;
+            true
+        })
     }
 
     /// The queue's packets go to this socket from now on.
     pub fn activated(&mut self, key: SocketKey) {
-        if let Some(claim) = self.sockets.get_mut(&key) {
-            claim.state = ClaimState::Active;
+        if let Some(lease) = self.sockets.get_mut(&key) {
+            lease.state = LeaseState::Active;
         }
     }
 
-    /// Makes a lingering claim its client's again: the same user, token and socket.
+    /// Makes a lingering lease its client's again: the same user, token and socket.
     pub fn reclaim(
         &mut self,
-        client: &Client,
+        authority: &Authority,
         interface: &str,
         key: SocketKey,
         cookie: u64,
@@ -253,38 +254,37 @@ impl Claims {
             interface: interface.to_owned(),
             queue,
         };
-        let claim = self.sockets.get_mut(&key).ok_or_else(mismatch)?;
-        let lingers = claim.state == ClaimState::Lingering { cookie };
-        if !lingers || claim.owner.uid != client.uid {
+        let lease = self.sockets.get_mut(&key).ok_or_else(mismatch)?;
+        let lingers =
+            matches!(lease.state, LeaseState::Lingering { cookie: known, .. } if known == cookie);
+        if !lingers || lease.owner.uid != authority.uid() {
             return Err(mismatch());
         }
-        claim.state = ClaimState::Active;
-        claim.owner.pid = client.pid;
-        claim.owner.client.clone_from(&client.name);
-        claim.owner.connection = client.connection;
+        lease.state = LeaseState::Active;
+        lease.owner = Owner::of(authority);
         Ok(())
     }
 
-    /// Takes over a claim that an earlier daemon wrote down.
-    pub fn recover(&mut self, place: QueueKey, claim: Claim) -> SocketKey {
+    /// Takes over a lease that an earlier daemon wrote down.
+    pub fn recover(&mut self, place: QueueKey, lease: Lease) -> SocketKey {
         let key = SocketKey {
             place,
-            token: claim.token,
+            token: lease.token,
         };
-        self.sockets.insert(key, claim);
+        self.sockets.insert(key, lease);
         key
     }
 
     /// Takes a socket off its queue which others may have open: it counts as its user's until it is
     /// [gone](Self::gone). With its last socket a queue is free.
-    pub fn leave(&mut self, key: SocketKey) -> Option<Claim> {
-        let claim = self.close(key)?;
+    pub fn leave(&mut self, key: SocketKey) -> Option<Lease> {
+        let lease = self.close(key)?;
         let remnant = Remnant {
             place: key.place,
-            claim: claim.clone(),
+            lease: lease.clone(),
         };
-        self.remnants.insert(claim.token, remnant);
-        Some(claim)
+        self.remnants.insert(lease.token, remnant);
+        Some(lease)
     }
 
     /// Who gave a queue back which the kernel doesn't give to another socket, and has not closed its own.
@@ -292,8 +292,8 @@ impl Claims {
     pub fn left_open(&self, interface: &str, place: QueueKey) -> Option<Refusal> {
         let mut remnants = self.remnants.values();
         let on_queue = |remnant: &&Remnant| remnant.place == place;
-        let remnant = remnants.find(|it| on_queue(it) && it.claim.memory.bytes > 0)?;
-        let owner = &remnant.claim.owner;
+        let remnant = remnants.find(|it| on_queue(it) && it.lease.memory.bytes > 0)?;
+        let owner = &remnant.lease.owner;
         Some(Refusal::QueueLeftOpen {
             interface: interface.to_owned(),
             queue: place.queue,
@@ -309,13 +309,29 @@ impl Claims {
     }
 
     /// Takes a socket off its queue which nobody else has.
-    pub fn close(&mut self, key: SocketKey) -> Option<Claim> {
+    pub fn close(&mut self, key: SocketKey) -> Option<Lease> {
         self.sockets.remove(&key)
     }
 
     /// The sockets of a connection, to be taken off their queues when it ends.
     pub fn of_connection(&self, connection: ConnectionId) -> Vec<SocketKey> {
-        self.keys(|_, claim| claim.owner.connection == connection)
+        self.keys(|_, lease| lease.owner.connection == Some(connection))
+    }
+
+    /// The sockets whose clients did not come back in time.
+    pub fn over(&self, now: Moment) -> Vec<SocketKey> {
+        self.keys(
+            |_, lease| matches!(lease.state, LeaseState::Lingering { until, .. } if until <= now),
+        )
+    }
+
+    /// When each socket that waits for its client has had its time.
+    pub fn deadlines(&self) -> impl Iterator<Item = Moment> {
+        let leases = self.sockets.values();
+        leases.filter_map(|lease| match lease.state {
+            LeaseState::Lingering { until, .. } => Some(until),
+            LeaseState::Opening | LeaseState::Opened | LeaseState::Active => None,
+        })
     }
 
     /// The sockets of an interface, to be taken off their queues when it is gone.
@@ -323,42 +339,48 @@ impl Claims {
         self.keys(|key, _| key.place.chain == chain)
     }
 
-    fn keys(&self, wanted: impl Fn(&SocketKey, &Claim) -> bool) -> Vec<SocketKey> {
-        let claims = self.sockets.iter();
-        claims
-            .filter(|(key, claim)| wanted(key, claim))
+    fn keys(&self, wanted: impl Fn(&SocketKey, &Lease) -> bool) -> Vec<SocketKey> {
+        let leases = self.sockets.iter();
+        leases
+            .filter(|(key, lease)| wanted(key, lease))
             .map(|(key, _)| *key)
             .collect()
     }
 
     /// The sockets on a queue.
-    fn on(&self, place: QueueKey) -> impl Iterator<Item = (SocketKey, &Claim)> {
+    fn on(&self, place: QueueKey) -> impl Iterator<Item = (SocketKey, &Lease)> {
         let bound = |byte| SocketKey {
             place,
             token: [byte; 16],
         };
         let on = self.sockets.range(bound(u8::MIN)..=bound(u8::MAX));
-        on.map(|(key, claim)| (*key, claim))
+        on.map(|(key, lease)| (*key, lease))
     }
 
     /// Whether a chain needs the redirect program: as long as it has a socket that could be active.
     pub fn want_redirect(&self, chain: ChainKey) -> bool {
         self.iter()
-            .any(|(key, claim)| key.place.chain == chain && claim.redirect)
+            .any(|(key, lease)| key.place.chain == chain && lease.redirect)
     }
 
-    /// A claim.
-    pub fn get(&self, key: SocketKey) -> Option<&Claim> {
+    /// A lease.
+    pub fn get(&self, key: SocketKey) -> Option<&Lease> {
         self.sockets.get(&key)
     }
 
-    /// Every claim, by queue.
-    pub fn iter(&self) -> impl Iterator<Item = (SocketKey, &Claim)> {
-        self.sockets.iter().map(|(key, claim)| (*key, claim))
+    /// Every lease, by queue.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketKey, &Lease)> {
+        self.sockets.iter().map(|(key, lease)| (*key, lease))
     }
 }
 
-impl Claim {
+impl Lease {
+    /// Whether it belongs to the connection over which something is asked.
+    fn is_of(&self, authority: &Authority) -> bool {
+        let connection = authority.connection();
+        connection.is_some() && self.owner.connection == connection
+    }
+
     fn taken(&self, interface: &str, queue: u32) -> Refusal {
         Refusal::QueueTaken {
             interface: interface.to_owned(),
@@ -372,14 +394,14 @@ impl Claim {
 
 /// The change that takes the redirect program out of a chain; `None` if it isn't in it, or if a
 /// socket needs it.
-pub fn without_redirect(chain: &Chain, claims: &Claims) -> Option<Change> {
-    chain.member(REDIRECT_MEMBER)?;
-    (!claims.want_redirect(chain.interface.key)).then(|| Change {
+pub fn without_redirect(chain: &Chain, leases: &Leases) -> Option<Change> {
+    let member = chain.redirect()?;
+    (!leases.want_redirect(chain.interface.key)).then(|| Change {
         interface: chain.interface.clone(),
         expected_revision: None,
         mode: None,
         operations: vec![Operation::Unregister {
-            name: REDIRECT_MEMBER.to_owned(),
+            name: member.name.clone(),
         }],
     })
 }

@@ -1,0 +1,246 @@
+//! The controller's thread: what happens goes in, jobs come out and are handed on. It never waits
+//! for the kernel: `hands` does, and a thread for each load.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use controller::{Answer, Asking, Controller, Done, Event, Job, LoadFailure, Request, RequestId};
+use planner::{LoadOrder, Moment, SocketKey};
+use protocol::Refused;
+
+use crate::desk::Desk;
+use crate::kernel::{KernelError, Remnants};
+use crate::load_job::LoadJobs;
+use crate::notices;
+use crate::published::{Board, Published, Shelf};
+use crate::sockets::Sockets;
+use crate::translate;
+
+/// What the controller's thread is told.
+#[derive(Debug)]
+pub enum Message {
+    /// A client asks for something.
+    Asked {
+        /// What.
+        asking: Box<Asking>,
+        /// Where the answer goes.
+        reply: SyncSender<Answer<Trouble>>,
+    },
+    /// Something else happened.
+    Event(Event<Trouble>),
+}
+
+/// An error that somebody is told of: the controller hands it on.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// A system call failed.
+    Kernel(Arc<KernelError>),
+    /// A program could not be loaded.
+    Load(Arc<Refused>),
+    /// A socket or the redirect program's maps made trouble.
+    Socket(Arc<io::Error>),
+}
+
+impl Trouble {
+    /// Of a socket or the redirect program's maps.
+    pub fn socket(error: io::Error) -> Self {
+        Self::Socket(Arc::new(error))
+    }
+}
+
+impl From<KernelError> for Trouble {
+    fn from(error: KernelError) -> Self {
+        Self::Kernel(Arc::new(error))
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel(error) => f.write_str(&translate::chain(&**error)),
+            Self::Load(refused) => refused.message.fmt(f),
+            Self::Socket(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Boot time, as the controller counts it.
+pub fn now() -> Moment {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    Moment(1000 * seconds + nanoseconds / 1_000_000)
+}
+
+/// Everything that the controller's thread works with.
+#[derive(Debug)]
+pub struct Control {
+    /// The controller.
+    pub controller: Controller<Trouble>,
+    /// Jobs for the thread that holds the chains' descriptors.
+    pub hands: Sender<Job<Trouble>>,
+    /// Loads programs, each on a thread of its own.
+    pub loads: LoadJobs,
+    /// To this thread.
+    pub told: SyncSender<Message>,
+    /// What requests brought.
+    pub desk: Desk,
+    /// The daemon's copies of sockets.
+    pub sockets: Sockets,
+    /// Sockets that were given back.
+    pub(crate) remnants: Remnants,
+    /// What may be read of the kernel's side.
+    pub shelf: Shelf,
+    /// Where everybody reads.
+    pub board: Board,
+    /// Where the answers go.
+    pub replies: BTreeMap<RequestId, SyncSender<Answer<Trouble>>>,
+    /// Told once what an earlier daemon left is looked at and freed.
+    pub ready: Option<SyncSender<()>>,
+}
+
+impl Control {
+    /// Handles what happens until everything has come to an end after a stop. `first`: the jobs that
+    /// the controller started with.
+    pub fn run(mut self, first: Vec<Job<Trouble>>, inbox: &Receiver<Message>) {
+        let mut jobs = first;
+        loop {
+            for job in std::mem::take(&mut jobs) {
+                if matches!(job, Job::Stopped) {
+                    return;
+                }
+                self.hand_out(job);
+            }
+            if self.controller.is_at_rest()
+                && let Some(ready) = self.ready.take()
+            {
+                let _ = ready.send(());
+            }
+            let wait = Duration::from_millis(self.controller.poll_timeout(now()));
+            let event = match inbox.recv_timeout(wait) {
+                Ok(Message::Asked { asking, reply }) => {
+                    self.replies.insert(asking.id, reply);
+                    jobs.extend(self.forget_gone(&asking.request));
+                    Event::Asked(asking)
+                }
+                Ok(Message::Event(event)) => event,
+                Err(RecvTimeoutError::Timeout) => Event::Time,
+                Err(RecvTimeoutError::Disconnected) => Event::Stop { detach: false },
+            };
+            jobs.extend(self.controller.handle(event, now()));
+        }
+    }
+
+    fn hand_out(&mut self, job: Job<Trouble>) {
+        match job {
+            Job::Load { id, order } => self.load(id, *order),
+            Job::Cancel(id) => {
+                self.desk.clear(id);
+                self.replies.remove(&id);
+            }
+            Job::Answer { id, answer } => {
+                self.desk.clear(id);
+                if let Some(reply) = self.replies.remove(&id) {
+                    // A client that went away in between has no use for the answer.
+                    let _ = reply.send(answer);
+                }
+            }
+            Job::Publish => {
+                let state = self.controller.state().clone();
+                self.board
+                    .publish(Published::new(state, &self.shelf, &self.sockets));
+            }
+            Job::Keep(id) => self.keep_socket(id),
+            Job::Release { key, counts } => self.release(key, counts),
+            Job::Tell(notice) => notices::tell(&notice, self.controller.state()),
+            Job::Prepare { .. }
+            | Job::Commit { .. }
+            | Job::Free { .. }
+            | Job::Look { .. }
+            | Job::Give { .. }
+            | Job::Take { .. }
+            | Job::Sweep { .. }
+            | Job::DropObjects { .. } => {
+                self.hands
+                    .send(job)
+                    .expect("the hands end with the controller");
+            }
+            Job::Stopped => unreachable!("it ends the loop"),
+        }
+    }
+
+    /// Keeps the socket that a request brought.
+    fn keep_socket(&self, id: RequestId) {
+        let brought = self.desk.brought(id);
+        if let Some((key, held)) = brought.and_then(|brought| brought.socket) {
+            self.sockets.hold(key, held);
+        }
+    }
+
+    /// Loads a program on a thread of its own.
+    fn load(&self, id: RequestId, order: LoadOrder) {
+        let loads = self.loads.clone();
+        let told = self.told.clone();
+        let load = order.load;
+        let work = move || {
+            let outcome = loads.run(id, &order).map(Box::new);
+            // The controller goes only with the daemon.
+            let _ = told.send(Message::Event(Event::Done(Done::Loaded { id, outcome })));
+        };
+        let thread = thread::Builder::new().name(format!("load-{load}"));
+        if let Err(error) = thread.spawn(work) {
+            let error = KernelError::thread("a load", error);
+            let failure = LoadFailure {
+                by_kernel: false,
+                error: error.into(),
+            };
+            let told = Message::Event(Event::Done(Done::Loaded {
+                id,
+                outcome: Err(failure),
+            }));
+            // From this very thread: the inbox may be full, and nobody else empties it.
+            if let Err(unsent) = self.told.try_send(told) {
+                tracing::error!(%unsent, "a request is lost");
+            }
+        }
+    }
+
+    /// Lets go of a socket, which counts as its user's until nobody has it open.
+    fn release(&mut self, key: SocketKey, counts: bool) {
+        let held = self.sockets.release(key);
+        let watched = held.map(|held| self.remnants.watch(held.socket.as_fd(), key.token));
+        let Some(Err(error)) = watched else {
+            return;
+        };
+        tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket can't be watched: it counts as its user's, other than root's, until the daemon ends");
+        if !counts {
+            // Nobody is wronged if this one is forgotten.
+            let _ = self
+                .controller
+                .handle(Event::SocketsGone(vec![key.token]), now());
+        }
+    }
+
+    /// Learns which sockets nobody has open any more, before it matters.
+    fn forget_gone(&mut self, request: &Request) -> Vec<Job<Trouble>> {
+        if !matches!(
+            request,
+            Request::Open(_) | Request::Made { made: false, .. }
+        ) {
+            return Vec::new();
+        }
+        match self.remnants.take_gone() {
+            Ok(gone) => self.controller.handle(Event::SocketsGone(gone), now()),
+            Err(error) => {
+                tracing::warn!(%error, "whether sockets were closed can't be read: they go on counting");
+                Vec::new()
+            }
+        }
+    }
+}

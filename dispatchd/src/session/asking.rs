@@ -1,0 +1,65 @@
+//! Asking the controller, and waiting for its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+
+use controller::{Answer, Asking, Request, RequestId};
+use protocol::Refused;
+
+use super::site::Site;
+use super::{Session, stopping};
+use crate::control::{Message, Trouble};
+use crate::desk::Brought;
+use crate::translate;
+
+impl Session<'_> {
+    /// What a request at an interface brings, if nothing else is said.
+    pub(super) fn brings(&self, site: &Site) -> Brought {
+        Brought {
+            uid: self.client.uid,
+            interface: site.interface.name.clone(),
+            queues: None,
+            namespace: Arc::clone(&site.namespace),
+            loads: Vec::new(),
+            socket: None,
+        }
+    }
+
+    /// Asks for something at an interface, and waits for the answer: the one that this request has
+    /// when it is granted.
+    pub(super) fn ask(
+        &self,
+        site: &Site,
+        request: Request,
+        brought: Brought,
+    ) -> Result<Answer<Trouble>, Refused> {
+        let id = RequestId(self.hub.requests.fetch_add(1, Ordering::Relaxed));
+        self.hub.desk.put(id, brought);
+        let asking = Box::new(Asking {
+            id,
+            client: self.client.clone(),
+            site: site.interface.clone(),
+            request,
+        });
+        let (reply, answer) = sync_channel(1);
+        let told = self.hub.told.send(Message::Asked { asking, reply });
+        let answer = told.ok().and_then(|()| answer.recv().ok());
+        // The controller has done so, unless it is gone.
+        self.hub.desk.clear(id);
+        let answer = answer.ok_or_else(stopping)?;
+        match translate::denial(&site.interface.name, &answer) {
+            Some(refused) => Err(refused),
+            None => Ok(answer),
+        }
+    }
+
+    /// The same, where nothing comes with it.
+    pub(super) fn ask_plainly(
+        &self,
+        site: &Site,
+        request: Request,
+    ) -> Result<Answer<Trouble>, Refused> {
+        self.ask(site, request, self.brings(site))
+    }
+}

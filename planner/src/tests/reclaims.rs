@@ -1,0 +1,56 @@
+//! Each refusal of a member that somebody wants back.
+
+use dispatcher_abi::Lifetime;
+
+use crate::testing::{ENGINES, change, client, decided, facts, interface, registration, root};
+use crate::{Authority, ConnectionId, Moment, Operation, Refusal, Registration, State};
+
+/// Wants a member back in every way that is refused, checks the text that people read, and that
+/// nothing changes.
+pub(super) fn refused() -> Vec<Refusal> {
+    let mut state = State::new(ENGINES);
+    let attached = Operation::Register(Registration {
+        lifetime: Lifetime::Attached,
+        token: [7; 16],
+        ..registration()
+    });
+    let owner = client(1000, 3);
+    let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
+    state.commit(&plan);
+    let (key, name) = (plan.site, "xdp_program");
+    let mut claim = |client: &Authority, key, name: &str, token, text: &str| {
+        let before = state.clone();
+        let refusal = state.reclaim(client, key, name, token).unwrap_err();
+        assert_eq!(refusal.to_string(), text);
+        assert_eq!(state, before);
+        state.connection_gone(ConnectionId(3), Moment(0));
+        refusal
+    };
+    let mismatch = "member xdp_program of interface eth0 can't be claimed with this uid and token";
+    vec![
+        claim(
+            &owner,
+            key,
+            name,
+            &[7; 16],
+            "member xdp_program of interface eth0 can't be claimed: it doesn't linger",
+        ),
+        claim(&owner, key, name, &[8; 16], mismatch),
+        claim(&client(1001, 3), key, name, &[7; 16], mismatch),
+        claim(&root(), key, name, &[7; 16], mismatch),
+        claim(
+            &owner,
+            key,
+            "x",
+            &[7; 16],
+            "interface eth0 has no member \"x\"",
+        ),
+        claim(
+            &owner,
+            interface(1).key,
+            name,
+            &[7; 16],
+            "interface 1-3 has no chain",
+        ),
+    ]
+}
