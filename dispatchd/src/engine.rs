@@ -16,6 +16,7 @@ use dispatcher_abi::ModeChoice;
 use planner::{
     Chain, ChainDir, ChainId, ChainKey, Change, Cleanup, Client, Commit, ConnectionId, Engines,
     Facts, LoadId, MemberId, Operation, Orphan, Plan, Refusal, Rights, SocketLimits, State,
+    Unreadable, Why,
 };
 
 use self::sockets::Sockets;
@@ -24,6 +25,7 @@ use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged};
 use crate::object::Object;
 use crate::objects::Objects;
 use crate::published::{Board, Published};
+use crate::unreadable;
 
 pub use self::socket_event::{Activation, SocketError, SocketEvent, SocketRequest};
 
@@ -100,8 +102,8 @@ pub enum ChangeError {
     Refused(Refusal),
     /// The kernel refused a step.
     Kernel(KernelError),
-    /// The chain is another version's.
-    Foreign,
+    /// The chain can't be read, and is left as it is.
+    Unreadable(Unreadable),
 }
 
 /// The engine's thread.
@@ -116,8 +118,10 @@ pub struct Engine {
     lingering: BTreeMap<(ChainId, MemberId), Instant>,
     /// Cleanup that failed, to be tried again.
     leftovers: Vec<(ChainDir, Vec<Cleanup>)>,
-    /// Chains whose registry this version can't read: they run on, and nothing touches them.
-    foreign: BTreeSet<ChainKey>,
+    /// Chains that can't be read: they run on, and nothing touches them.
+    unreadable: Arc<[Unreadable]>,
+    /// What is wrong with pins that the daemon holds, so that it is said once.
+    odd_pins: BTreeMap<ChainDir, Vec<Why>>,
     /// Chains whose hook is known to be in trouble, so that it is said once.
     troubled: BTreeSet<ChainKey>,
     /// Packets that members are known to have missed, so that each is warned of once.
@@ -134,8 +138,20 @@ impl Engine {
     ) -> Result<Self, KernelError> {
         let observed = kernel.observe()?;
         let recovery = planner::reconcile(&observed, engines);
-        for chain in &recovery.foreign {
-            tracing::warn!(%chain, "this chain's registry can't be read by this version: it runs on and is not changed");
+        for chain in &recovery.unreadable {
+            let interface = chain.interface.as_ref().map(|found| &*found.name);
+            let why = unreadable::why(&chain.why);
+            tracing::error!(chain = %chain.dir, interface, %why, "this chain can't be read: it runs on and is not changed");
+            kernel.forget(chain.dir);
+        }
+        for (chain, step) in &recovery.mends {
+            let what = unreadable::mend(step);
+            match kernel.mend(*chain, step) {
+                Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
+                Err(error) => {
+                    tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended");
+                }
+            }
         }
         for chain in recovery.state.chains.values() {
             tracing::info!(
@@ -152,7 +168,13 @@ impl Engine {
             .map(|orphan| (key_of(orphan), now + linger_of(orphan).max(ORPHAN_LINGER)))
             .collect();
         let sockets = Sockets::recover(limits, &kernel, &recovery.state)?;
-        let board = Board::new(published(&kernel, recovery.state.clone(), &sockets));
+        let unreadable: Arc<[Unreadable]> = recovery.unreadable.into();
+        let board = Board::new(published(
+            &kernel,
+            recovery.state.clone(),
+            &sockets,
+            Arc::clone(&unreadable),
+        ));
         let mut engine = Self {
             kernel,
             objects,
@@ -161,7 +183,8 @@ impl Engine {
             board,
             lingering,
             leftovers: recovery.leftovers,
-            foreign: recovery.foreign.into_iter().map(|dir| dir.key).collect(),
+            unreadable,
+            odd_pins: BTreeMap::new(),
             troubled: BTreeSet::new(),
             missed: BTreeMap::new(),
         };
@@ -268,8 +291,8 @@ impl Engine {
             dry_run,
             ..
         } = request;
-        if self.foreign.contains(&change.interface.key) {
-            return Err(ChangeError::Foreign);
+        if let Some(chain) = self.unreadable(change.interface.key) {
+            return Err(ChangeError::Unreadable(chain.clone()));
         }
         let mut notes = Vec::new();
         loop {
@@ -299,6 +322,14 @@ impl Engine {
         }
     }
 
+    /// The chain that this interface may run and that can't be read.
+    fn unreadable(&self, key: ChainKey) -> Option<&Unreadable> {
+        let mut all = self.unreadable.iter();
+        let found = all.find(|chain| chain.concerns(key))?;
+        // Then it is a former one's, beside the one that runs.
+        self.state.at(key).is_none().then_some(found)
+    }
+
     /// Keeps what members were loaded from. A chain runs without it as well.
     fn keep_objects(&self, objects: &[Arc<Object>], notes: &mut Vec<String>) {
         for object in objects {
@@ -313,7 +344,7 @@ impl Engine {
     /// Drops the objects that nobody runs any more. What is left is dropped another time. While there
     /// are chains whose members aren't known, everything stays.
     fn drop_objects(&self) {
-        if !self.foreign.is_empty() {
+        if !self.unreadable.is_empty() {
             return;
         }
         if let Err(error) = self.objects.drop_unused(&self.state) {
@@ -449,8 +480,12 @@ impl Engine {
     }
 
     fn publish(&self) {
-        self.board
-            .publish(published(&self.kernel, self.state.clone(), &self.sockets));
+        self.board.publish(published(
+            &self.kernel,
+            self.state.clone(),
+            &self.sockets,
+            Arc::clone(&self.unreadable),
+        ));
     }
 }
 
@@ -480,7 +515,12 @@ fn linger_of(orphan: &Orphan) -> Duration {
     Duration::from_millis(u64::from(orphan.linger_ms))
 }
 
-fn published(kernel: &Linux, state: State, sockets: &Sockets) -> Published {
+fn published(
+    kernel: &Linux,
+    state: State,
+    sockets: &Sockets,
+    unreadable: Arc<[Unreadable]>,
+) -> Published {
     let mut counters = BTreeMap::new();
     let mut maps = BTreeMap::new();
     for (key, chain) in &state.chains {
@@ -494,5 +534,6 @@ fn published(kernel: &Linux, state: State, sockets: &Sockets) -> Published {
         counters,
         maps,
         sockets: sockets.published(),
+        unreadable,
     }
 }

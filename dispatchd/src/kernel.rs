@@ -7,11 +7,15 @@ mod commit;
 mod counters;
 #[cfg(test)]
 pub(crate) mod fake;
+mod flush;
 mod grace;
 mod hook;
 mod linux;
+mod mend;
 pub(crate) mod netns;
 mod observe;
+mod open;
+mod pinned;
 mod pins;
 mod prepare;
 mod probe;
@@ -20,18 +24,21 @@ pub(crate) mod queues;
 mod redirect;
 mod registry;
 mod remnants;
+mod repin;
 mod root;
+mod totals;
 pub(crate) mod xsk;
 
 pub use linux::{Linux, Staged};
-pub use observe::OpenError;
+pub use open::OpenError;
 pub use probe::{probe_frags, probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, MemberMap};
 pub(crate) use redirect::{RedirectMaps, object as redirect_object};
 pub(crate) use remnants::Remnants;
+pub use repin::Repinned;
 pub use root::Template;
 
-use planner::{ChainDir, Cleanup, Observed, Plan, Prepare};
+use planner::{ChainDir, Cleanup, Mend, Observed, Plan, Prepare};
 
 /// The kernel's side of plans: steps are carried out, nothing is chosen.
 pub trait Kernel {
@@ -49,8 +56,12 @@ pub trait Kernel {
     /// Frees what a plan's prepare steps made, as far as they got.
     fn discard(&mut self, plan: &Plan);
 
-    /// What is pinned and what really runs.
+    /// What is pinned and what really runs. Looking changes nothing.
     fn observe(&mut self) -> Result<Observed, KernelError>;
+
+    /// Carries out one step that makes the pins of a chain that was found whole. Repeating it is
+    /// harmless.
+    fn mend(&mut self, chain: ChainDir, step: &Mend) -> Result<(), KernelError>;
 }
 
 /// A system call that failed.

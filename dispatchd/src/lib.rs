@@ -19,3 +19,4 @@ pub mod published;
 pub mod server;
 pub mod session;
 mod translate;
+mod unreadable;

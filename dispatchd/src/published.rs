@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use planner::{ChainId, Claim, MemberId, SocketKey, State};
+use planner::{ChainId, Claim, MemberId, SocketKey, State, Unreadable};
 
 use crate::kernel::{ChainCounters, MemberMap};
 
@@ -20,6 +20,8 @@ pub struct Published {
     pub maps: BTreeMap<MemberId, Arc<Vec<MemberMap>>>,
     /// Every socket on a queue that is somebody's.
     pub sockets: Vec<PublishedSocket>,
+    /// Chains that can't be read: they run, and nothing of them is changed.
+    pub unreadable: Arc<[Unreadable]>,
 }
 
 /// A queue that is somebody's, and a socket on it.

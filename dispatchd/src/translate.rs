@@ -14,6 +14,7 @@ use crate::engine::ChangeError;
 use crate::kernel::{KernelError, KernelErrorKind, MemberMap};
 use crate::loader::LoadError;
 use crate::object::{self, ObjectError};
+use crate::unreadable;
 
 pub(crate) use self::socket::{not_made, socket_error, socket_view};
 
@@ -84,12 +85,9 @@ pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
     match error {
         ChangeError::Refused(reason) => refusal(reason),
         ChangeError::Kernel(error) => kernel_error(interface, error),
-        ChangeError::Foreign => refused(
+        ChangeError::Unreadable(chain) => refused(
             RefusalCode::InterfaceBusy,
-            format!(
-                "interface {interface} runs a chain that another version of dispatchd wrote; it \
-                 runs on and is not changed"
-            ),
+            unreadable::refusal(interface, chain),
         ),
     }
 }

@@ -20,6 +20,7 @@ mod id;
 mod limits;
 mod needs;
 mod order;
+mod pin;
 mod plan;
 mod policy;
 mod quota;
@@ -33,6 +34,7 @@ mod state;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 pub use admit::admit;
 pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
@@ -47,12 +49,17 @@ pub use id::{
     Slot,
 };
 pub use needs::{Needs, Reload, needs};
+pub use pin::Pin;
 pub use plan::{Cleanup, Commit, Plan, Prepare};
 pub use policy::{Client, Grant, Policy, Rights};
 pub use quota::{PinnedMemory, SocketLimits};
 pub use rearm::rearm;
-pub use reconcile::{Held, Observed, ObservedBuild, ObservedChain, Recovery, Registry, reconcile};
+pub use reconcile::{
+    Holds, Mend, Observed, ObservedBuild, ObservedChain, ObservedCode, ObservedLink,
+    ObservedMember, Presence, Recovery, Registry, reconcile,
+};
 pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};
 pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
 pub use state::{Orphan, State};
+pub use unreadable::{Kind, RegistryFault, Unreadable, Why};

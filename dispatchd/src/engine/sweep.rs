@@ -10,7 +10,8 @@ use dispatcher_abi::Count;
 use planner::ChainKey;
 
 use super::Engine;
-use crate::kernel::{ChainCounters, KernelError, KernelErrorKind, netns};
+use crate::kernel::{ChainCounters, KernelError, KernelErrorKind, Repinned, netns};
+use crate::unreadable;
 
 impl Engine {
     /// Looks at every hook: an interface may be gone, or somebody may have detached our link.
@@ -30,10 +31,31 @@ impl Engine {
                 }
             }
         }
+        self.pin_again();
         self.warn_of_misses();
         self.expire_sockets(Instant::now());
         self.sockets_without_interface();
         self.drop_idle_redirects();
+    }
+
+    /// Pins that somebody removed by hand are needed after the daemon's end.
+    fn pin_again(&mut self) {
+        let mut odd = BTreeMap::new();
+        for chain in self.state.chains.values() {
+            let interface = &chain.interface.name;
+            let Repinned { pinned, faults } = self.kernel.repin(chain.dir);
+            for pin in pinned {
+                tracing::warn!(%interface, chain = %chain.dir, %pin, "somebody removed a pin; pinned it again");
+            }
+            if self.odd_pins.get(&chain.dir) != Some(&faults) {
+                for why in &faults {
+                    let why = unreadable::why(why);
+                    tracing::error!(%interface, chain = %chain.dir, %why, "a pin is not what it should be: the next daemon will not find it");
+                }
+            }
+            odd.insert(chain.dir, faults);
+        }
+        self.odd_pins = odd;
     }
 
     /// A member that did not run is never passed over in silence.

@@ -1,7 +1,7 @@
 //! Every plan, stopped at every effect that it has.
 
 use planner::testing::{ENGINES, Request, requests};
-use planner::{Commit, ConnectionId, Plan, Root, State, reconcile};
+use planner::{Chain, Commit, ConnectionId, Plan, Root, State, reconcile};
 use proptest::prelude::*;
 
 use super::*;
@@ -88,9 +88,9 @@ proptest! {
                 tried.recover();
                 tried.assert_clean();
                 if ended.is_ok() {
-                    assert_eq!(tried.state.chains, world.after(plan).chains);
+                    assert_eq!(what_runs(&tried.state), what_runs(&world.after(plan)));
                 } else if !tried.is_between_modes(plan) {
-                    assert_eq!(tried.state.chains, world.orphaned().chains);
+                    assert_eq!(what_runs(&tried.state), what_runs(&world.orphaned()));
                 }
             }
         });
@@ -118,7 +118,7 @@ proptest! {
                 tried.kernel.restart();
                 tried.recover();
                 tried.assert_clean();
-                assert_eq!(tried.state.chains, straight.state.chains);
+                assert_eq!(what_runs(&tried.state), what_runs(&straight.state));
             }
         });
     }
@@ -145,6 +145,17 @@ fn play(history: &[Request], mut seen: impl FnMut(&World, &Plan)) {
     }
 }
 
+/// The chains without the numbers of builds that failed: those are known as long as their pins
+/// last.
+fn what_runs(state: &State) -> Vec<Chain> {
+    let chains = state.chains.values().cloned();
+    let without = |chain: Chain| Chain {
+        last_build: chain.build,
+        ..chain
+    };
+    chains.map(without).collect()
+}
+
 impl World {
     fn new() -> Self {
         Self {
@@ -157,7 +168,11 @@ impl World {
     fn recover(&mut self) {
         let observed = self.kernel.observe().unwrap();
         let recovery = reconcile(&observed, ENGINES);
-        assert_eq!(recovery.foreign, []);
+        assert_eq!(recovery.unreadable, []);
+        for (chain, step) in &recovery.mends {
+            // A daemon that dies here mends it at its next start.
+            let _ = self.kernel.mend(*chain, step);
+        }
         for (chain, steps) in &recovery.leftovers {
             finish(&mut self.kernel, *chain, steps);
         }
@@ -201,7 +216,8 @@ impl World {
         let observed = self.kernel.clone().observe().unwrap();
         let recovery = reconcile(&observed, ENGINES);
         assert_eq!(recovery.leftovers, []);
-        assert_eq!(recovery.state.chains, self.orphaned().chains);
+        assert_eq!(recovery.mends, []);
+        assert_eq!(what_runs(&recovery.state), what_runs(&self.orphaned()));
         for chain in self.state.chains.values() {
             for member in &chain.members {
                 let ran = self.kernel.ran(member.id);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use planner::{
-    Build, ChainDir, Cleanup, CodeId, Commit, MemberId, Observed, Plan, Prepare, Root, Slot,
+    Build, ChainDir, Cleanup, CodeId, Commit, MemberId, Mend, Observed, Plan, Prepare, Root, Slot,
 };
 
 use self::pins::{Built, Pins};
@@ -356,15 +356,24 @@ impl Kernel for FakeKernel {
         }
     }
 
-    /// A registry that was never put in place is nobody's: it goes.
     fn observe(&mut self) -> Result<Observed, KernelError> {
         if self.is_dead {
             return Err(failed("readdir", KernelErrorKind::Failed));
         }
-        let chains = self.chains.iter_mut();
+        let chains = self.chains.iter();
         Ok(Observed {
             chains: chains.map(|(key, pins)| pins.observe(*key)).collect(),
         })
+    }
+
+    /// Of what is mended, only a registry that was never put in its place is modelled.
+    fn mend(&mut self, chain: ChainDir, step: &Mend) -> Result<(), KernelError> {
+        let Mend::DropNextRegistry { build } = step else {
+            panic!("{step:?} of pins that were whole");
+        };
+        self.effect("unlink the next registry")?;
+        self.pins(chain).built(*build).next_registry = None;
+        Ok(())
     }
 }
 

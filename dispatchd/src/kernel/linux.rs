@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use planner::{
-    Build, ChainDir, Cleanup, CodeId, Commit, LoadId, MemberId, Observed, Plan, Prepare, Slot,
+    Build, ChainDir, Cleanup, CodeId, Commit, LoadId, MemberId, Mend, Observed, Plan, Prepare, Slot,
 };
 
-use super::counters::Totals;
+use super::counters::Layout;
 use super::pins::Pins;
+use super::totals::Totals;
 use super::{Kernel, KernelError, KernelErrorKind};
 use crate::bpf;
 use crate::kernel::published::{BuildCounters, ChainCounters, MemberMap};
@@ -39,6 +40,8 @@ pub struct Staged {
 #[derive(Debug, Default)]
 pub(super) struct ChainFds {
     pub(super) link: Option<OwnedFd>,
+    /// One that was found beside it, and not yet put in its place or removed.
+    pub(super) next_link: Option<OwnedFd>,
     pub(super) builds: BTreeMap<Build, BuildFds>,
     pub(super) members: BTreeMap<MemberId, MemberFds>,
 }
@@ -51,6 +54,12 @@ pub(super) struct BuildFds {
     /// None in a root that can't tail-call.
     pub(super) jump: Option<OwnedFd>,
     pub(super) counters: Arc<OwnedFd>,
+    /// How its counters lie in their map.
+    pub(super) layout: Layout,
+    /// None while it is being built.
+    pub(super) registry: Option<OwnedFd>,
+    /// What takes the registry's place when a change of metadata is committed.
+    pub(super) next_registry: Option<OwnedFd>,
     /// By slot.
     pub(super) members: Vec<MemberId>,
 }
@@ -116,13 +125,14 @@ impl Linux {
                 .map(|(build, fds)| BuildCounters {
                     build: build.0,
                     counters: Arc::clone(&fds.counters),
+                    layout: fds.layout,
                     members: fds.members.clone(),
                 })
                 .collect(),
             totals: fds
                 .members
                 .iter()
-                .map(|(member, fds)| (*member, fds.totals))
+                .map(|(member, fds)| (*member, fds.totals.clone()))
                 .collect(),
         }
     }
@@ -187,11 +197,7 @@ impl Kernel for Linux {
                 mode,
             } => self.reattach(plan, from, to, old_mode, mode),
             Commit::Detach { .. } => self.detach(plan),
-            Commit::Registry { build } => {
-                let dir = self.pins.build(plan.dir, build);
-                std::fs::rename(dir.join("registry-next"), dir.join("registry"))
-                    .map_err(failed("rename", "the registry"))
-            }
+            Commit::Registry { build } => self.place_registry(plan.dir, build),
         }
     }
 
@@ -205,5 +211,9 @@ impl Kernel for Linux {
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
         self.read_pins()
+    }
+
+    fn mend(&mut self, chain: ChainDir, step: &Mend) -> Result<(), KernelError> {
+        self.make_whole(chain, step)
     }
 }

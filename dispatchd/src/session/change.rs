@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use dispatcher_abi::{Engine, EngineChoice};
-use planner::{Obstacle, Outline, Refusal, Reload, Rights};
+use planner::{BuiltIn, Obstacle, Outline, Refusal, Reload, Rights};
 use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
 
 use super::site::Site;
 use super::{Session, stopping};
 use crate::engine::{ChangeError, ChangeRequest, Event, Outcome};
-use crate::kernel::{MemberMap, Staged};
+use crate::kernel::{self, MemberMap, Staged};
 use crate::loader::{LoadError, Order, Ready, Reuse};
 use crate::object::Object;
 use crate::published::Published;
@@ -213,28 +213,31 @@ impl Session<'_> {
             ),
             ..refused
         };
-        let planner::Source::Object(kept) = &reload.source else {
-            unreachable!("only what has an object is loaded again");
+        let (bytes, tail_calls, trusted) = match &reload.source {
+            planner::Source::Object(kept) => {
+                let bytes = self.hub.objects.get(&kept.sha256).map_err(|error| {
+                    again(translate::refused(
+                        RefusalCode::Daemon,
+                        format!(
+                            "interface {interface}: the object of {} is not kept: {error}",
+                            reload.name
+                        ),
+                    ))
+                })?;
+                (Arc::new(bytes), kept.tail_calls.clone(), kept.trusted)
+            }
+            planner::Source::BuiltIn(BuiltIn::XskRedirect) => {
+                (kernel::redirect_object(), Vec::new(), true)
+            }
+            planner::Source::BuiltIn(BuiltIn::Pass) | planner::Source::Loaded(_) => {
+                unreachable!("only what has an object is loaded again")
+            }
         };
-        let bytes = self.hub.objects.get(&kept.sha256).map_err(|error| {
-            again(translate::refused(
-                RefusalCode::Daemon,
-                format!(
-                    "interface {interface}: the object of {} is not kept: {error}",
-                    reload.name
-                ),
-            ))
-        })?;
         let uid = self.client.uid;
         let loader = &self.hub.loader;
         let maps = published.maps.get(&reload.member);
         loader
-            .inspect(
-                uid,
-                Arc::new(bytes),
-                Some(reload.outline.program.clone()),
-                false,
-            )
+            .inspect(uid, bytes, Some(reload.outline.program.clone()), false)
             .and_then(|(object, _)| {
                 let order = Order {
                     object,
@@ -242,14 +245,15 @@ impl Session<'_> {
                     form: reload.form,
                     map_sizes: Vec::new(),
                     globals: Vec::new(),
-                    tail_calls: kept.tail_calls.clone(),
-                    trusted: kept.trusted,
+                    tail_calls,
+                    trusted,
                     existing: Reuse::Own(maps.map(|maps| maps.to_vec()).unwrap_or_default()),
                 };
                 loader.load(uid, order)
             })
             .map(|mut ready| {
                 ready.facts.replaces = Some((reload.member, reload.code));
+                ready.facts.source = reload.source.clone();
                 ready
             })
             .map_err(|error| again(translate::load_error(interface, error)))

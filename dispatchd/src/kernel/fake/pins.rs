@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use planner::{
-    Build, Chain, ChainDir, CodeId, Held, MemberId, ObservedBuild, ObservedChain, Registry, Root,
-    Slot,
+    Build, Chain, ChainDir, CodeId, Holds, MemberId, ObservedBuild, ObservedChain, ObservedCode,
+    ObservedLink, ObservedMember, Presence, Registry, Root, Slot,
 };
 
 /// What is pinned of one chain, and what its hook runs.
@@ -77,28 +77,50 @@ impl Pins {
         }
     }
 
-    pub(super) fn observe(&mut self, key: ChainDir) -> ObservedChain {
-        let mut builds = Vec::new();
-        for (build, built) in &mut self.builds {
-            built.next_registry = None;
-            builds.push(ObservedBuild {
-                build: *build,
-                registry: built
-                    .registry
-                    .clone()
-                    .map_or(Registry::Missing, |chain| Registry::Chain(Box::new(chain))),
-            });
-        }
-        let codes = self.members.iter().flat_map(|(id, pinned)| {
-            let codes = pinned.codes.iter();
-            codes.map(|code| (*id, *code))
+    pub(super) fn observe(&self, key: ChainDir) -> ObservedChain {
+        let link = self.live.map(|live| ObservedLink {
+            holds: Holds::Build(live),
+            is_attached: true,
+        });
+        let presence = |is_pinned| {
+            if is_pinned {
+                Presence::Pinned
+            } else {
+                Presence::Missing
+            }
+        };
+        let builds = self.builds.iter().map(|(build, built)| ObservedBuild {
+            build: *build,
+            registry: built
+                .registry
+                .clone()
+                .map_or(Registry::Missing, |chain| Registry::Chain(Box::new(chain))),
+            has_next_registry: built.next_registry.is_some(),
+            root: presence(built.root.is_some()),
+            jump: presence(built.root.is_some()),
+            counters: presence(built.root.is_some()),
+            slots: built.slots.keys().copied().collect(),
+        });
+        let members = self.members.iter().map(|(member, pinned)| ObservedMember {
+            member: *member,
+            totals: Presence::Pinned,
+            has_next_totals: false,
+            codes: pinned
+                .codes
+                .iter()
+                .map(|code| ObservedCode {
+                    code: *code,
+                    has_program: true,
+                })
+                .collect(),
         });
         ObservedChain {
             dir: key,
-            held: self.live.map_or(Held::NoLink, Held::Build),
-            builds,
-            codes: codes.collect(),
-            members: self.members.keys().copied().collect(),
+            link,
+            next_link: None,
+            builds: builds.collect(),
+            members: members.collect(),
+            faults: Vec::new(),
         }
     }
 }
