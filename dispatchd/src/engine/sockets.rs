@@ -74,6 +74,10 @@ impl Sockets {
                     chain: found.interface.key,
                     queue,
                 };
+                let Some(claim) = claim else {
+                    tracing::error!(%interface, queue, "another version wrote who has this queue's socket, and this one can't read it: the queue is free");
+                    continue;
+                };
                 let claim = recovered(interface, &claim);
                 let key = sockets.claims.recover(place, claim);
                 sockets.lingering.insert(key, deadline);

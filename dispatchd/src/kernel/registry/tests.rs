@@ -409,3 +409,43 @@ fn what_can_not_be_is_refused() {
         assert_eq!(decoded, Err(RegistryFault::Impossible));
     }
 }
+
+/// What the first version really pinned: a chain of three members, one of them the redirect program.
+#[test]
+fn the_first_versions_own_registry_is_read() {
+    let bytes = include_bytes!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/golden/first-version/registry.bin"
+    ));
+    let kept = decode(bytes).unwrap();
+    let chain = kept.chain;
+    assert_eq!((chain.build, chain.revision), (Build(3), Revision(3)));
+    assert_eq!(chain.interface.name, "xd0");
+    assert_eq!(chain.interface.netns_name.as_deref(), Some("gna"));
+    assert_eq!((chain.hook, chain.mode), (Hook::Link, Mode::Native));
+    let members: Vec<_> = chain
+        .members
+        .iter()
+        .map(|member| {
+            (
+                &*member.name,
+                member.id.0,
+                member.priority,
+                member.source.program(),
+                member.share_group.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        members,
+        [
+            ("stats", 1, 10, "stats", Some("lab")),
+            (REDIRECT_MEMBER, 3, 20, REDIRECT_PROGRAM, None),
+            ("guard", 2, 30, "verdict_prog", None),
+        ]
+    );
+    assert!(chain.redirect().is_some());
+    // What is written of it says the same.
+    let written = encode(&chain, kept.counts).unwrap();
+    assert_eq!(decode(&written).unwrap().chain, chain);
+}
