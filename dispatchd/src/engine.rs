@@ -102,8 +102,6 @@ pub enum ChangeError {
     Refused(Refusal),
     /// The kernel refused a step.
     Kernel(KernelError),
-    /// The chain can't be read, and is left as it is.
-    Unreadable(Unreadable),
 }
 
 /// The engine's thread.
@@ -291,9 +289,6 @@ impl Engine {
             dry_run,
             ..
         } = request;
-        if let Some(chain) = self.unreadable(change.interface.key) {
-            return Err(ChangeError::Unreadable(chain.clone()));
-        }
         let mut notes = Vec::new();
         loop {
             let plan = planner::decide(&self.state, client, change, facts, reloaded)
@@ -320,14 +315,6 @@ impl Engine {
                 Err(error) => return Err(ChangeError::Kernel(remarks::explained(error, &plan))),
             }
         }
-    }
-
-    /// The chain that this interface may run and that can't be read.
-    fn unreadable(&self, key: ChainKey) -> Option<&Unreadable> {
-        let mut all = self.unreadable.iter();
-        let found = all.find(|chain| chain.concerns(key))?;
-        // Then it is a former one's, beside the one that runs.
-        self.state.at(key).is_none().then_some(found)
     }
 
     /// Keeps what members were loaded from. A chain runs without it as well.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use planner::{ChainId, Claim, MemberId, SocketKey, State, Unreadable};
+use planner::{ChainId, ChainKey, Claim, MemberId, SocketKey, State, Unreadable};
 
 use crate::kernel::{ChainCounters, MemberMap};
 
@@ -22,6 +22,16 @@ pub struct Published {
     pub sockets: Vec<PublishedSocket>,
     /// Chains that can't be read: they run, and nothing of them is changed.
     pub unreadable: Arc<[Unreadable]>,
+}
+
+impl Published {
+    /// The chain that this interface may run and that can't be read.
+    pub fn unreadable(&self, key: ChainKey) -> Option<&Unreadable> {
+        let mut all = self.unreadable.iter();
+        let found = all.find(|chain| chain.concerns(key))?;
+        // Where another chain is known, this is a former one beside the one that runs.
+        self.state.at(key).is_none().then_some(found)
+    }
 }
 
 /// A queue that is somebody's, and a socket on it.

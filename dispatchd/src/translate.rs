@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use dispatcher_abi::SlotCounters;
-use planner::{Engines, MemberId, Refusal};
+use planner::{Engines, MemberId, Refusal, Unreadable};
 use protocol::{RefusalCode, Refused};
 
 use crate::engine::ChangeError;
@@ -85,11 +85,15 @@ pub(crate) fn change_error(interface: &str, error: &ChangeError) -> Refused {
     match error {
         ChangeError::Refused(reason) => refusal(reason),
         ChangeError::Kernel(error) => kernel_error(interface, error),
-        ChangeError::Unreadable(chain) => refused(
-            RefusalCode::InterfaceBusy,
-            unreadable::refusal(interface, chain),
-        ),
     }
+}
+
+/// Why nothing is changed of an interface whose chain can't be read.
+pub(crate) fn unreadable(interface: &str, chain: &Unreadable) -> Refused {
+    refused(
+        RefusalCode::InterfaceBusy,
+        unreadable::refusal(interface, chain),
+    )
 }
 
 fn kernel_error(interface: &str, error: &KernelError) -> Refused {

@@ -59,6 +59,8 @@ impl<T> Found<T> {
 
 impl Parts {
     pub(super) fn read(look: &mut Look<'_>, build: Build) -> Self {
+        // Before the pins: whoever looks for what is wrong meets it first.
+        let names = look.names(&Pin::Build(build));
         let root = look.open(&Pin::Root(build), |found| {
             found.program(&[libbpf_sys::BPF_PROG_TYPE_XDP])
         });
@@ -71,8 +73,8 @@ impl Parts {
             look.said(&Pin::Registry(build), "BPF_MAP_LOOKUP_ELEM", read)
         });
         let mut links = BTreeMap::new();
-        for name in look.names(&Pin::Build(build)) {
-            let Some(slot) = pins::parse_slot(&name) else {
+        for name in &names {
+            let Some(slot) = pins::parse_slot(name) else {
                 continue;
             };
             let link = look.open(&Pin::Slot(build, slot), |found| {
