@@ -33,8 +33,6 @@ pub struct Controller<E> {
     pub(crate) policy: Policy,
     pub(crate) daemon: Authority,
     pub(crate) frags: bool,
-    /// Interfaces whose chains this version can't read: they run on, and nothing touches them.
-    unreadable: BTreeSet<ChainKey>,
     pub(crate) requests: BTreeMap<RequestId, Asked<E>>,
     pub(crate) lanes: BTreeMap<ChainKey, Lane<E>>,
     next_load: LoadId,
@@ -86,6 +84,7 @@ impl<E: Clone> Controller<E> {
         now: Moment,
     ) -> (Self, Vec<Job<E>>) {
         let mut state = recovery.state;
+        state.unreadable = recovery.unreadable;
         for (place, lease) in sockets {
             state.leases.recover(place, lease);
         }
@@ -97,7 +96,6 @@ impl<E: Clone> Controller<E> {
             policy: setup.policy,
             daemon: Authority::daemon(setup.pid),
             frags: setup.frags,
-            unreadable: recovery.foreign.iter().map(|dir| dir.key).collect(),
             requests: BTreeMap::new(),
             lanes: BTreeMap::new(),
             next_load: LoadId(1),
@@ -170,8 +168,11 @@ impl<E: Clone> Controller<E> {
         if self.life != Life::Running {
             return self.answer(id, Answer::Stopping);
         }
-        if self.unreadable.contains(&site.key) && request.needs_chain() {
-            return self.answer(id, Answer::Unreadable);
+        if let Some(chain) = self.state.unreadable_at(site.key)
+            && request.needs_chain()
+        {
+            let answer = Answer::Unreadable(Box::new(chain.clone()));
+            return self.answer(id, answer);
         }
         let authority = self.policy.authority(&client, &site);
         let want = match request {
@@ -394,7 +395,7 @@ impl<E: Clone> Controller<E> {
     /// Drops the objects that no member was loaded from, nor will be by a plan that is being carried
     /// out. While there are chains whose members aren't known, everything stays.
     fn drop_objects(&mut self) {
-        if !self.unreadable.is_empty() {
+        if !self.state.unreadable.is_empty() {
             return;
         }
         let plans = self.lanes.values().filter_map(|lane| match &lane.doing {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::{
     ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, Lease, LoadOrder, MemberId, Note,
-    Plan, Refusal, SocketKey,
+    Plan, Refusal, SocketKey, Unreadable,
 };
 
 use crate::RequestId;
@@ -143,7 +143,7 @@ pub enum Answer<E> {
         in_the_way: Vec<String>,
     },
     /// The interface's chain can't be read by this daemon.
-    Unreadable,
+    Unreadable(Box<Unreadable>),
     /// The daemon is stopping.
     Stopping,
     /// The member is its client's again.

@@ -206,6 +206,81 @@ fn info<T: Default>(fd: BorrowedFd<'_>) -> io::Result<T> {
     Ok(info)
 }
 
+/// What a pin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ObjectKind {
+    Map,
+    Program,
+    Link,
+}
+
+/// What a descriptor from [`obj_get`] is; `None` if it is something else. The kernel's own names for
+/// such files tell: `BPF_OBJ_GET_INFO_BY_FD` answers for each kind and doesn't say for which.
+pub(crate) fn object_kind(object: BorrowedFd<'_>) -> io::Result<Option<ObjectKind>> {
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()))?;
+    Ok(match name.to_str().unwrap_or_default() {
+        "anon_inode:bpf-map" => Some(ObjectKind::Map),
+        "anon_inode:bpf-prog" => Some(ObjectKind::Program),
+        "anon_inode:bpf-link" | "anon_inode:bpf_link" => Some(ObjectKind::Link),
+        _ => None,
+    })
+}
+
+/// A program's id and type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProgramInfo {
+    /// The kernel's id.
+    pub id: u32,
+    /// `enum bpf_prog_type`.
+    pub program_type: u32,
+}
+
+/// A program's id and type.
+pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    let info = info::<sys::bpf_prog_info>(program)?;
+    Ok(ProgramInfo {
+        id: info.id,
+        program_type: info.type_,
+    })
+}
+
+/// The most maps that a program can use (`MAX_USED_MAPS`).
+const USED_MAPS_MAX: usize = 64;
+
+/// The ids of the maps that a program uses.
+pub(crate) fn program_map_ids(program: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0_u32; USED_MAPS_MAX];
+    let mut info = sys::bpf_prog_info {
+        nr_map_ids: USED_MAPS_MAX as u32,
+        map_ids: ids.as_mut_ptr().addr() as u64,
+        ..Default::default()
+    };
+    let mut len = size_of::<sys::bpf_prog_info>() as u32;
+    // SAFETY: the struct is plain data, writable for `len` bytes; the one pointer in it is to as
+    // many ids as it says, which outlive the call.
+    check(unsafe {
+        sys::bpf_obj_get_info_by_fd(
+            program.as_raw_fd(),
+            (&raw mut info).cast::<c_void>(),
+            &raw mut len,
+        )
+    })?;
+    ids.truncate(info.nr_map_ids as usize);
+    Ok(ids)
+}
+
+/// `BPF_PROG_GET_FD_BY_ID`.
+pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    owned(unsafe { sys::bpf_prog_get_fd_by_id(id) })
+}
+
+/// `BPF_MAP_GET_FD_BY_ID`.
+pub(crate) fn map_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    owned(unsafe { sys::bpf_map_get_fd_by_id(id) })
+}
+
 /// A program's id.
 pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     info::<sys::bpf_prog_info>(program).map(|info| info.id)
@@ -238,18 +313,28 @@ pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
 /// What an XDP link holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkInfo {
+    /// The kernel's id.
+    pub id: u32,
+    /// `enum bpf_link_type`.
+    pub link_type: u32,
     /// The program that runs.
     pub program_id: u32,
-    /// The interface; 0 when it is gone or the link was detached.
+    /// The interface; 0 when it is gone or the link was detached, and of a link of another kind.
     pub ifindex: u32,
 }
 
 /// What an XDP link holds.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let info = info::<sys::bpf_link_info>(link)?;
-    // SAFETY: every bit pattern is an integer, and an XDP link fills this member of the union.
-    let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
+    let ifindex = if info.type_ == sys::BPF_LINK_TYPE_XDP {
+        // SAFETY: every bit pattern is an integer, and an XDP link fills this member of the union.
+        unsafe { info.__bindgen_anon_1.xdp.ifindex }
+    } else {
+        0
+    };
     Ok(LinkInfo {
+        id: info.id,
+        link_type: info.type_,
         program_id: info.prog_id,
         ifindex,
     })

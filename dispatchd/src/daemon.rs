@@ -30,6 +30,7 @@ use crate::server;
 use crate::session::Hub;
 use crate::sockets::{self, Sockets};
 use crate::translate;
+use crate::unreadable;
 
 /// Events that may wait for the controller before their senders do.
 const EVENTS_WAITING: usize = 256;
@@ -153,9 +154,7 @@ fn start(
 ) -> Result<Running, StartError> {
     let observed = kernel.observe()?;
     let recovery = planner::reconcile(&observed, engines, control::now());
-    for chain in &recovery.foreign {
-        tracing::warn!(%chain, "this chain's registry can't be read by this version: it runs on and is not changed");
-    }
+    take_over(&mut kernel, &recovery);
     let shelf = Shelf::default();
     for dir in kernel.dirs() {
         shelf.show(dir, kernel.view(dir));
@@ -186,6 +185,7 @@ fn start(
         shelf: shelf.clone(),
         board: board.clone(),
         misses: Misses::default(),
+        odd_pins: BTreeMap::new(),
     };
     let done = told.clone();
     spawn("hands", move || {
@@ -221,6 +221,25 @@ fn start(
     })
 }
 
+/// Says what can't be read, and makes the pins of the chains that run whole.
+fn take_over(kernel: &mut Linux, recovery: &Recovery) {
+    for chain in &recovery.unreadable {
+        let interface = chain.interface.as_ref().map(|found| &*found.name);
+        let why = unreadable::why(&chain.why);
+        tracing::error!(chain = %chain.dir, interface, %why, "this chain can't be read: it runs on and is not changed");
+        kernel.forget(chain.dir);
+    }
+    for (chain, step) in &recovery.mends {
+        let what = unreadable::mend(step);
+        match kernel.mend(*chain, step) {
+            Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
+            Err(error) => {
+                tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended");
+            }
+        }
+    }
+}
+
 /// The sockets that an earlier daemon wrote down.
 fn recorded_sockets(kernel: &Linux, recovery: &Recovery) -> Vec<(QueueKey, Lease)> {
     let until = control::now().after_ms(ORPHAN_LINGER_MS);
@@ -235,13 +254,17 @@ fn recorded_sockets(kernel: &Linux, recovery: &Recovery) -> Vec<(QueueKey, Lease
             tracing::error!(%interface, %error, "the sockets' owners can't be read: their queues are free");
             Vec::new()
         });
-        leases.extend(records.iter().map(|(queue, record)| {
+        for (queue, record) in records {
             let place = QueueKey {
                 chain: chain.interface.key,
-                queue: *queue,
+                queue,
             };
-            (place, sockets::recovered(interface, record, until))
-        }));
+            let Some(record) = record else {
+                tracing::error!(%interface, queue, "another version wrote who has this queue's socket, and this one can't read it: the queue is free");
+                continue;
+            };
+            leases.push((place, sockets::recovered(interface, &record, until)));
+        }
     }
     leases
 }

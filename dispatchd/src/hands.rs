@@ -1,6 +1,7 @@
 //! The one thread that holds the chains' descriptors and carries jobs out on the kernel, one after
 //! the other. It decides nothing.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -12,15 +13,16 @@ use controller::{
 };
 use dispatcher_abi::Count;
 use planner::{
-    ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Note, Plan, Prepare, SocketKey,
+    ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Note, Plan, Prepare, SocketKey, Why,
 };
 
 use crate::control::{Message, Trouble};
 use crate::desk::Desk;
-use crate::kernel::{self, KernelError, Linux, RedirectMaps, netns, xsk};
+use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, netns, xsk};
 use crate::objects::Objects;
 use crate::published::{Board, Shelf};
 use crate::sockets::{self, Sockets};
+use crate::unreadable;
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Hands {
     pub board: Board,
     /// What members are known to have missed.
     pub misses: Misses,
+    /// What is wrong with pins that the daemon holds, so that it is said once.
+    pub odd_pins: BTreeMap<ChainDir, Vec<Why>>,
 }
 
 impl Hands {
@@ -190,9 +194,15 @@ impl Hands {
         freed
     }
 
-    fn look(&self, site: ChainKey, id: Option<RequestId>, dir: ChainDir) -> Seen<Trouble> {
+    fn look(&mut self, site: ChainKey, id: Option<RequestId>, dir: ChainDir) -> Seen<Trouble> {
         match self.kernel.is_attached(dir) {
-            Ok(true) => return Seen::Attached,
+            Ok(true) => {
+                // A change pins what it makes by itself.
+                if id.is_none() {
+                    self.repin(dir);
+                }
+                return Seen::Attached;
+            }
             Ok(false) => {}
             Err(error) => return Seen::Unknown(error.into()),
         }
@@ -209,6 +219,21 @@ impl Hands {
                 }
                 .into(),
             ),
+        }
+    }
+
+    /// Pins that somebody removed by hand are needed after the daemon's end.
+    fn repin(&mut self, dir: ChainDir) {
+        let Repinned { pinned, faults } = self.kernel.repin(dir);
+        for pin in pinned {
+            tracing::warn!(chain = %dir, %pin, "somebody removed a pin; pinned it again");
+        }
+        if self.odd_pins.get(&dir) != Some(&faults) {
+            for why in &faults {
+                let why = unreadable::why(why);
+                tracing::error!(chain = %dir, %why, "a pin is not what it should be: the next daemon will not find it");
+            }
+            self.odd_pins.insert(dir, faults);
         }
     }
 
@@ -260,13 +285,13 @@ fn errno(error: &io::Error) -> i32 {
 
 /// Packets that members are known to have missed, so that each is warned of once.
 #[derive(Debug, Default)]
-pub struct Misses(std::collections::BTreeMap<planner::MemberId, u64>);
+pub struct Misses(BTreeMap<planner::MemberId, u64>);
 
 impl Misses {
     /// A member that did not run is never passed over in silence.
     fn warn(&mut self, board: &Board) {
         let published = board.read();
-        let mut missed = std::collections::BTreeMap::new();
+        let mut missed = BTreeMap::new();
         for (id, chain) in &published.state.chains {
             let counts = published.counters.get(id).map(kernel::ChainCounters::read);
             let Some(Ok(counts)) = counts else {

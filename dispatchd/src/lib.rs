@@ -23,3 +23,4 @@ pub mod server;
 pub mod session;
 pub mod sockets;
 mod translate;
+mod unreadable;

@@ -8,13 +8,14 @@ use std::error::Error;
 
 use controller::{Answer, Changed};
 use dispatcher_abi::SlotCounters;
-use planner::{Engines, FailureKind, MemberId, Note, Refusal};
+use planner::{Engines, FailureKind, MemberId, Note, Refusal, Unreadable};
 use protocol::{RefusalCode, Refused};
 
 use crate::control::Trouble;
 use crate::kernel::{KernelError, MemberMap};
 use crate::loader::LoadError;
 use crate::object::{self, ObjectError};
+use crate::unreadable;
 
 pub(crate) use self::socket::{not_made, socket_view};
 
@@ -86,13 +87,7 @@ pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>) -> Option<Refuse
     Some(match answer {
         Answer::Refused(reason) => refusal(reason),
         Answer::Failed { error, in_the_way } => trouble(interface, error, in_the_way),
-        Answer::Unreadable => refused(
-            RefusalCode::InterfaceBusy,
-            format!(
-                "interface {interface} runs a chain that another version of dispatchd wrote; it \
-                 runs on and is not changed"
-            ),
-        ),
+        Answer::Unreadable(chain) => unreadable(interface, chain),
         Answer::Stopping => refused(RefusalCode::Daemon, "the daemon is stopping"),
         Answer::Changed(_)
         | Answer::Reclaimed
@@ -103,6 +98,14 @@ pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>) -> Option<Refuse
         | Answer::Closed
         | Answer::SocketReclaimed => return None,
     })
+}
+
+/// Why nothing is changed of an interface whose chain can't be read.
+pub(crate) fn unreadable(interface: &str, chain: &Unreadable) -> Refused {
+    refused(
+        RefusalCode::InterfaceBusy,
+        unreadable::refusal(interface, chain),
+    )
 }
 
 fn trouble(interface: &str, trouble: &Trouble, in_the_way: &[String]) -> Refused {

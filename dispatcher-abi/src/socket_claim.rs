@@ -1,4 +1,7 @@
 //! Whose an `AF_XDP` socket is, as it is kept for a daemon that is started again.
+//!
+//! Its element in the map may be longer: a later version adds behind what is here, and says in the
+//! upper half of the first word which version can read it all the same.
 
 /// The longest name that a client may give itself, in bytes.
 pub const CLIENT_NAME_BYTES_MAX: usize = 64;
@@ -7,7 +10,8 @@ pub const CLIENT_NAME_BYTES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketClaim {
-    /// [`Self::VERSION`].
+    /// The version that wrote it in the lower 16 bits. In the upper ones, the lowest version that can
+    /// read it; 0 is that same version, as in [`Self::VERSION`].
     pub version: u32,
     /// The user.
     pub uid: u32,
@@ -69,8 +73,10 @@ impl SocketClaim {
         bytes
     }
 
-    /// The claim that these bytes are; `None` if another version wrote them.
-    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+    /// The claim that an element of the map is; `None` if it is too short, or if a version wrote it
+    /// that this one can't read.
+    pub fn from_bytes(element: &[u8]) -> Option<Self> {
+        let bytes = element.first_chunk::<{ Self::BYTES }>()?;
         let claim = Self {
             version: u32::from_ne_bytes(part(bytes, 0)),
             uid: u32::from_ne_bytes(part(bytes, 4)),
@@ -82,11 +88,13 @@ impl SocketClaim {
             pid: u32::from_ne_bytes(part(bytes, 60)),
             client: part(bytes, 64),
         };
-        (claim.version == Self::VERSION).then_some(claim)
+        let (version, reader) = (claim.version & 0xffff, claim.version >> 16);
+        let needed = if reader == 0 { version } else { reader };
+        (version >= needed && needed == Self::VERSION).then_some(claim)
     }
 }
 
-/// So many bytes from here on.
+/// As many bytes from here on.
 fn part<const N: usize>(bytes: &[u8; SocketClaim::BYTES], from: usize) -> [u8; N] {
     let mut part = [0; N];
     part.copy_from_slice(&bytes[from..from + N]);
@@ -128,10 +136,28 @@ mod tests {
     }
 
     #[test]
-    fn another_versions_claim_is_none() {
-        let mut bytes = claim("").to_bytes();
-        bytes[0] ^= 2;
-        assert_eq!(SocketClaim::from_bytes(&bytes), None);
+    fn a_claim_that_this_version_can_not_read_is_none() {
+        let by = |version: u32| {
+            let mut bytes = claim("").to_bytes();
+            bytes[..4].copy_from_slice(&version.to_ne_bytes());
+            SocketClaim::from_bytes(&bytes)
+        };
+        for version in [0, 2, 3, 2 << 16 | 2, 3 << 16 | 1, 1 << 16] {
+            assert_eq!(by(version), None, "{version:#x}");
+        }
+        for version in [1, 1 << 16 | 1, 1 << 16 | 2, 1 << 16 | 900] {
+            assert!(by(version).is_some(), "{version:#x}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_behind_it() {
+        let mut element = claim("xsk-echo").to_bytes().to_vec();
+        element.extend([9; 64]);
+        assert_eq!(SocketClaim::from_bytes(&element), Some(claim("xsk-echo")));
+        for len in 0..SocketClaim::BYTES {
+            assert_eq!(SocketClaim::from_bytes(&element[..len]), None);
+        }
     }
 
     #[test]

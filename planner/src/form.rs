@@ -63,6 +63,8 @@ pub enum Obstacle {
     Prototype,
     /// It was refused as an extension, and not as an XDP program.
     Refused,
+    /// A later version found one that this version has no word for.
+    Unknown(u32),
 }
 
 impl fmt::Display for Obstacle {
@@ -71,6 +73,7 @@ impl fmt::Display for Obstacle {
             Self::NoTypes => "its object has no type information (BTF) for it",
             Self::Prototype => "its prototype is not `int f(struct xdp_md *)`",
             Self::Refused => "the kernel takes it as an XDP program and not as an extension",
+            Self::Unknown(_) => "a later version of dispatchd found that it can't be an extension",
         })
     }
 }

@@ -24,6 +24,7 @@ mod loading;
 mod needs;
 mod obsolete;
 mod order;
+mod pin;
 mod plan;
 mod policy;
 mod quota;
@@ -37,6 +38,7 @@ mod state;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 pub use admit::admit;
 pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
@@ -55,12 +57,17 @@ pub use lease::{Lease, LeaseState, Leases, Opening, QueueKey, SocketKey, without
 pub use loading::{Code, LoadOrder, LoadStep, Loading, Maps, MapsOf};
 pub use needs::{Needs, Reload, needs};
 pub use obsolete::Obsolete;
+pub use pin::Pin;
 pub use plan::{Cleanup, Commit, Plan, Prepare};
 pub use policy::{Authority, Client, Grant, Level, Policy, Requester, Verb, Verbs};
 pub use quota::{PinnedMemory, SocketLimits};
 pub use rearm::rearm;
-pub use reconcile::{Held, Observed, ObservedBuild, ObservedChain, Recovery, Registry, reconcile};
+pub use reconcile::{
+    Holds, Mend, Observed, ObservedBuild, ObservedChain, ObservedCode, ObservedLink,
+    ObservedMember, Presence, Recovery, Registry, reconcile,
+};
 pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};
 pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
 pub use state::{ORPHAN_LINGER_MS, Orphan, State};
+pub use unreadable::{Kind, RegistryFault, Unreadable, Why};

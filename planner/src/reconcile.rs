@@ -1,81 +1,77 @@
 //! What to do about what a starting daemon finds.
+//!
+//! Looking changes nothing: what is pinned is told as facts ([`Observed`]), and judged here, chain
+//! by chain. A chain with anything that can't be understood is left as it is ([`Unreadable`]).
+
+mod observed;
+mod verdict;
 
 use std::collections::BTreeSet;
 
 use crate::decide::fold;
 use crate::{
-    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, Engines, MemberId, Moment, Orphan, State,
+    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, Engines, MemberId, Moment, Orphan, Slot,
+    State, Unreadable,
 };
 
-/// What is pinned and what really runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// Every chain that has pins.
-    pub chains: Vec<ObservedChain>,
-}
-
-/// One chain's pins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedChain {
-    /// Where its pins are.
-    pub dir: ChainDir,
-    /// What the pinned link holds.
-    pub held: Held,
-    /// Every build that has pins.
-    pub builds: Vec<ObservedBuild>,
-    /// Every member's code that has pins.
-    pub codes: Vec<(MemberId, CodeId)>,
-    /// Members that have pins, with or without code.
-    pub members: Vec<MemberId>,
-}
-
-/// What a chain's pinned link holds, even if somebody detached it: the engine looks at every hook,
-/// and attaches it again or takes the chain away if the interface is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// There is no pinned link.
-    NoLink,
-    /// The root of this build.
-    Build(Build),
-    /// A program that is none of the pinned builds': somebody put it there.
-    Unknown,
-}
-
-/// One build's pins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedBuild {
-    /// Which build.
-    pub build: Build,
-    /// What its registry says.
-    pub registry: Registry,
-}
-
-/// A build's registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Registry {
-    /// The chain as it was.
-    Chain(Box<Chain>),
-    /// Not written, or not readable: the build was being built.
-    Missing,
-    /// Written by a newer daemon: the chain is left alone.
-    Newer {
-        /// Its version.
-        version: u32,
-    },
-}
+pub use self::observed::{
+    Holds, Observed, ObservedBuild, ObservedChain, ObservedCode, ObservedLink, ObservedMember,
+    Presence, Registry,
+};
+use self::verdict::{Fate, Running};
 
 /// What a starting daemon knows and does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// The chains that run.
     pub state: State,
+    /// What makes the pins of the chains that run whole again: to be done first, in order.
+    pub mends: Vec<(ChainDir, Mend)>,
     /// What finishes the changes that were cut off; their commits are done or void.
     pub leftovers: Vec<(ChainDir, Vec<Cleanup>)>,
     /// Attached members of the chains that run: their connections went with the former daemon.
     pub orphans: Vec<Orphan>,
-    /// Chains that are left alone: a newer daemon's, and those that run without a registry that
-    /// says what they are.
-    pub foreign: Vec<ChainDir>,
+    /// Chains that are left alone.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A step that makes the pins of a running chain whole. Packets don't see it, but for
+/// [`Mend::FillSlot`], which lets a member run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Puts a link that was attached in its place.
+    PlaceLink,
+    /// Removes a link that was to be put in its place and holds no hook.
+    DropNextLink,
+    /// Removes a registry that was written and never put in its place: that change is void.
+    DropNextRegistry {
+        /// Its build.
+        build: Build,
+    },
+    /// Removes totals that were written and never put in their place.
+    DropNextTotals {
+        /// Their member.
+        member: MemberId,
+    },
+    /// Makes totals for a member whose own are gone, beginning with zero.
+    NewTotals {
+        /// The member.
+        member: MemberId,
+    },
+    /// Pins again what was found in the kernel without its pin.
+    Repin,
+    /// Puts a member back into its slot of the live build's program array, which was emptied when
+    /// its last pin went.
+    FillSlot {
+        /// The live build.
+        build: Build,
+        /// The slot.
+        slot: Slot,
+        /// The member.
+        member: MemberId,
+        /// Its code.
+        code: CodeId,
+    },
 }
 
 /// Works out the state from what is pinned and what really runs, and what is left to free.
@@ -85,32 +81,33 @@ pub struct Recovery {
 pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery {
     let mut recovery = Recovery {
         state: State::new(engines),
+        mends: Vec::new(),
         leftovers: Vec::new(),
         orphans: Vec::new(),
-        foreign: Vec::new(),
+        unreadable: Vec::new(),
     };
+    // Also by those that can't be read: their members and they themselves go on.
     for pins in &observed.chains {
+        let next = &mut recovery.state.next_member;
+        let last = pins.known_members().into_iter().max();
+        *next = (*next).max(MemberId(last.map_or(0, |last| last.0) + 1));
         let next = &mut recovery.state.next_chain;
-        *next = (*next).max(ChainId(pins.dir.again + 1));
-        for member in pins.members() {
-            let next = &mut recovery.state.next_member;
-            *next = (*next).max(MemberId(member.0 + 1));
-        }
+        let last = pins.chains().map(|chain| chain.id).max();
+        let last = last.map_or(0, |last| last.0).max(pins.dir.again);
+        *next = (*next).max(ChainId(last + 1));
+    }
+    for pins in &observed.chains {
         match pins.fate() {
-            Fate::Foreign => recovery.foreign.push(pins.dir),
+            Fate::Unreadable(why) => recovery.unreadable.push(pins.unreadable(why)),
             Fate::Gone => recovery.leftovers.push((pins.dir, pins.everything())),
-            Fate::Runs(chain) => {
-                let leftovers = pins.leftovers(chain);
+            Fate::Runs(running) => {
+                let mends = running.mends.iter().map(|mend| (pins.dir, *mend));
+                recovery.mends.extend(mends);
+                let leftovers = pins.leftovers(running.chain);
                 if !leftovers.is_empty() {
                     recovery.leftovers.push((pins.dir, leftovers));
                 }
-                let pinned = pins.builds.iter().map(|pins| pins.build);
-                let chain = Chain {
-                    dir: pins.dir,
-                    last_build: pinned.fold(chain.last_build, Build::max),
-                    ..chain.clone()
-                };
-                let id = recovery.state.insert(chain);
+                let id = recovery.state.insert(pins.taken_over(&running));
                 recovery.orphans.extend(recovery.state.orphan_all(id, now));
             }
         }
@@ -118,31 +115,16 @@ pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery
     recovery
 }
 
-/// What a chain's pins amount to.
-enum Fate<'a> {
-    /// It runs, and we know what it is.
-    Runs(&'a Chain),
-    /// It doesn't run any more.
-    Gone,
-    /// It is not ours to change.
-    Foreign,
-}
-
 impl ObservedChain {
-    fn fate(&self) -> Fate<'_> {
-        let is_newer = |pins: &ObservedBuild| matches!(pins.registry, Registry::Newer { .. });
-        if self.builds.iter().any(is_newer) {
-            return Fate::Foreign;
+    /// The chain as the state has it.
+    fn taken_over(&self, running: &Running<'_>) -> Chain {
+        let pinned = self.builds.iter().map(|pins| pins.build);
+        let last_build = pinned.fold(running.chain.last_build, Build::max);
+        Chain {
+            dir: self.dir,
+            last_build,
+            ..running.chain.clone()
         }
-        let live = match self.held {
-            Held::NoLink => return Fate::Gone,
-            Held::Unknown => return Fate::Foreign,
-            Held::Build(live) => live,
-        };
-        // A registry is written before its build is attached, so a live build without
-        // one is somebody's handiwork. It handles packets: leave it alone.
-        let chain = self.chains().find(|chain| chain.build == live);
-        chain.map_or(Fate::Foreign, Fate::Runs)
     }
 
     /// Frees what is pinned beside a chain that runs.
@@ -163,16 +145,19 @@ impl ObservedChain {
             .filter(|build| *build != live)
             .partition(|build| *build > live);
         let retire = |build| Cleanup::RetireBuild { build };
-        let codes = self.codes.iter().filter_map(|(id, code)| {
-            let is_old = runs(*id).is_some_and(|member| member.code != *code);
-            is_old.then_some(Cleanup::RemoveCode {
-                member: *id,
-                code: *code,
+        let codes = self.members.iter().flat_map(|pins| {
+            let codes = pins.codes.iter().filter(|pinned| {
+                runs(pins.member).is_some_and(|member| member.code != pinned.code)
+            });
+            codes.map(|pinned| Cleanup::RemoveCode {
+                member: pins.member,
+                code: pinned.code,
             })
         });
         let members = self
-            .members()
-            .into_iter()
+            .members
+            .iter()
+            .map(|pins| pins.member)
             .filter(|id| runs(*id).is_none())
             .map(|member| Cleanup::RemoveMember { member });
         let mut steps: Vec<_> = newer.into_iter().map(retire).collect();
@@ -190,25 +175,28 @@ impl ObservedChain {
             let build = pins.build;
             Cleanup::RetireBuild { build }
         });
-        let members = self.members().into_iter();
-        let removes = members.map(|member| Cleanup::RemoveMember { member });
+        let removes = self.members.iter().map(|pins| {
+            let member = pins.member;
+            Cleanup::RemoveMember { member }
+        });
         let mut steps = vec![Cleanup::Grace];
         steps.extend(retires.chain(removes));
         steps.push(Cleanup::RemoveChain);
         steps
     }
 
-    /// Every member that has any pin.
-    fn members(&self) -> BTreeSet<MemberId> {
-        let with_code = self.codes.iter().map(|(member, _)| *member);
-        self.members.iter().copied().chain(with_code).collect()
+    /// Every member that has a pin or is in a registry.
+    fn known_members(&self) -> BTreeSet<MemberId> {
+        let pinned = self.members.iter().map(|pins| pins.member);
+        let kept = self.chains().flat_map(|chain| &chain.members);
+        pinned.chain(kept.map(|member| member.id)).collect()
     }
 
-    /// What the readable registries say.
+    /// What the readable registries say of their own builds.
     fn chains(&self) -> impl Iterator<Item = &Chain> {
         self.builds.iter().filter_map(|pins| match &pins.registry {
             Registry::Chain(chain) if chain.build == pins.build => Some(&**chain),
-            Registry::Chain(_) | Registry::Missing | Registry::Newer { .. } => None,
+            Registry::Chain(_) | Registry::Missing | Registry::Unreadable(_) => None,
         })
     }
 }

@@ -6,7 +6,7 @@ use dispatcher_abi::Lifetime;
 
 use crate::{
     Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, ConnectionId, Engines, Interface,
-    Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan, Refusal,
+    Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan, Refusal, Unreadable,
 };
 
 /// How long an attached member waits for its client after the daemon was started again, at least.
@@ -21,6 +21,8 @@ pub struct State {
     pub leases: Leases,
     /// What is left to free, by the directory that it is in.
     pub obsolete: BTreeMap<ChainDir, Obsolete>,
+    /// Chains that can't be read: they run on, and nothing of them is changed.
+    pub unreadable: Vec<Unreadable>,
     /// The next chain's number.
     pub next_chain: ChainId,
     /// The next member's number.
@@ -49,6 +51,7 @@ impl State {
             chains: BTreeMap::new(),
             leases: Leases::default(),
             obsolete: BTreeMap::new(),
+            unreadable: Vec::new(),
             next_chain: ChainId(1),
             next_member: MemberId(1),
             engines,
@@ -65,6 +68,13 @@ impl State {
     pub fn at_mut(&mut self, key: ChainKey) -> Option<&mut Chain> {
         let mut chains = self.chains.values_mut();
         chains.find(|chain| chain.interface.key == key)
+    }
+
+    /// The chain that this interface may run and that can't be read.
+    pub fn unreadable_at(&self, key: ChainKey) -> Option<&Unreadable> {
+        let found = self.unreadable.iter().find(|chain| chain.concerns(key))?;
+        // Where another chain is known, this is a former one beside the one that runs.
+        self.at(key).is_none().then_some(found)
     }
 
     /// The member of this number, and its chain.

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::sys::{self, MapInfo};
 
 /// The kernel's id of a pinned link.
-pub(crate) fn link_id(path: &Path) -> u32 {
+pub fn link_id(path: &Path) -> u32 {
     let link = sys::open_pin(path);
     sys::link_id(
         link.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -63,6 +63,11 @@ impl PinnedMap {
     /// The kernel's id of it.
     pub fn id(&self) -> u32 {
         self.info.id
+    }
+
+    /// How long a value is, in bytes.
+    pub fn value_size(&self) -> usize {
+        self.info.value_size
     }
 
     /// How many entries it can have.

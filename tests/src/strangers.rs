@@ -66,7 +66,7 @@ impl Strangers {
 }
 
 /// A program that returns this.
-fn returns(verdict: i32) -> OwnedFd {
+pub(crate) fn returns(verdict: i32) -> OwnedFd {
     let instruction = |code, immediate| Instruction {
         code,
         to: 0,

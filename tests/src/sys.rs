@@ -170,6 +170,36 @@ pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     owned(unsafe { bpf::bpf_obj_get(path.as_ptr()) }, "BPF_OBJ_GET")
 }
 
+/// Pins a program, map or link.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path has no zero byte");
+    // SAFETY: the path outlives the call.
+    let result = unsafe { bpf::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) };
+    check(result, "BPF_OBJ_PIN").map(drop)
+}
+
+/// Makes a map.
+pub(crate) fn map_create(kind: u32, key: u32, value: u32, entries: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the name outlives the call, and null options mean the defaults.
+    let map =
+        unsafe { bpf::bpf_map_create(kind, c"xdt_odd".as_ptr(), key, value, entries, ptr::null()) };
+    owned(map, "BPF_MAP_CREATE")
+}
+
+/// Attaches a program by a link to an interface in the calling thread's namespace.
+pub(crate) fn xdp_link(index: u32, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: null options mean the defaults.
+    let link = unsafe {
+        bpf::bpf_link_create(
+            program.as_raw_fd(),
+            signed(index),
+            bpf::BPF_XDP,
+            ptr::null(),
+        )
+    };
+    owned(link, "BPF_LINK_CREATE")
+}
+
 /// A program's id.
 pub(crate) fn program_id(program: BorrowedFd<'_>) -> u32 {
     let mut info = bpf::bpf_prog_info::default();

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use dispatcher_abi::Mode;
-use planner::{Build, FailureKind, Plan};
+use planner::{Build, ChainDir, FailureKind, Pin, Plan};
 
 use super::linux::{Linux, failed, missing};
 use super::{KernelError, hook, pins};
@@ -38,10 +38,10 @@ impl Linux {
             }
         })?;
         // Beside the old pin and then over it: whenever this stops, one of them is there.
-        let next = self.pins.next_link(plan.dir);
+        let next = self.pins.path(plan.dir, &Pin::NextLink);
         pins::remove_pin(&next)
             .and_then(|()| bpf::obj_pin(link.as_fd(), &next))
-            .and_then(|()| std::fs::rename(&next, self.pins.link(plan.dir)))
+            .and_then(|()| std::fs::rename(&next, self.pins.path(plan.dir, &Pin::Link)))
             .inspect_err(|_| {
                 // Or the pin would keep on the hook what this change reports as not attached.
                 let _ = pins::remove_pin(&next);
@@ -51,10 +51,27 @@ impl Linux {
         Ok(())
     }
 
+    /// Puts the registry that was written in the place of the present one.
+    pub(super) fn place_registry(
+        &mut self,
+        chain: ChainDir,
+        build: Build,
+    ) -> Result<(), KernelError> {
+        let next = self.pins.path(chain, &Pin::NextRegistry(build));
+        std::fs::rename(next, self.pins.path(chain, &Pin::Registry(build)))
+            .map_err(failed("rename", "the registry"))?;
+        let fds = self.chains.get_mut(&chain);
+        if let Some(fds) = fds.and_then(|fds| fds.builds.get_mut(&build)) {
+            fds.registry = fds.next_registry.take();
+        }
+        Ok(())
+    }
+
     /// Takes the hook off.
     pub(super) fn detach(&mut self, plan: &Plan) -> Result<(), KernelError> {
         self.take_off(plan)?;
-        pins::remove_pin(&self.pins.link(plan.dir)).map_err(failed("unlink", hook_of(plan)))?;
+        pins::remove_pin(&self.pins.path(plan.dir, &Pin::Link))
+            .map_err(failed("unlink", hook_of(plan)))?;
         if let Some(fds) = self.chains.get_mut(&plan.dir) {
             fds.link = None;
         }

@@ -11,8 +11,9 @@ use planner::{
 };
 
 use super::KernelError;
-use super::counters::Totals;
+use super::counters::Layout;
 use super::pins::Pins;
+use super::totals::Totals;
 use crate::bpf;
 use crate::kernel::published::{BuildCounters, ChainView, MemberMap};
 
@@ -46,6 +47,8 @@ pub struct Staged {
 #[derive(Debug, Default)]
 pub(super) struct ChainFds {
     pub(super) link: Option<OwnedFd>,
+    /// One that was found beside it, and not yet put in its place or removed.
+    pub(super) next_link: Option<OwnedFd>,
     pub(super) builds: BTreeMap<Build, BuildFds>,
     pub(super) members: BTreeMap<MemberId, MemberFds>,
 }
@@ -58,6 +61,12 @@ pub(super) struct BuildFds {
     /// None in a root that can't tail-call.
     pub(super) jump: Option<OwnedFd>,
     pub(super) counters: Arc<OwnedFd>,
+    /// How its counters lie in their map.
+    pub(super) layout: Layout,
+    /// None while it is being built.
+    pub(super) registry: Option<OwnedFd>,
+    /// What takes the registry's place when a change of metadata is committed.
+    pub(super) next_registry: Option<OwnedFd>,
     /// By slot.
     pub(super) members: Vec<MemberId>,
 }
@@ -102,12 +111,13 @@ impl Linux {
         let builds = fds.builds.iter().map(|(build, fds)| BuildCounters {
             build: build.0,
             counters: Arc::clone(&fds.counters),
+            layout: fds.layout,
             members: fds.members.clone(),
         });
         let totals = fds
             .members
             .iter()
-            .map(|(member, fds)| (*member, fds.totals));
+            .map(|(member, fds)| (*member, fds.totals.clone()));
         let maps = fds.members.iter().flat_map(|(member, fds)| {
             let codes = fds.codes.iter();
             codes.map(move |(code, staged)| ((*member, *code), Arc::clone(&staged.maps)))
@@ -205,11 +215,7 @@ impl Linux {
                     });
             }
             Commit::Detach { .. } => self.detach(plan),
-            Commit::Registry { build } => {
-                let dir = self.pins.build(plan.dir, build);
-                std::fs::rename(dir.join("registry-next"), dir.join("registry"))
-                    .map_err(failed("rename", "the registry"))
-            }
+            Commit::Registry { build } => self.place_registry(plan.dir, build),
         }
         .map_err(unchanged)
     }

@@ -7,6 +7,8 @@
 //!     member-<id>/totals
 //!     member-<id>/code-<n>/{program,maps/<name>}
 //! ```
+//!
+//! `link-next`, `registry-next` and `totals-next` wait beside what they take the place of.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,23 +16,14 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use planner::{Build, ChainDir, ChainKey, CodeId, MemberId, Slot};
+use planner::{Build, ChainDir, ChainKey, CodeId, MemberId, Pin, Slot};
+
+use super::registry::NUMBER_MAX;
 
 /// The daemon's directory on a bpffs.
 #[derive(Clone, Debug)]
 pub(crate) struct Pins {
     root: PathBuf,
-}
-
-/// What a name in a chain's directory stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// `link`.
-    Link,
-    /// `gen-<n>`.
-    Build(Build),
-    /// `member-<id>`.
-    Member(MemberId),
 }
 
 impl Pins {
@@ -49,34 +42,31 @@ impl Pins {
         self.root.join(chain.to_string())
     }
 
-    pub(crate) fn link(&self, chain: ChainDir) -> PathBuf {
-        self.chain(chain).join("link")
-    }
-
-    /// Where a new link waits to take the old one's place.
-    pub(crate) fn next_link(&self, chain: ChainDir) -> PathBuf {
-        self.chain(chain).join("link-next")
-    }
-
-    pub(crate) fn build(&self, chain: ChainDir, build: Build) -> PathBuf {
-        self.chain(chain).join(format!("gen-{build}"))
-    }
-
-    /// What holds a freplaced slot.
-    pub(crate) fn slot(&self, chain: ChainDir, build: Build, slot: Slot) -> PathBuf {
-        self.build(chain, build).join(format!("slot-{slot}"))
-    }
-
-    pub(crate) fn member(&self, chain: ChainDir, member: MemberId) -> PathBuf {
-        self.chain(chain).join(format!("member-{member}"))
-    }
-
-    pub(crate) fn totals(&self, chain: ChainDir, member: MemberId) -> PathBuf {
-        self.member(chain, member).join("totals")
-    }
-
-    pub(crate) fn code(&self, chain: ChainDir, member: MemberId, code: CodeId) -> PathBuf {
-        self.member(chain, member).join(format!("code-{code}"))
+    /// Where this is, or would be.
+    pub(crate) fn path(&self, chain: ChainDir, pin: &Pin) -> PathBuf {
+        let chain = self.chain(chain);
+        match pin {
+            Pin::Chain => chain,
+            // Its name is a file's: it may have anything in it.
+            Pin::Map(member, code, file) => {
+                chain.join(Pin::Maps(*member, *code).to_string()).join(file)
+            }
+            Pin::Link
+            | Pin::NextLink
+            | Pin::Build(_)
+            | Pin::Root(_)
+            | Pin::Jump(_)
+            | Pin::Counters(_)
+            | Pin::Registry(_)
+            | Pin::NextRegistry(_)
+            | Pin::Slot(..)
+            | Pin::Member(_)
+            | Pin::Totals(_)
+            | Pin::NextTotals(_)
+            | Pin::Code(..)
+            | Pin::Program(..)
+            | Pin::Maps(..) => chain.join(pin.to_string()),
+        }
     }
 }
 
@@ -95,29 +85,38 @@ pub(crate) fn parse_chain(name: &OsStr) -> Option<ChainDir> {
     (name.to_str() == Some(&dir.to_string())).then_some(dir)
 }
 
-/// What a name in a chain's directory stands for.
-pub(crate) fn parse_entry(name: &OsStr) -> Option<Entry> {
+/// The pin or directory that a name in a chain's directory stands for.
+pub(crate) fn parse_entry(name: &OsStr) -> Option<Pin> {
     let name = name.to_str()?;
-    if name == "link" {
-        return Some(Entry::Link);
+    match name {
+        "link" => Some(Pin::Link),
+        "link-next" => Some(Pin::NextLink),
+        _ => {
+            let build = |number| Pin::Build(Build(number));
+            let member = |id| Pin::Member(MemberId(id));
+            let of_build = numbered(name, "gen-").map(build);
+            of_build.or_else(|| numbered(name, "member-").map(member))
+        }
     }
-    if let Some(number) = name.strip_prefix("gen-") {
-        return number.parse().ok().map(|n| Entry::Build(Build(n)));
-    }
-    let number = name.strip_prefix("member-")?;
-    number.parse().ok().map(|id| Entry::Member(MemberId(id)))
 }
 
 /// The slot that a name in a build's directory stands for.
 pub(crate) fn parse_slot(name: &OsStr) -> Option<Slot> {
-    let number = name.to_str()?.strip_prefix("slot-")?;
-    number.parse().ok().map(Slot)
+    let number = numbered(name.to_str()?, "slot-")?;
+    u16::try_from(number).ok().map(Slot)
 }
 
 /// The code that a name in a member's directory stands for.
 pub(crate) fn parse_code(name: &OsStr) -> Option<CodeId> {
-    let number = name.to_str()?.strip_prefix("code-")?;
-    number.parse().ok().map(CodeId)
+    let number = numbered(name.to_str()?, "code-")?;
+    u32::try_from(number).ok().map(CodeId)
+}
+
+/// The number after a prefix, written as we write it, and one that can be counted on from.
+fn numbered(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    let number: u64 = digits.parse().ok()?;
+    (number < NUMBER_MAX && number.to_string() == digits).then_some(number)
 }
 
 /// A map's name as a file name: bpffs refuses a dot, so dots (and percent signs and slashes) are
@@ -212,16 +211,24 @@ mod tests {
         ] {
             assert_eq!(parse_chain(OsStr::new(odd)), None, "{odd}");
         }
-        assert_eq!(parse_entry(OsStr::new("link")), Some(Entry::Link));
-        assert_eq!(
-            parse_entry(OsStr::new("gen-7")),
-            Some(Entry::Build(Build(7)))
-        );
+        assert_eq!(parse_entry(OsStr::new("link")), Some(Pin::Link));
+        assert_eq!(parse_entry(OsStr::new("gen-7")), Some(Pin::Build(Build(7))));
         assert_eq!(
             parse_entry(OsStr::new("member-9")),
-            Some(Entry::Member(MemberId(9)))
+            Some(Pin::Member(MemberId(9)))
         );
-        assert_eq!(parse_entry(OsStr::new("gen-x")), None);
+        for odd in [
+            "gen-x",
+            "gen-",
+            "gen-07",
+            "gen-+7",
+            "gen-9223372036854775807",
+            "member-18446744073709551616",
+            "member-",
+            "links",
+        ] {
+            assert_eq!(parse_entry(OsStr::new(odd)), None, "{odd}");
+        }
         assert_eq!(parse_code(OsStr::new("code-2")), Some(CodeId(2)));
     }
 }

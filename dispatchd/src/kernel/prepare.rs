@@ -6,11 +6,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use dispatcher_abi::Engine;
-use planner::{Build, ChainDir, CodeId, Commit, MemberId, Plan, Slot};
+use planner::{Build, ChainDir, CodeId, Commit, MemberId, Pin, Plan, Slot};
 
-use super::counters::Totals;
+use super::counters::Layout;
 use super::linux::{BuildFds, Linux, MemberFds, Staged, failed, missing};
-use super::{KernelError, counters, pins, registry, root};
+use super::totals::{self, Totals};
+use super::{KernelError, pins, registry, root};
 use crate::bpf;
 
 impl Linux {
@@ -21,7 +22,7 @@ impl Linux {
         code: CodeId,
         staged: Staged,
     ) -> Result<(), KernelError> {
-        let dir = self.pins.code(chain, member, code);
+        let dir = self.pins.path(chain, &Pin::Code(member, code));
         let maps = dir.join("maps");
         let subject = dir.display().to_string();
         pins::make_dir(&maps).map_err(failed("mkdir", &*subject))?;
@@ -38,10 +39,12 @@ impl Linux {
             known.codes.insert(code, staged);
             return Ok(());
         }
-        let totals_map =
-            counters::totals_create().map_err(failed("BPF_MAP_CREATE", "a member's totals"))?;
-        bpf::obj_pin(totals_map.as_fd(), &self.pins.totals(chain, member))
-            .map_err(failed("BPF_OBJ_PIN", "a member's totals"))?;
+        let totals_map = totals::create().map_err(failed("BPF_MAP_CREATE", "a member's totals"))?;
+        bpf::obj_pin(
+            totals_map.as_fd(),
+            &self.pins.path(chain, &Pin::Totals(member)),
+        )
+        .map_err(failed("BPF_OBJ_PIN", "a member's totals"))?;
         fds.members.insert(
             member,
             MemberFds {
@@ -59,7 +62,7 @@ impl Linux {
         build: Build,
         wanted: &planner::Root,
     ) -> Result<(), KernelError> {
-        let dir = self.pins.build(chain, build);
+        let dir = self.pins.path(chain, &Pin::Build(build));
         let subject = dir.display().to_string();
         let built = root::build(wanted)
             .map_err(io::Error::other)
@@ -75,6 +78,8 @@ impl Linux {
             bpf::obj_pin(fd.as_fd(), &dir.join(name))
                 .map_err(failed("BPF_OBJ_PIN", format!("{subject}/{name}")))?;
         }
+        let counters = bpf::map_info(built.counters.as_fd())
+            .map_err(failed("BPF_OBJ_GET_INFO_BY_FD", "a build's counters"))?;
         self.chains.entry(chain).or_default().builds.insert(
             build,
             BuildFds {
@@ -82,6 +87,9 @@ impl Linux {
                 root: built.root,
                 jump: built.jump,
                 counters: Arc::new(built.counters),
+                layout: Layout::own(&counters.shape),
+                registry: None,
+                next_registry: None,
                 members: Vec::new(),
             },
         );
@@ -97,7 +105,7 @@ impl Linux {
         engine: Engine,
     ) -> Result<(), KernelError> {
         let subject = format!("slot {slot} of build {build}");
-        let pin = self.pins.slot(plan.dir, build, slot);
+        let pin = self.pins.path(plan.dir, &Pin::Slot(build, slot));
         let fds = self.chains.entry(plan.dir).or_default();
         let program = fds
             .members
@@ -132,21 +140,32 @@ impl Linux {
         Ok(())
     }
 
-    pub(super) fn write_registry(&self, plan: &Plan, build: Build) -> Result<(), KernelError> {
+    pub(super) fn write_registry(&mut self, plan: &Plan, build: Build) -> Result<(), KernelError> {
         let chain = plan
             .next
             .as_ref()
             .ok_or_else(|| missing("chain", "a registry without a chain"))?;
-        let dir = self.pins.build(plan.dir, build);
-        let map = registry::write(chain).map_err(failed("BPF_MAP_CREATE", "the registry"))?;
-        let name = match plan.commit {
-            Commit::Registry { .. } => "registry-next",
+        let pin = match plan.commit {
+            Commit::Registry { .. } => Pin::NextRegistry(build),
             Commit::Attach { .. }
             | Commit::Swap { .. }
             | Commit::Reattach { .. }
-            | Commit::Detach { .. } => "registry",
+            | Commit::Detach { .. } => Pin::Registry(build),
         };
-        pins::remove_pin(&dir.join(name)).map_err(failed("unlink", "an old registry"))?;
-        bpf::obj_pin(map.as_fd(), &dir.join(name)).map_err(failed("BPF_OBJ_PIN", "the registry"))
+        let path = self.pins.path(plan.dir, &pin);
+        let fds = self.chains.get_mut(&plan.dir);
+        let fds = fds
+            .and_then(|fds| fds.builds.get_mut(&build))
+            .ok_or_else(|| missing("build", build.to_string()))?;
+        let map = registry::write(chain, fds.layout.counts)
+            .map_err(failed("BPF_MAP_CREATE", "the registry"))?;
+        pins::remove_pin(&path).map_err(failed("unlink", "an old registry"))?;
+        bpf::obj_pin(map.as_fd(), &path).map_err(failed("BPF_OBJ_PIN", "the registry"))?;
+        if pin == Pin::Registry(build) {
+            fds.registry = Some(map);
+        } else {
+            fds.next_registry = Some(map);
+        }
+        Ok(())
     }
 }

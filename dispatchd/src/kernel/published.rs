@@ -8,7 +8,8 @@ use std::sync::Arc;
 use dispatcher_abi::SlotCounters;
 use planner::{Build, CodeId, MemberId};
 
-use super::counters::{self, Totals};
+use super::counters::{self, Layout};
+use super::totals::Totals;
 use crate::bpf::MapInfo;
 
 /// A map of a member.
@@ -57,6 +58,7 @@ pub struct ChainCounters {
 pub(super) struct BuildCounters {
     pub(super) build: u64,
     pub(super) counters: Arc<OwnedFd>,
+    pub(super) layout: Layout,
     /// By slot.
     pub(super) members: Vec<MemberId>,
 }
@@ -67,16 +69,16 @@ impl ChainCounters {
         let mut counts: BTreeMap<MemberId, SlotCounters> = self
             .totals
             .iter()
-            .map(|(member, totals)| (*member, totals.counts))
+            .map(|(member, totals)| (*member, totals.counts.known()))
             .collect();
         for build in &self.builds {
-            let slots = counters::read(build.counters.as_fd())?;
+            let slots = counters::read(build.counters.as_fd(), build.layout)?;
             for (member, slot) in build.members.iter().zip(&slots) {
                 let folded = self.totals.get(member).map_or(0, |totals| totals.folded);
                 if folded < build.build
                     && let Some(count) = counts.get_mut(member)
                 {
-                    count.add(slot);
+                    count.add(&slot.known());
                 }
             }
         }

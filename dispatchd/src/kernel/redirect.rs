@@ -40,7 +40,14 @@ impl RedirectMaps {
         socket: BorrowedFd<'_>,
         claim: &SocketClaim,
     ) -> io::Result<()> {
-        bpf::map_update(self.find(CLAIMS_MAP)?.fd.as_fd(), queue, &claim.to_bytes())?;
+        let claims = self.find(CLAIMS_MAP)?;
+        let mut element = claim.to_bytes().to_vec();
+        let room = claims.info.shape.value_size as usize;
+        if room < element.len() {
+            return Err(io::Error::other("CLAIMS has too little room for a claim"));
+        }
+        element.resize(room, 0);
+        bpf::map_update(claims.fd.as_fd(), queue, &element)?;
         bpf::map_update_fd(self.find(SOCKETS_MAP)?.fd.as_fd(), queue, socket)
     }
 
@@ -53,16 +60,14 @@ impl RedirectMaps {
         Ok(())
     }
 
-    /// What is written down, by queue.
-    pub(crate) fn claims(&self) -> io::Result<Vec<(u32, SocketClaim)>> {
+    /// What is written down, by queue; `None` of what another version wrote and this one can't read.
+    pub(crate) fn claims(&self) -> io::Result<Vec<(u32, Option<SocketClaim>)>> {
         let map = self.find(CLAIMS_MAP)?;
+        let mut element = vec![0; map.info.shape.value_size as usize];
         let mut claims = Vec::new();
         for queue in 0..self.find(SOCKETS_MAP)?.info.shape.max_entries {
-            let mut bytes = [0; SocketClaim::BYTES];
-            match bpf::map_lookup(map.fd.as_fd(), queue, &mut bytes) {
-                Ok(()) => {
-                    claims.extend(SocketClaim::from_bytes(&bytes).map(|claim| (queue, claim)));
-                }
+            match bpf::map_lookup(map.fd.as_fd(), queue, &mut element) {
+                Ok(()) => claims.push((queue, SocketClaim::from_bytes(&element))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

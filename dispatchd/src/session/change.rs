@@ -33,8 +33,16 @@ impl Session<'_> {
                 .collect(),
         };
         let published = self.hub.board.read();
-        planner::admit(&published.state, &self.authority(site), &change)
-            .map_err(|refusal| translate::refusal(&refusal))?;
+        let admitted = planner::admit(&published.state, &self.authority(site), &change)
+            .map_err(|refusal| translate::refusal(&refusal));
+        // None is found and none goes while the daemon runs. What is wrong with it is not for those who may
+        // not change the interface at all.
+        if let Some(chain) = published.state.unreadable_at(site.interface.key)
+            && !matches!(&admitted, Err(refused) if refused.code == RefusalCode::NotAllowed)
+        {
+            return Err(translate::unreadable(&interface, chain));
+        }
+        admitted?;
         for index in 0..loads.len() {
             let (earlier, rest) = loads.split_at_mut(index);
             let load = &mut rest[0];

@@ -5,11 +5,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::leases::opening;
+use super::recovery::observed;
 use crate::testing::{ENGINES, Request, change, client, decided, facts, registration, requests};
 use crate::{
-    ConnectionId, Held, Lease, LeaseState, MemberState, Moment, ORPHAN_LINGER_MS, Observed,
-    ObservedBuild, ObservedChain, Operation, Registration, Registry, SocketKey, State, expire,
-    reconcile,
+    ConnectionId, Lease, LeaseState, MemberState, Moment, ORPHAN_LINGER_MS, Operation,
+    Registration, SocketKey, State, expire, reconcile,
 };
 
 /// Long after every time that these tests give.
@@ -164,22 +164,6 @@ fn a_restart_gives_every_client_time_to_come_back() {
             assert_eq!(found.state.deadlines().min(), Some(until));
             assert_eq!(found.orphans[0].until, until);
         }
-    }
-}
-
-fn observed(state: &State) -> Observed {
-    let chains = state.chains.values().map(|chain| ObservedChain {
-        dir: chain.dir,
-        held: Held::Build(chain.build),
-        builds: vec![ObservedBuild {
-            build: chain.build,
-            registry: Registry::Chain(Box::new(chain.clone())),
-        }],
-        codes: Vec::new(),
-        members: Vec::new(),
-    });
-    Observed {
-        chains: chains.collect(),
     }
 }
 

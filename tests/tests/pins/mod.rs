@@ -1,0 +1,169 @@
+//! One daemon, three chains, and what happens to the pins of one of them while no daemon runs.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::{Daemon, Output, Pair, Pinnable, PinnedMap, Port, Tap, binary, frame, grace_period};
+
+pub(crate) const DROP: u32 = 1;
+pub(crate) const PASS: u32 = 2;
+
+/// See the module.
+pub(crate) struct Stage {
+    pub(crate) daemon: Daemon,
+    /// The interface whose chain drops everything, and whose pins are spoilt.
+    pub(crate) victim: Pair,
+    /// The others.
+    pub(crate) others: [Pair; 2],
+}
+
+/// The pins of the chain that is spoilt. Its live build is 1, and so is its member.
+pub(crate) struct Pins<'a> {
+    pub(crate) stage: &'a Stage,
+    directory: PathBuf,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let stage = Self {
+            daemon: Daemon::start(),
+            victim: Pair::new(),
+            others: [Pair::new(), Pair::new()],
+        };
+        stage.victim().load_verdict("guard", DROP, &[]);
+        for other in &stage.others {
+            Port::new(&stage.daemon, &other.near).load_verdict("first", PASS, &[]);
+        }
+        stage
+    }
+
+    pub(crate) fn victim(&self) -> Port<'_> {
+        Port::new(&self.daemon, &self.victim.near)
+    }
+
+    pub(crate) fn pins(&self) -> Pins<'_> {
+        Pins {
+            stage: self,
+            directory: self.victim().pins(),
+        }
+    }
+
+    /// Spoils the victim's pins while no daemon runs. The hook is held in between, whatever becomes
+    /// of the pinned link.
+    pub(crate) fn spoil(&mut self, spoil: impl FnOnce(&Pins<'_>)) -> Pinnable {
+        let link = Pinnable::at(&self.victim().pins().join("link"));
+        self.daemon.kill();
+        spoil(&self.pins());
+        self.daemon.restart();
+        link
+    }
+
+    /// Packets for the victim are dropped.
+    pub(crate) fn assert_filters(&self) {
+        let near = Tap::on(&self.victim.near);
+        self.victim.send(&frame(64), 100);
+        grace_period();
+        assert_eq!(near.try_next(), None, "a packet got through");
+    }
+
+    /// The other chains are listed, and changed as ever.
+    pub(crate) fn assert_others_go_on(&self) {
+        for other in &self.others {
+            let port = Port::new(&self.daemon, &other.near);
+            assert_eq!(port.chain().order(), ["first"]);
+            port.load_verdict("second", PASS, &["--priority", "60"]);
+            port.ctl("reorder", &["second", "--first"]).done();
+            assert_eq!(port.chain().order(), ["second", "first"]);
+            port.ctl("unload", &["second"]).done();
+            assert_eq!(port.chain().order(), ["first"]);
+        }
+    }
+
+    /// The victim's chain is left alone for a reason with these words, which the log and the refusal
+    /// of a change say; its packets are treated as before, and so are all others.
+    #[track_caller]
+    pub(crate) fn assert_left_alone(&self, words: &[&str], root: Option<u32>) {
+        let log = self.daemon.log();
+        let mut lines = log.lines();
+        let said = lines.any(|line| {
+            line.contains("can't be read") && words.iter().all(|word| line.contains(word))
+        });
+        assert!(said, "{words:?} in {log}");
+        let refused = self
+            .victim()
+            .try_load(&tests::object("verdict"), "late", &[]);
+        refused.refused(&[&["xd0", "can't be read", "dispatchd --flush xd0"], words].concat());
+        self.victim().ctl("unload", &["--all"]).refused(words);
+        assert_eq!(self.victim.near.xdp_program(), root, "nothing was touched");
+        self.assert_filters();
+        self.assert_others_go_on();
+    }
+
+    /// `dispatchd --flush xd0` where the victim is.
+    pub(crate) fn flush_victim(&self) -> Output {
+        let bpffs = self.daemon.bpffs().path();
+        let mut command = Command::new(binary("dispatchd"));
+        command.arg("--bpffs").arg(bpffs).args(["--flush", "xd0"]);
+        let output = self.victim.near.netns.run(|| command.output());
+        output.expect("dispatchd can be started").into()
+    }
+}
+
+impl Pins<'_> {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        let path = self.path(name);
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    pub(crate) fn replace(&self, name: &str, by: &Pinnable) {
+        by.pin(&self.path(name));
+    }
+
+    pub(crate) fn directory(&self, name: &str) {
+        fs::create_dir(self.path(name)).expect("root may make a directory");
+    }
+
+    /// The bytes of the live build's registry.
+    pub(crate) fn registry(&self) -> Vec<u8> {
+        bytes(&self.path("gen-1/registry"))
+    }
+
+    pub(crate) fn write_registry(&self, bytes: &[u8]) {
+        self.replace("gen-1/registry", &Pinnable::array(bytes));
+    }
+}
+
+/// The one value of a pinned map.
+pub(crate) fn bytes(path: &Path) -> Vec<u8> {
+    let map = PinnedMap::open(path);
+    map.get(&0_u32.to_ne_bytes()).expect("it has one element")
+}
+
+/// A registry of this version as a later one would write it, which says which version can read it,
+/// and ends in an option of this number.
+pub(crate) fn by_later_version(registry: &[u8], reader: u32, option: u32) -> Vec<u8> {
+    let (mut later, options) = (registry.to_vec(), 1_u64.to_le_bytes());
+    let end = later.len() - options.len();
+    assert_eq!(later[end..], [0; 8], "a chain's record ends in no options");
+    later[end..].copy_from_slice(&options);
+    later.extend(option.to_le_bytes());
+    later.extend(4_u64.to_le_bytes());
+    later.extend([1, 2, 3, 4]);
+    let length = u32::try_from(later.len() - 16).expect("it is small");
+    for (word, value) in [(1, 9_u32), (2, reader), (3, length)] {
+        later[4 * word..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    later
+}
