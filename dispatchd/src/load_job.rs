@@ -93,8 +93,8 @@ impl LoadJobs {
         let inspected = self
             .loader
             .inspect(brought.uid, Arc::new(bytes), program, false);
-        let (object_of, _) =
-            inspected.map_err(|error| explain(interface, &Code::Again(reload.clone()), error))?;
+        let (object_of, _) = inspected
+            .map_err(|error| explain(interface, &Code::Again(Box::new(reload.clone())), error))?;
         Ok(Bringing {
             object: object_of,
             map_sizes: Vec::new(),

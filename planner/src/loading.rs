@@ -51,7 +51,7 @@ pub enum Code {
     /// Of the change's objects, by number in the order of the operations that take one.
     Fresh(usize),
     /// A member's present code.
-    Again(Reload),
+    Again(Box<Reload>),
     /// A program of the daemon's own.
     BuiltIn(BuiltIn),
 }
@@ -182,7 +182,7 @@ impl Loading {
         if let Some(reload) = self.needs.reloads.get(self.reloaded.len()) {
             return LoadStep::Load(Box::new(LoadOrder {
                 load,
-                code: Code::Again(reload.clone()),
+                code: Code::Again(Box::new(reload.clone())),
                 outline: reload.outline.clone(),
                 form: reload.form,
                 trusted: reload.source.is_trusted(),

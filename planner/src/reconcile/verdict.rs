@@ -56,9 +56,8 @@ impl ObservedChain {
                 return Err(Why::Registry { build, fault });
             }
         }
-        let (live, mut mends) = match self.live()? {
-            Some(live) => live,
-            None => return Ok(None),
+        let Some((live, mut mends)) = self.live()? else {
+            return Ok(None);
         };
         let pins = self.builds.iter().find(|pins| pins.build == live);
         let pins = pins.ok_or(Why::Missing {

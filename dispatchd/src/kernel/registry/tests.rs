@@ -4,9 +4,9 @@ use dispatcher_abi::{
 };
 use planner::testing::requests;
 use planner::{
-    Abilities, AttachType, Build, BuiltIn, ChainDir, ChainId, ChainKey, CodeId, ConnectionId, Form,
-    GlobalValue, HandOver, Hook, Interface, LoadedSource, Member, MemberId, MemberState,
-    ObjectSource, Obstacle, Owner, Revision, Source, Standing, State, TailCall,
+    Abilities, AttachType, Build, BuiltIn, ChainDir, ChainId, ChainKey, CodeId, Form, GlobalValue,
+    HandOver, Hook, Interface, LoadedSource, Member, MemberId, MemberState, ObjectSource, Obstacle,
+    Owner, Revision, Source, Standing, State, TailCall,
 };
 use proptest::prelude::*;
 
@@ -114,7 +114,7 @@ fn member(id: u64, name: &str, source: Source, obstacle: Option<Obstacle>) -> Me
             uid: 1000,
             pid: 4,
             client: "app".to_owned(),
-            connection: ConnectionId(0),
+            connection: None,
         },
         state: MemberState::Running,
         share_group: Some("g".to_owned()),
@@ -214,7 +214,7 @@ proptest! {
         }
         for (id, chain) in state.chains.clone() {
             state.chains.get_mut(&id).unwrap().members.iter_mut().for_each(|member| {
-                member.owner.connection = ConnectionId(0);
+                member.owner.connection = None;
                 member.state = MemberState::Running;
             });
             let chain = Chain { members: state.chains[&id].members.clone(), ..chain };
