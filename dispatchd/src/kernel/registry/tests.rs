@@ -217,7 +217,9 @@ proptest! {
                 member.owner.connection = None;
                 member.state = MemberState::Running;
             });
-            let chain = Chain { members: state.chains[&id].members.clone(), ..chain };
+            // The directory says itself which one it is.
+            let dir = ChainDir { again: 0, ..chain.dir };
+            let chain = Chain { members: state.chains[&id].members.clone(), dir, ..chain };
             let kept = decode(&encode(&chain, 9).unwrap());
             prop_assert_eq!(kept, Ok(Kept { chain, counts: 9 }));
         }
