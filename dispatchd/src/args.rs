@@ -34,8 +34,10 @@ pub struct Args {
     pub engine: EngineChoice,
 
     /// Lets a user other than root in: `UID` may use the built-in redirect program, `UID:load` may
-    /// load its own objects. May be given more than once.
-    #[arg(long = "allow-uid", value_name = "UID[:load]")]
+    /// load its own objects, which the kernel keeps from reading its memory, `UID:load-trusted` may
+    /// load any object that root may: it can read all of the kernel's memory. May be given more than
+    /// once.
+    #[arg(long = "allow-uid", value_name = "UID[:load|:load-trusted]")]
     pub allow_uid: Vec<AllowUid>,
 
     /// Lets a user bind `AF_XDP` sockets itself, which may be to any queue of an interface: only root
@@ -89,8 +91,11 @@ impl FromStr for AllowUid {
         let (uid, grant) = match text.split_once(':') {
             None => (text, Grant::Redirect),
             Some((uid, "load")) => (uid, Grant::Load),
+            Some((uid, "load-trusted")) => (uid, Grant::LoadTrusted),
             Some((_, other)) => {
-                return Err(format!("unknown grant {other:?}: only `load` is known"));
+                return Err(format!(
+                    "unknown grant {other:?}: `load` and `load-trusted` are known"
+                ));
             }
         };
         let uid = uid
@@ -126,9 +131,7 @@ impl Args {
         let mut policy = Policy::default();
         for allowed in &self.allow_uid {
             let grant = policy.grants.entry(allowed.uid).or_insert(allowed.grant);
-            if allowed.grant == Grant::Load {
-                *grant = Grant::Load;
-            }
+            *grant = allowed.grant.max(*grant);
         }
         for uid in &self.allow_bare {
             policy.grants.entry(*uid).or_insert(Grant::Redirect);
@@ -189,10 +192,13 @@ mod tests {
 
     #[test]
     fn a_uid_is_allowed_with_or_without_objects() {
-        let args = Args::try_parse_from(["dispatchd", "--allow-uid", "7", "--allow-uid", "8:load"]);
+        let uids = ["7", "8:load", "9:load-trusted", "9:load", "9"];
+        let words = uids.map(|uid| ["--allow-uid", uid]).concat();
+        let args = Args::try_parse_from(["dispatchd"].iter().chain(&words));
         let policy = args.expect("a valid command line").policy();
         assert_eq!(policy.grants.get(&7), Some(&Grant::Redirect));
         assert_eq!(policy.grants.get(&8), Some(&Grant::Load));
+        assert_eq!(policy.grants.get(&9), Some(&Grant::LoadTrusted));
         for wrong in ["x", "7:all", "-1", "", ":load"] {
             let args = Args::try_parse_from(["dispatchd", "--allow-uid", wrong]);
             assert!(args.is_err(), "{wrong:?}");

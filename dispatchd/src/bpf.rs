@@ -211,6 +211,45 @@ pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     info::<sys::bpf_prog_info>(program).map(|info| info.id)
 }
 
+/// A program's id and type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProgramInfo {
+    /// The kernel's id.
+    pub id: u32,
+    /// `enum bpf_prog_type`.
+    pub program_type: sys::bpf_prog_type,
+}
+
+/// A program's id and type.
+pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    let info = info::<sys::bpf_prog_info>(program)?;
+    Ok(ProgramInfo {
+        id: info.id,
+        program_type: info.type_,
+    })
+}
+
+/// What a descriptor of this system call's is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FdKind {
+    /// A program.
+    Program,
+    /// A map.
+    Map,
+}
+
+/// What a descriptor is, before its info is read as that: the kernel writes whatever it has. `None`
+/// for all else.
+pub(crate) fn kind(fd: BorrowedFd<'_>) -> Option<FdKind> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let target = std::fs::read_link(path).ok()?;
+    match target.to_str()? {
+        "anon_inode:bpf-prog" => Some(FdKind::Program),
+        "anon_inode:bpf-map" => Some(FdKind::Map),
+        _ => None,
+    }
+}
+
 /// A map's id and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapInfo {

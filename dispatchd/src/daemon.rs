@@ -16,7 +16,7 @@ use protocol::Listener;
 use crate::args::Args;
 use crate::engine::{Engine, Event};
 use crate::kernel::{self, KernelError, Linux, OpenError};
-use crate::loader::Loader;
+use crate::loader::{Keeper, Loader};
 use crate::objects::Objects;
 use crate::probe;
 use crate::server;
@@ -43,6 +43,8 @@ enum StartError {
     Socket { path: PathBuf, source: io::Error },
     #[error("signals")]
     Signals(#[source] nix::Error),
+    #[error("the loader's process")]
+    Loader(#[source] io::Error),
     #[error("thread")]
     Thread(#[source] io::Error),
 }
@@ -64,6 +66,8 @@ fn serve(args: &Args) -> Result<(), StartError> {
     signals.thread_block().map_err(StartError::Signals)?;
 
     raise_descriptor_limit();
+    // Before there are threads and memory that it would have to be copied from.
+    let keeper = Keeper::start().map_err(StartError::Loader)?;
     let kernel = Linux::open(&args.bpffs)?;
     let (probes, template) = probe::probe(args.engine);
     log_probe("tailcall", &probes.tailcall);
@@ -97,7 +101,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let hub = Hub {
         events: events.clone(),
         board,
-        loader: Loader::new(template, kernel::probe_frags()),
+        loader: Loader::new(keeper, template, kernel::probe_frags()),
         objects,
         policy: Arc::new(policy),
         probes: Arc::new(probes),

@@ -21,7 +21,7 @@ use planner::{
 use self::sockets::Sockets;
 use crate::executor;
 use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged};
-use crate::object::Object;
+use crate::loader::Object;
 use crate::objects::Objects;
 use crate::published::{Board, Published};
 

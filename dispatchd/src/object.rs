@@ -17,6 +17,7 @@ mod error;
 mod globals;
 mod helpers;
 mod image;
+mod log;
 mod maps;
 mod prototype;
 mod reach;
@@ -32,9 +33,12 @@ use std::sync::Arc;
 
 use dispatcher_abi::{Priority, VerdictMask};
 use planner::{Abilities, TailCall};
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+pub(crate) use self::code::learn_the_kernel;
 pub use self::error::{GlobalFault, Malformed, MapFault, Names, ObjectError, Unsupported};
+pub use self::log::Advice;
 pub use self::sections::Claim;
 
 use self::code::Code;
@@ -125,7 +129,7 @@ pub struct SlotFunction<'a> {
 }
 
 /// The value of a global variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GlobalValue {
     /// An integer, stored in the variable's size (1, 2, 4 or 8 bytes).
     Integer(i128),

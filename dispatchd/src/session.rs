@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::site::Site;
 use crate::engine::Event;
-use crate::loader::Loader;
+use crate::loader::{Caller, Loader};
 use crate::objects::Objects;
 use crate::probe::Probes;
 use crate::published::Board;
@@ -59,6 +59,7 @@ pub struct Hub {
 /// A client after its hello.
 struct Session<'a> {
     hub: &'a Hub,
+    connection: &'a Connection,
     client: Client,
     objects: BTreeMap<Digest, Arc<Vec<u8>>>,
 }
@@ -98,7 +99,8 @@ fn converse(
     let Some((request, fds)) = receive(connection)? else {
         return Ok(());
     };
-    let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, &fds) {
+    let (mut session, welcome) = match Session::open(hub, connection, peer, id, &request.body, &fds)
+    {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
@@ -163,6 +165,7 @@ fn receive(
 impl<'a> Session<'a> {
     fn open(
         hub: &'a Hub,
+        connection: &'a Connection,
         peer: protocol::Peer,
         id: ConnectionId,
         request: &RequestBody,
@@ -199,6 +202,7 @@ impl<'a> Session<'a> {
         }
         let session = Self {
             hub,
+            connection,
             client: Client {
                 uid: peer.uid,
                 pid: peer.pid,
@@ -321,6 +325,15 @@ impl<'a> Session<'a> {
             .map_err(|_| stopping())?
             .map_err(|refusal| translate::refusal(&refusal))?;
         Ok(ReplyBody::Reclaimed)
+    }
+
+    /// The client as the loader knows it.
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            uid: self.client.uid,
+            trusted: self.client.rights.reads_the_kernel(),
+            connection: Some(self.connection.as_fd()),
+        }
     }
 
     fn tell(&self, event: Event) -> Result<(), Refused> {

@@ -41,6 +41,8 @@ pub enum Obstacle {
     Prototype,
     /// It was refused as an extension, and not as an XDP program.
     Refused,
+    /// An extension takes the right to read the kernel's memory (`CAP_PERFMON`).
+    Untrusted,
 }
 
 impl fmt::Display for Obstacle {
@@ -49,6 +51,9 @@ impl fmt::Display for Obstacle {
             Self::NoTypes => "its object has no type information (BTF) for it",
             Self::Prototype => "its prototype is not `int f(struct xdp_md *)`",
             Self::Refused => "the kernel takes it as an XDP program and not as an extension",
+            Self::Untrusted => {
+                "its user is not trusted to load extensions, which may read the kernel's memory"
+            }
         })
     }
 }

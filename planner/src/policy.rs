@@ -20,12 +20,14 @@ pub struct Client {
 }
 
 /// What a user other than root is granted on the daemon's command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grant {
     /// `--allow-uid UID`: the built-in redirect program.
     Redirect,
     /// `--allow-uid UID:load`: its own objects too.
     Load,
+    /// `--allow-uid UID:load-trusted`: its own objects, also those that read the kernel's memory.
+    LoadTrusted,
 }
 
 /// What a client may do.
@@ -46,6 +48,16 @@ pub struct Policy {
     pub grants: BTreeMap<u32, Grant>,
     /// Users that may bind `AF_XDP` sockets themselves, as root may.
     pub bare: BTreeSet<u32>,
+}
+
+impl Rights {
+    /// Whether programs may read the kernel's memory: call every helper, follow every pointer.
+    pub fn reads_the_kernel(self) -> bool {
+        match self {
+            Self::All | Self::Granted(Grant::LoadTrusted) => true,
+            Self::Granted(Grant::Redirect | Grant::Load) | Self::None => false,
+        }
+    }
 }
 
 impl Policy {
@@ -77,7 +89,7 @@ impl Client {
     /// Whether it may load objects of its own.
     pub(crate) fn may_load(&self) -> Result<(), Refusal> {
         match self.rights {
-            Rights::All | Rights::Granted(Grant::Load) => Ok(()),
+            Rights::All | Rights::Granted(Grant::Load | Grant::LoadTrusted) => Ok(()),
             Rights::Granted(Grant::Redirect) => Err(Refusal::RedirectOnly { uid: self.uid }),
             Rights::None => Err(Refusal::NoRights { uid: self.uid }),
         }

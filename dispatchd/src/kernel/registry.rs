@@ -76,6 +76,8 @@ enum ObstacleRecord {
     NoTypes,
     Prototype,
     Refused,
+    /// Since 0.2.
+    Untrusted,
 }
 
 fn codec() -> impl bincode::config::Config {
@@ -281,6 +283,7 @@ impl From<Obstacle> for ObstacleRecord {
             Obstacle::NoTypes => Self::NoTypes,
             Obstacle::Prototype => Self::Prototype,
             Obstacle::Refused => Self::Refused,
+            Obstacle::Untrusted => Self::Untrusted,
         }
     }
 }
@@ -291,6 +294,7 @@ impl From<ObstacleRecord> for Obstacle {
             ObstacleRecord::NoTypes => Self::NoTypes,
             ObstacleRecord::Prototype => Self::Prototype,
             ObstacleRecord::Refused => Self::Refused,
+            ObstacleRecord::Untrusted => Self::Untrusted,
         }
     }
 }

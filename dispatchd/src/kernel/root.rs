@@ -25,19 +25,19 @@ struct RootObject {
 
 /// Looked at once: every generation is loaded from one of them.
 static DISPATCHER: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_OBJECT"));
     RootObject::inspect(bytes, RootKind::Dispatcher)
 });
 static EXT_16: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_16_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_EXT_16_OBJECT"));
     RootObject::inspect(bytes, RootKind::Ext16)
 });
 static EXT_64: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_64_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_EXT_64_OBJECT"));
     RootObject::inspect(bytes, RootKind::Ext64)
 });
 static EXT_128: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_128_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_EXT_128_OBJECT"));
     RootObject::inspect(bytes, RootKind::Ext128)
 });
 

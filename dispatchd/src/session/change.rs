@@ -13,8 +13,7 @@ use super::site::Site;
 use super::{Session, stopping};
 use crate::engine::{ChangeError, ChangeRequest, Event, Outcome};
 use crate::kernel::{MemberMap, Staged};
-use crate::loader::{LoadError, Order, Ready, Reuse};
-use crate::object::Object;
+use crate::loader::{LoadError, Object, Order, Ready, Reuse};
 use crate::published::Published;
 use crate::translate;
 
@@ -91,7 +90,7 @@ impl Session<'_> {
             .hub
             .loader
             .inspect(
-                self.client.uid,
+                self.caller(),
                 Arc::clone(bytes),
                 source.program.clone(),
                 source.frags,
@@ -191,10 +190,10 @@ impl Session<'_> {
             map_sizes: source.map_sizes.clone(),
             globals: translate::globals(&source.globals),
             tail_calls: translate::tail_calls(&source.tail_calls),
-            trusted: self.client.rights == Rights::All,
+            trusted: self.client.rights.reads_the_kernel(),
             existing: Reuse::Shared(existing),
         };
-        let mut ready = self.hub.loader.load(self.client.uid, order)?;
+        let mut ready = self.hub.loader.load(self.caller(), order)?;
         ready.facts.replaces = replaced.map(|member| (member.id, member.code));
         Ok(ready)
     }
@@ -226,12 +225,12 @@ impl Session<'_> {
                     ),
                 ))
             })?;
-        let uid = self.client.uid;
+        let caller = self.caller();
         let loader = &self.hub.loader;
         let maps = published.maps.get(&reload.member);
         loader
             .inspect(
-                uid,
+                caller,
                 Arc::new(bytes),
                 Some(reload.outline.program.clone()),
                 false,
@@ -247,7 +246,7 @@ impl Session<'_> {
                     trusted: reload.source.trusted,
                     existing: Reuse::Own(maps.map(|maps| maps.to_vec()).unwrap_or_default()),
                 };
-                loader.load(uid, order)
+                loader.load(caller, order)
             })
             .map(|mut ready| {
                 ready.facts.replaces = Some((reload.member, reload.code));

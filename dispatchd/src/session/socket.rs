@@ -241,6 +241,7 @@ impl Session<'_> {
         let object = redirect_object();
         let digest = Sha256::digest(&*object).into();
         let daemon = Session {
+            connection: self.connection,
             hub: self.hub,
             client: engine::daemon(),
             objects: BTreeMap::from([(digest, object)]),
