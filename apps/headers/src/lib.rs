@@ -48,7 +48,6 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 const ETHERNET_BYTES: usize = 14;
 const VLAN_TAG_BYTES: usize = 4;
-const VLAN_TAGS_MAX: usize = 2;
 const IPV4_BYTES_MIN: usize = 20;
 const IPV6_BYTES: usize = 40;
 
@@ -189,17 +188,18 @@ impl<F: Far> Packet<F> {
     /// The network header behind one or two tags.
     #[inline(always)]
     fn tagged(&self) -> Network {
-        let mut offset = ETHERNET_BYTES;
-        let mut ethertype = ETHERTYPE_VLAN;
-        for _ in 0..VLAN_TAGS_MAX {
-            if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
-                break;
-            }
-            let Some(tag) = self.far.copy::<VLAN_TAG_BYTES>(offset) else {
+        const SECOND: usize = ETHERNET_BYTES + VLAN_TAG_BYTES;
+        let Some([_, _, high, low]) = self.near::<ETHERNET_BYTES, VLAN_TAG_BYTES>() else {
+            return Network::Other;
+        };
+        let mut ethertype = u16::from_be_bytes([*high, *low]);
+        let mut offset = SECOND;
+        if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
+            let Some([_, _, high, low]) = self.near::<SECOND, VLAN_TAG_BYTES>() else {
                 return Network::Other;
             };
-            ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-            offset += VLAN_TAG_BYTES;
+            ethertype = u16::from_be_bytes([*high, *low]);
+            offset = SECOND + VLAN_TAG_BYTES;
         }
         match ethertype {
             ETHERTYPE_ARP => Network::Arp,
