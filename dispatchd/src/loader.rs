@@ -435,11 +435,10 @@ fn ready(
 fn end_text(end: End, rights: Rights) -> String {
     use nix::libc::{SIGABRT, SIGKILL, SIGVTALRM, SIGXCPU};
     match end {
+        End::Late(seconds) => format!("use {seconds} seconds of processor time or more"),
         End::Signalled(SIGXCPU) => {
-            format!(
-                "use more than {} seconds of processor time",
-                rights.seconds()
-            )
+            let seconds = rights.seconds();
+            format!("use {seconds} seconds of processor time or more")
         }
         End::Signalled(SIGVTALRM) => {
             "use more processor time than reading an object may take (1.8 seconds)".to_owned()

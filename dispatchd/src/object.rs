@@ -10,6 +10,7 @@
 //! what its code may call and which maps it may name is checked in exactly the instructions that
 //! go to the kernel.
 
+mod bounds;
 mod btf;
 mod code;
 mod elf;
@@ -180,6 +181,7 @@ impl Object {
     pub fn inspect(bytes: impl Into<Arc<Vec<u8>>>) -> Result<Self, ObjectError> {
         let bytes = bytes.into();
         let elf = Elf::read(&bytes)?;
+        bounds::check(&elf, &bytes)?;
         let programs = elf.functions().filter_map(|(section, address, symbol)| {
             let name = &elf.sections[section].name;
             let is_program = elf.sections[section].role == Role::Program && symbol.global;

@@ -65,6 +65,12 @@ impl Rights {
     }
 }
 
+/// Processor time for a child, in seconds: what is said here, or less if this process has less.
+pub(super) fn seconds_of(rights: Rights) -> u64 {
+    let own = getrlimit(Resource::Cpu).current;
+    own.unwrap_or(u64::MAX).min(rights.seconds())
+}
+
 /// Confines the calling process, for good.
 pub(super) fn confine(confinement: Confinement) -> io::Result<()> {
     set_no_new_privs(true)?;
@@ -74,20 +80,31 @@ pub(super) fn confine(confinement: Confinement) -> io::Result<()> {
     // Nobody of the same user looks into it or steers it.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
-    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(DESCRIPTORS);
-    limit(Resource::Nofile, DESCRIPTORS.min(descriptors))?;
+    limit(Resource::Nofile, DESCRIPTORS)?;
     limit(Resource::Fsize, FILE_BYTES)?;
     limit(Resource::As, ADDRESS_BYTES)?;
-    limit(Resource::Cpu, confinement.rights.seconds())?;
+    limit_processor_time(confinement.rights.seconds())?;
     limit_own_time()
 }
 
+/// Sets a limit, or leaves a lower one that whoever started the daemon has set.
 fn limit(resource: Resource, value: u64) -> io::Result<()> {
+    let value = getrlimit(resource).maximum.unwrap_or(value).min(value);
     let limit = Rlimit {
         current: Some(value),
         maximum: Some(value),
     };
     Ok(setrlimit(resource, limit)?)
+}
+
+/// At the first limit it ends by a signal of its own (SIGXCPU), at the second by SIGKILL.
+fn limit_processor_time(seconds: u64) -> io::Result<()> {
+    let most = getrlimit(Resource::Cpu).maximum.unwrap_or(seconds + 1);
+    let limit = Rlimit {
+        current: Some(seconds.min(most.saturating_sub(1).max(1))),
+        maximum: Some(most.min(seconds + 1)),
+    };
+    Ok(setrlimit(Resource::Cpu, limit)?)
 }
 
 /// The time that the process itself takes, without the kernel's on its behalf, ends it by SIGVTALRM.

@@ -8,21 +8,29 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, fork};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
-use super::child;
 use super::wire::{self, Answer, End, HandOver, Patience, WireError};
+use super::{child, confine};
 use crate::object;
+
+/// How often it is looked at how much time the children have taken. The kernel enforces its own limit
+/// only when a system call returns, and a verifier's may take long.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// A child that waits for its conversation.
 struct Spare {
     process: OwnedFd,
+    pid: Pid,
     /// To it.
     socket: OwnedFd,
 }
@@ -30,6 +38,11 @@ struct Spare {
 /// A child in a conversation.
 struct Running {
     process: OwnedFd,
+    pid: Pid,
+    /// Seconds of processor time that it has.
+    seconds: u64,
+    /// It was killed for having taken more.
+    late: bool,
     /// The child's end of the conversation; `None` once the daemon has hung up and the child was killed.
     socket: Option<OwnedFd>,
 }
@@ -103,7 +116,8 @@ impl Parent {
                 None => nothing(),
             });
         }
-        match poll(&mut polled, None) {
+        let look = (!self.running.is_empty()).then_some(&LOOK);
+        match poll(&mut polled, look) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -126,6 +140,9 @@ impl Parent {
                 running.report();
             } else if left {
                 running.kill();
+                running.socket = None;
+            } else {
+                running.kill_if_late();
             }
             !ended
         });
@@ -155,11 +172,14 @@ impl Parent {
                 Patience::default(),
             )
             .map_err(io::Error::other)?;
-            Ok(child.process)
+            Ok(child)
         });
         match handed {
-            Ok(process) => self.running.push(Running {
-                process,
+            Ok(child) => self.running.push(Running {
+                process: child.process,
+                pid: child.pid,
+                seconds: confine::seconds_of(message.confinement.rights),
+                late: false,
                 socket: Some(socket),
             }),
             Err(error) => tell(
@@ -178,6 +198,7 @@ impl Parent {
             ForkResult::Parent { child } => {
                 let pid = Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
                 Ok(Spare {
+                    pid,
                     process: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
                     socket,
                 })
@@ -200,17 +221,40 @@ impl Parent {
 impl Running {
     /// Says how the child ended.
     fn report(&self) {
-        let end = wait_for(self.process.as_fd());
+        let mut end = wait_for(self.process.as_fd());
+        if self.late {
+            end = End::Late(self.seconds);
+        }
         if let Some(socket) = &self.socket {
             tell(socket.as_fd(), end);
         }
     }
 
-    fn kill(&mut self) {
-        // Without effect on one that has ended.
+    /// Without effect on one that has ended.
+    fn kill(&self) {
         let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
-        self.socket = None;
     }
+
+    fn kill_if_late(&mut self) {
+        let taken = processor_time(self.pid).unwrap_or_default();
+        if !self.late && taken >= Duration::from_secs(self.seconds) {
+            self.late = true;
+            self.kill();
+        }
+    }
+}
+
+/// How much processor time a child has taken. Its number stays its own until it was waited for.
+fn processor_time(pid: Pid) -> Option<Duration> {
+    /// What `/proc` counts times in, a second (`USER_HZ`).
+    const TICKS: u64 = 100;
+
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // Behind the name, which is in parentheses: the state is the first, times are the 12th and 13th.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11);
+    let mut ticks = || times.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis((ticks()? + ticks()?) * 1000 / TICKS))
 }
 
 /// A daemon that doesn't listen knows already.

@@ -179,6 +179,8 @@ pub enum Kind {
 pub(super) enum End {
     Exited(i32),
     Signalled(i32),
+    /// It was killed for having taken so many seconds of processor time.
+    Late(u64),
     /// There was none: the parent could not make one.
     Never(i32),
 }
@@ -341,7 +343,9 @@ fn receive_packet(socket: BorrowedFd<'_>, patience: Patience<'_>) -> Result<Pack
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         match rustix::net::recvmsg(socket, &mut parts, &mut control, flags) {
             Ok(received) => break received,
-            Err(Errno::INTR) => {}
+            // The second is said once, when the other side hung up without reading everything. What it
+            // sent before is still there, and after that the end.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(Errno::AGAIN) => wait(socket, PollFlags::IN, patience)?,
             Err(error) => return Err(error.into()),
         }

@@ -176,11 +176,40 @@ pub enum Malformed {
         /// The section.
         section: String,
     },
-    /// A section of variables is larger than allowed.
-    #[error("section {section} is larger than 64 MiB")]
-    SectionTooLarge {
-        /// The section.
-        section: String,
+    /// The variables are larger than allowed.
+    #[error("its variables take more than 32 MiB")]
+    TooManyVariables,
+    /// Sections share bytes of the file.
+    #[error("parts of it overlap")]
+    Overlap,
+    /// Functions share instructions.
+    #[error("function {name} overlaps another")]
+    FunctionsOverlap {
+        /// One of them.
+        name: String,
+    },
+    /// The name of a function is longer than any.
+    #[error("the name of a function in it has more than {max} bytes")]
+    FunctionNameTooLong {
+        /// How many it may have.
+        max: usize,
+    },
+    /// More sections, symbols or relocations than any program has.
+    #[error("it has more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        max: usize,
+    },
+    /// The names of types are used until they take too long to read.
+    #[error("the names in its type information (.BTF) take too long to read")]
+    TypeNamesTooLong,
+    /// More records than there are instructions for, or than can be copied.
+    #[error("its type information (.BTF.ext) has more than {max} records of one kind")]
+    TooManyRecords {
+        /// How many there may be.
+        max: usize,
     },
     /// A symbol lies outside its section, or a function is not made of whole instructions.
     #[error("symbol {name} lies outside its section, or between instructions")]
