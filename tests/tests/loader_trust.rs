@@ -1,7 +1,7 @@
 //! What a program may read of the kernel: nothing, unless its user is trusted with it.
 
 use libdispatch::{Program, RefusalCode};
-use tests::{PairOptions, Rig, as_user, object, scratch};
+use tests::{PairOptions, Rig, as_user, object};
 
 /// Nobody's uids.
 const STRANGER: u32 = 54_321;
@@ -69,7 +69,7 @@ fn what_reads_the_kernel_loads_for_those_that_are_trusted() {
         let program = Program::from_file(object(spy)).expect("it was compiled");
         as_user(TRUSTED, || {
             let client = rig.client("trusted");
-            client.register("xd0", &program).expect(spy);
+            drop(client.register("xd0", &program).expect(spy));
         });
         let output = rig.try_load(&object(spy), "roots", &[]);
         // The stack of strangers is readable to root only since Linux 6.3.
@@ -79,9 +79,8 @@ fn what_reads_the_kernel_loads_for_those_that_are_trusted() {
     let program = Program::from_file(object("probe_read")).expect("it was compiled");
     as_user(TRUSTED, || {
         let client = rig.client("trusted");
-        client
-            .register("xd0", &program)
-            .expect("every helper may be called");
+        let registration = client.register("xd0", &program);
+        drop(registration.expect("every helper may be called"));
     });
 }
 
@@ -89,19 +88,16 @@ fn what_reads_the_kernel_loads_for_those_that_are_trusted() {
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn the_projects_own_programs_load_for_strangers() {
     let rig = rig();
-    for (path, program) in [
-        (env!("STATS_OBJECT"), "stats"),
-        (env!("FIREWALL_OBJECT"), "firewall"),
-        (env!("XSK_REDIRECT_OBJECT"), "xsk_redirect"),
+    for (object, name) in [
+        (&include_bytes!(env!("STATS_OBJECT"))[..], "stats"),
+        (include_bytes!(env!("FIREWALL_OBJECT")), "firewall"),
+        (include_bytes!(env!("XSK_REDIRECT_OBJECT")), "xsk_redirect"),
     ] {
-        let program = Program::from_file(path)
-            .expect("it is checked in")
-            .program(program)
-            .name("own");
+        let program = Program::from_bytes(object).program(name).name("own");
         as_user(STRANGER, || {
             let client = rig.client("stranger");
             let registration = client.register("xd0", &program);
-            let registration = registration.unwrap_or_else(|error| panic!("{path}: {error}"));
+            let registration = registration.unwrap_or_else(|error| panic!("{name}: {error:?}"));
             registration.unregister().expect("it is the user's own");
         });
     }
@@ -123,8 +119,6 @@ fn a_user_that_is_trusted_has_no_other_rights_than_those_of_load() {
         assert_eq!(code, RefusalCode::NotOwner, "{error}");
     });
     assert_eq!(rig.chain().order(), ["roots"]);
-    let path = scratch();
-    assert!(path.exists());
 }
 
 mod needs_freplace {

@@ -3,7 +3,7 @@
 //!
 //! Such a verifier takes no pointer with a number added that is only known when the program runs. So
 //! what has a fixed place is read where it lies, after a comparison with the packet's end; what lies
-//! behind VLAN tags, IPv4 options or IPv6 extension headers is copied by a helper ([`Far`]), which
+//! behind IPv4 options or IPv6 extension headers is copied by a helper ([`Far`]), which
 //! takes longer. Everything is inlined: the verifier forgets what it knows of packet pointers at some
 //! calls.
 //!
@@ -48,6 +48,8 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 const ETHERNET_BYTES: usize = 14;
 const VLAN_TAG_BYTES: usize = 4;
+const ONE_TAG_BYTES: usize = ETHERNET_BYTES + VLAN_TAG_BYTES;
+const TWO_TAGS_BYTES: usize = ONE_TAG_BYTES + VLAN_TAG_BYTES;
 const IPV4_BYTES_MIN: usize = 20;
 const IPV6_BYTES: usize = 40;
 
@@ -122,29 +124,16 @@ pub enum Port {
 
 /// A kind of address.
 pub trait Address {
-    /// Where the payload is of a packet without tags, options and extension headers.
-    const PLAIN_PAYLOAD: usize;
-
-    /// The four bytes there.
-    fn plain_ports<F: Far>(packet: &Packet<F>) -> Option<[u8; 4]>;
+    /// Bytes of a header without options.
+    const HEADER_BYTES: usize;
 }
 
 impl Address for u32 {
-    const PLAIN_PAYLOAD: usize = ETHERNET_BYTES + IPV4_BYTES_MIN;
-
-    #[inline(always)]
-    fn plain_ports<F: Far>(packet: &Packet<F>) -> Option<[u8; 4]> {
-        packet.near::<{ Self::PLAIN_PAYLOAD }, 4>().copied()
-    }
+    const HEADER_BYTES: usize = IPV4_BYTES_MIN;
 }
 
 impl Address for [u64; 2] {
-    const PLAIN_PAYLOAD: usize = ETHERNET_BYTES + IPV6_BYTES;
-
-    #[inline(always)]
-    fn plain_ports<F: Far>(packet: &Packet<F>) -> Option<[u8; 4]> {
-        packet.near::<{ Self::PLAIN_PAYLOAD }, 4>().copied()
-    }
+    const HEADER_BYTES: usize = IPV6_BYTES;
 }
 
 impl<F: Far> Packet<F> {
@@ -160,8 +149,8 @@ impl<F: Far> Packet<F> {
 
     /// `N` bytes where they lie, or `None` if the packet ends before.
     #[inline(always)]
-    fn near<const OFFSET: usize, const N: usize>(&self) -> Option<&[u8; N]> {
-        let at = self.start + OFFSET;
+    fn near<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        let at = self.start + offset;
         if at + N > self.end {
             return None;
         }
@@ -173,53 +162,44 @@ impl<F: Far> Packet<F> {
     /// The network header.
     #[inline(always)]
     pub fn network(&self) -> Network {
-        let Some(ethernet) = self.near::<0, ETHERNET_BYTES>() else {
+        let Some([.., high, low]) = self.near::<ETHERNET_BYTES>(0) else {
             return Network::Other;
         };
-        match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-            ETHERTYPE_ARP => Network::Arp,
-            ETHERTYPE_IPV4 => Network::Ipv4(self.ipv4_near()),
-            ETHERTYPE_IPV6 => Network::Ipv6(self.ipv6_near()),
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => self.tagged(),
-            _ => Network::Other,
+        match u16::from_be_bytes([*high, *low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => {}
+            ethertype => return self.untagged(ethertype, ETHERNET_BYTES),
+        }
+        let Some([_, _, high, low]) = self.near::<VLAN_TAG_BYTES>(ETHERNET_BYTES) else {
+            return Network::Other;
+        };
+        match u16::from_be_bytes([*high, *low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => {}
+            ethertype => return self.untagged(ethertype, ONE_TAG_BYTES),
+        }
+        let Some([_, _, high, low]) = self.near::<VLAN_TAG_BYTES>(ONE_TAG_BYTES) else {
+            return Network::Other;
+        };
+        match u16::from_be_bytes([*high, *low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
+            ethertype => self.untagged(ethertype, TWO_TAGS_BYTES),
         }
     }
 
-    /// The network header behind one or two tags.
+    /// The network header at an offset that is known when this is compiled.
     #[inline(always)]
-    fn tagged(&self) -> Network {
-        const SECOND: usize = ETHERNET_BYTES + VLAN_TAG_BYTES;
-        let Some([_, _, high, low]) = self.near::<ETHERNET_BYTES, VLAN_TAG_BYTES>() else {
-            return Network::Other;
-        };
-        let mut ethertype = u16::from_be_bytes([*high, *low]);
-        let mut offset = SECOND;
-        if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
-            let Some([_, _, high, low]) = self.near::<SECOND, VLAN_TAG_BYTES>() else {
-                return Network::Other;
-            };
-            ethertype = u16::from_be_bytes([*high, *low]);
-            offset = SECOND + VLAN_TAG_BYTES;
-        }
+    fn untagged(&self, ethertype: u16, offset: usize) -> Network {
         match ethertype {
             ETHERTYPE_ARP => Network::Arp,
-            ETHERTYPE_IPV4 => Network::Ipv4(self.ipv4_far(offset)),
-            ETHERTYPE_IPV6 => Network::Ipv6(self.ipv6_far(offset)),
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
+            ETHERTYPE_IPV4 => Network::Ipv4(match self.near(offset) {
+                Some(header) => self.ipv4(offset, header),
+                None => None,
+            }),
+            ETHERTYPE_IPV6 => Network::Ipv6(match self.near(offset) {
+                Some(header) => self.ipv6(offset, header),
+                None => None,
+            }),
             _ => Network::Other,
         }
-    }
-
-    #[inline(always)]
-    fn ipv4_near(&self) -> Option<Ip<u32>> {
-        let header = self.near::<ETHERNET_BYTES, IPV4_BYTES_MIN>()?;
-        self.ipv4(ETHERNET_BYTES, header)
-    }
-
-    #[inline(always)]
-    fn ipv4_far(&self, offset: usize) -> Option<Ip<u32>> {
-        let header = self.far.copy::<IPV4_BYTES_MIN>(offset)?;
-        self.ipv4(offset, &header)
     }
 
     #[inline(always)]
@@ -245,18 +225,6 @@ impl<F: Far> Packet<F> {
                 Payload::Middle
             },
         })
-    }
-
-    #[inline(always)]
-    fn ipv6_near(&self) -> Option<Ip<[u64; 2]>> {
-        let header = self.near::<ETHERNET_BYTES, IPV6_BYTES>()?;
-        self.ipv6(ETHERNET_BYTES, header)
-    }
-
-    #[inline(always)]
-    fn ipv6_far(&self, offset: usize) -> Option<Ip<[u64; 2]>> {
-        let header = self.far.copy::<IPV6_BYTES>(offset)?;
-        self.ipv6(offset, &header)
     }
 
     #[inline(always)]
@@ -322,11 +290,13 @@ impl<F: Far> Packet<F> {
         if ip.protocol != TCP && ip.protocol != UDP {
             return Port::None;
         }
-        let ports = if ip.payload == A::PLAIN_PAYLOAD {
-            A::plain_ports(self)
-        } else {
-            self.far.copy::<4>(ip.payload)
+        let ports = match ip.payload - A::HEADER_BYTES {
+            ETHERNET_BYTES => self.near(ETHERNET_BYTES + A::HEADER_BYTES).copied(),
+            ONE_TAG_BYTES => self.near(ONE_TAG_BYTES + A::HEADER_BYTES).copied(),
+            TWO_TAGS_BYTES => self.near(TWO_TAGS_BYTES + A::HEADER_BYTES).copied(),
+            _ => self.far.copy(ip.payload),
         };
+        let ports: Option<[u8; 4]> = ports;
         match ports {
             Some(ports) => Port::Is(u16::from_be_bytes([ports[2], ports[3]])),
             None => Port::Unread,
