@@ -331,7 +331,11 @@ impl Loader {
             .hand_over(&HandOver { confinement }, &childs)
             .map_err(failed)?;
         drop(childs);
-        wire::send(socket.as_fd(), request, fds, patience).map_err(failed)?;
+        match wire::send(socket.as_fd(), request, fds, patience) {
+            // One that ended before has said so.
+            Ok(()) | Err(WireError::Gone) => {}
+            Err(error) => return Err(failed(error)),
+        }
         let (answer, fds) = wire::receive(socket.as_fd(), patience).map_err(failed)?;
         match answer {
             Answer::Refused(refused) => Err(LoadError::Object(refused)),

@@ -59,6 +59,15 @@ impl Keeper {
         Ok(keeper)
     }
 
+    /// The way to a parent that somebody else is.
+    #[cfg(test)]
+    pub(super) fn of(control: OwnedFd) -> Arc<Self> {
+        Arc::new(Self {
+            control: Mutex::new(Some(control)),
+            started: Condvar::new(),
+        })
+    }
+
     fn keep(&self, mut parent: Child) -> ! {
         loop {
             let ended = parent.wait();

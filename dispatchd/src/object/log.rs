@@ -217,7 +217,7 @@ mod tests {
         fn no_address_stays_however_it_is_written(
             low in 0x8000_0000_0000_u64..0xffff_8000_0000,
             before in "[ =(,:]{0,3}",
-            after in "[ ),;\n]{0,3}",
+            after in "[ ),;\n]{1,3}",
         ) {
             let address = 0xffff_0000_0000_0000 | low | 1;
             for written in [
