@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Variable, object, and the crate that it is checked in with.
-const OBJECTS: [(&str, &str, &str); 6] = [
+const OBJECTS: [(&str, &str, &str); 7] = [
     ("DISPATCHER_OBJECT", "dispatcher.o", "dispatchd"),
     (
         "DISPATCHER_EXT_16_OBJECT",
@@ -24,6 +24,7 @@ const OBJECTS: [(&str, &str, &str); 6] = [
     ),
     ("STATS_OBJECT", "stats.o", "apps/stats"),
     ("FIREWALL_OBJECT", "firewall.o", "apps/firewall"),
+    ("XSK_REDIRECT_OBJECT", "xsk_redirect.o", "dispatchd"),
 ];
 
 fn main() {

@@ -34,8 +34,10 @@ pub struct Args {
     pub engine: EngineChoice,
 
     /// Lets a user other than root in: `UID` may use the built-in redirect program, `UID:load` may
-    /// load its own objects. May be given more than once.
-    #[arg(long = "allow-uid", value_name = "UID[:load]")]
+    /// load its own objects, which the kernel keeps from reading its memory, `UID:load-trusted` may
+    /// load any object that root may: it can read all of the kernel's memory. May be given more than
+    /// once.
+    #[arg(long = "allow-uid", value_name = "UID[:load|:load-trusted]")]
     pub allow_uid: Vec<AllowUid>,
 
     /// Lets a user bind `AF_XDP` sockets itself, which may be to any queue of an interface: only root
@@ -89,8 +91,11 @@ impl FromStr for AllowUid {
         let (uid, level) = match text.split_once(':') {
             None => (text, Level::Redirect),
             Some((uid, "load")) => (uid, Level::Load),
+            Some((uid, "load-trusted")) => (uid, Level::LoadTrusted),
             Some((_, other)) => {
-                return Err(format!("unknown grant {other:?}: only `load` is known"));
+                return Err(format!(
+                    "unknown grant {other:?}: `load` and `load-trusted` are known"
+                ));
             }
         };
         let uid = uid
@@ -191,10 +196,13 @@ mod tests {
 
     #[test]
     fn a_uid_is_allowed_with_or_without_objects() {
-        let args = Args::try_parse_from(["dispatchd", "--allow-uid", "7", "--allow-uid", "8:load"]);
+        let uids = ["7", "8:load", "9:load-trusted", "9:load", "9"];
+        let words = uids.map(|uid| ["--allow-uid", uid]).concat();
+        let args = Args::try_parse_from(["dispatchd"].iter().chain(&words));
         let policy = args.expect("a valid command line").policy();
         assert_eq!(policy.levels.get(&7), Some(&Level::Redirect));
         assert_eq!(policy.levels.get(&8), Some(&Level::Load));
+        assert_eq!(policy.levels.get(&9), Some(&Level::LoadTrusted));
         for wrong in ["x", "7:all", "-1", "", ":load"] {
             let args = Args::try_parse_from(["dispatchd", "--allow-uid", wrong]);
             assert!(args.is_err(), "{wrong:?}");

@@ -206,7 +206,7 @@ fn info<T: Default>(fd: BorrowedFd<'_>) -> io::Result<T> {
     Ok(info)
 }
 
-/// What a pin is.
+/// What a descriptor of `bpf(2)` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
     Map,
@@ -214,7 +214,7 @@ pub(crate) enum ObjectKind {
     Link,
 }
 
-/// What a descriptor from [`obj_get`] is; `None` if it is something else. The kernel's own names for
+/// What a descriptor is; `None` if it is none of `bpf(2)`'s. The kernel's own names for
 /// such files tell: `BPF_OBJ_GET_INFO_BY_FD` answers for each kind and doesn't say for which.
 pub(crate) fn object_kind(object: BorrowedFd<'_>) -> io::Result<Option<ObjectKind>> {
     let name = std::fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()))?;

@@ -22,7 +22,7 @@ use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
 use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
 use crate::load_job::LoadJobs;
-use crate::loader::Loader;
+use crate::loader::{Keeper, Loader};
 use crate::objects::Objects;
 use crate::probe;
 use crate::published::{Board, Published, Shelf};
@@ -52,6 +52,8 @@ enum StartError {
     Socket { path: PathBuf, source: io::Error },
     #[error("signals")]
     Signals(#[source] nix::Error),
+    #[error("the loader's process")]
+    Loader(#[source] io::Error),
     #[error("thread")]
     Thread(#[source] io::Error),
 }
@@ -73,6 +75,8 @@ fn serve(args: &Args) -> Result<(), StartError> {
     signals.thread_block().map_err(StartError::Signals)?;
 
     raise_descriptor_limit();
+    // Before there are threads and memory that it would have to be copied from.
+    let keeper = Keeper::start().map_err(StartError::Loader)?;
     let kernel = Linux::open(&args.bpffs)?;
     let (probes, template) = probe::probe(args.engine);
     log_probe("tailcall", &probes.tailcall);
@@ -90,7 +94,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let policy = args.policy();
     let listener_is_roots = policy.levels.is_empty();
     let frags = kernel::probe_frags();
-    let loader = Loader::new(template, frags);
+    let loader = Loader::new(keeper, template, frags);
     let (told, inbox) = sync_channel(EVENTS_WAITING);
     let setup = Setup {
         policy: policy.clone(),

@@ -8,7 +8,8 @@ use controller::RequestId;
 use planner::{Digest, LoadId, SocketKey};
 
 use crate::kernel::Staged;
-use crate::object::{GlobalValue, Object};
+use crate::loader::Object;
+use crate::object::GlobalValue;
 use crate::sockets::Held;
 
 /// What one request brought.
@@ -16,6 +17,8 @@ use crate::sockets::Held;
 pub struct Brought {
     /// The client's user.
     pub uid: u32,
+    /// The client's connection, if something is loaded for it: when that ends, so does the load.
+    pub connection: Option<Arc<OwnedFd>>,
     /// The interface's name, for messages.
     pub interface: String,
     /// How many receive queues the interface has, if that matters and is known.

@@ -1,5 +1,6 @@
 //! One load that the controller asked for, carried out.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use controller::{LoadFailure, RequestId};
@@ -9,7 +10,7 @@ use protocol::{RefusalCode, Refused};
 use crate::control::Trouble;
 use crate::desk::{Bringing, Brought, Desk};
 use crate::kernel::{MemberMap, redirect_object};
-use crate::loader::{LoadError, Loader, Order, Reuse};
+use crate::loader::{Caller, LoadError, Loader, Order, Reuse};
 use crate::objects::Objects;
 use crate::published::Board;
 use crate::translate;
@@ -47,7 +48,7 @@ impl LoadJobs {
             trusted: order.trusted,
             existing: self.existing(id, &order.maps),
         };
-        let loaded = self.loader.load(brought.uid, wanted);
+        let loaded = self.loader.load(caller(&brought, order.trusted), wanted);
         let ready = loaded.map_err(|error| explain(&brought.interface, &order.code, error))?;
         self.desk.stage(id, order.load, ready.staged);
         Ok(Facts {
@@ -90,9 +91,8 @@ impl LoadJobs {
             ))
         })?;
         let program = Some(reload.outline.program.clone());
-        let inspected = self
-            .loader
-            .inspect(brought.uid, Arc::new(bytes), program, false);
+        let by = caller(brought, reload.source.is_trusted());
+        let inspected = self.loader.inspect(by, Arc::new(bytes), program, false);
         let (object_of, _) = inspected
             .map_err(|error| explain(interface, &Code::Again(Box::new(reload.clone())), error))?;
         Ok(Bringing {
@@ -108,7 +108,9 @@ impl LoadJobs {
         use dispatcher_abi::{CLAIMS_MAP, REDIRECT_PROGRAM, REDIRECT_QUEUES, SOCKETS_MAP};
         let entries = queues.unwrap_or(REDIRECT_QUEUES).max(REDIRECT_QUEUES);
         let program = Some(REDIRECT_PROGRAM.to_owned());
-        let inspected = self.loader.inspect(0, redirect_object(), program, false);
+        let inspected =
+            self.loader
+                .inspect(caller(brought, true), redirect_object(), program, false);
         let (object, _) =
             inspected.map_err(|error| plain(translate::load_error(&brought.interface, error)))?;
         Ok(Bringing {
@@ -144,6 +146,18 @@ impl LoadJobs {
                 Reuse::Shared(maps.collect())
             }
         }
+    }
+}
+
+/// The client as the loader knows it.
+fn caller(brought: &Brought, trusted: bool) -> Caller<'_> {
+    Caller {
+        uid: brought.uid,
+        trusted,
+        connection: brought
+            .connection
+            .as_ref()
+            .map(|connection| connection.as_fd()),
     }
 }
 

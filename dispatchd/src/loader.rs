@@ -1,26 +1,53 @@
-//! Loads programs on threads of their own: a verifier that takes seconds holds up nobody but the
-//! client that brought the program, and a panic in it is a refusal.
+//! Looks at objects and loads programs in processes of their own, one for each: a verifier that takes
+//! seconds holds up nobody but the client that brought the program, and what a stranger's bytes do
+//! to the code that reads them is a refusal.
+//!
+//! [`keeper`] keeps a small [`parent`] process, which hands each conversation to a [`child`] that it
+//! has forked ahead. A child [`confine`]s itself, looks at one object or loads one program, and ends.
+//! What they say to each other is in [`wire`]. Here is the daemon's side: what it keeps of an object
+//! are plain facts, and what it takes from a child is checked.
 
-use std::collections::BTreeMap;
+mod child;
+mod confine;
+mod keeper;
+mod parent;
+mod turn;
+mod wire;
+
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::time::{Duration, Instant};
 
-use dispatcher_abi::Engine;
-use planner::{Abilities, Facts, Form, LoadId, ObjectSource, Outline, Source, TailCall};
+use dispatcher_abi::{Engine, VerdictMask};
+use planner::{Abilities, Facts, Form, LoadId, ObjectSource, Obstacle, Outline, Source, TailCall};
+use sha2::{Digest as _, Sha256};
 
-use crate::bpf;
+pub use self::keeper::Keeper;
+pub use self::parent::run as run_parent;
+pub use self::wire::{Kind, Refused};
+
+use self::confine::{Confinement, Rights};
+use self::turn::Turns;
+use self::wire::{Answer, End, Fit, HandOver, Inspected, Load, Patience, Request, WireError};
+use crate::bpf::{self, ObjectKind};
 use crate::kernel::{MemberMap, Staged, Template};
-use crate::object::{
-    Existing, ExistingMap, LoadAs, LoadRequest, Loaded, Object, ObjectError, load,
-};
 
-/// Loads of one uid at once, root's apart: each may keep a core busy for seconds.
-const LOADS_PER_UID: usize = 2;
-/// Room for the verifier's callers: aya parses objects on this stack.
-const STACK_BYTES: usize = 4 << 20;
+/// How long looking at an object may take, and a load: beyond the processor time that a child has,
+/// for a busy machine.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(30);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(90);
+/// Most maps that a program may bring along, as the loader itself sees to.
+const MAPS_MAX: usize = 256;
+/// The longest name that is believed.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// Whether a program of this first word is to be the loader's parent, and not the daemon.
+pub fn is_parent(first: Option<&OsStr>) -> bool {
+    first == Some(OsStr::new(keeper::NAME))
+}
 
 /// Looks at objects and loads them, and bounds both.
 #[derive(Clone, Debug)]
@@ -32,11 +59,41 @@ pub struct Loader {
     frags: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    keeper: Arc<Keeper>,
     next: AtomicU64,
-    running: Mutex<BTreeMap<u32, usize>>,
-    ended: Condvar,
+    turns: Turns,
+}
+
+/// The user that something is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The user.
+    pub uid: u32,
+    /// Whether its programs may read the kernel's memory.
+    pub trusted: bool,
+    /// Its connection: when that ends, so does what is loaded for it.
+    pub connection: Option<BorrowedFd<'a>>,
+}
+
+/// An object file that was looked at, and not loaded: plain bytes.
+#[derive(Debug)]
+pub struct Object {
+    bytes: Arc<Vec<u8>>,
+    digest: [u8; 32],
+}
+
+impl Object {
+    /// The SHA-256 digest of the file.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// What a load is asked for.
@@ -54,7 +111,7 @@ pub struct Order {
     pub globals: Vec<(String, crate::object::GlobalValue)>,
     /// Entries of the program's own program arrays.
     pub tail_calls: Vec<TailCall>,
-    /// Whether every helper may be called.
+    /// Whether every helper may be called, and the kernel's memory be read.
     pub trusted: bool,
     /// Maps to be used instead of new ones.
     pub existing: Reuse,
@@ -70,10 +127,11 @@ pub enum Reuse {
 }
 
 impl Reuse {
-    fn maps(&self) -> &[MemberMap] {
-        match self {
-            Self::Shared(maps) | Self::Own(maps) => maps,
-        }
+    /// The first of each name, which is the one that counts.
+    fn maps(&self) -> Vec<&MemberMap> {
+        let (Self::Shared(maps) | Self::Own(maps)) = self;
+        let mut seen = std::collections::BTreeSet::new();
+        maps.iter().filter(|map| seen.insert(&map.name)).collect()
     }
 }
 
@@ -90,14 +148,32 @@ pub struct Ready {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The object can't be loaded.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-    /// The loader itself failed on this object.
+    #[error("{}", .0.text)]
+    Object(Refused),
+    /// The code that reads objects failed on this one.
     #[error("the object made the loader fail: {0}")]
-    Panicked(String),
+    Failed(String),
+    /// The child ended without an answer.
+    #[error("the object made the loader {0}")]
+    Ended(String),
+    /// The child said what no child says.
+    #[error("the object made the loader answer nonsense: {0}")]
+    Hostile(&'static str),
+    /// It took too long.
+    #[error("the loader was not done with the object after {} seconds", .0.as_secs())]
+    Late(Duration),
+    /// The client hung up, so that nothing was loaded any more.
+    #[error("the client is gone")]
+    ClientGone,
     /// The freplace engine is missing.
     #[error("this daemon can't load extension programs; `dispatchctl status` says why")]
     NoTemplate,
+    /// An extension takes `CAP_PERFMON`, which what strangers bring is loaded without.
+    #[error("an extension program {}", Obstacle::Untrusted)]
+    Untrusted,
+    /// The loader's process ended, and so did the one that was tried after it.
+    #[error("the loader's process is gone; the daemon starts it again")]
+    Gone,
     /// The system said no.
     #[error("{what}")]
     Io {
@@ -113,7 +189,10 @@ impl LoadError {
     pub fn is_the_kernels(&self) -> bool {
         matches!(
             self,
-            Self::Object(ObjectError::Verifier { .. } | ObjectError::Kernel { .. })
+            Self::Object(Refused {
+                kind: Kind::Verifier | Kind::Kernel,
+                ..
+            })
         )
     }
 }
@@ -121,9 +200,13 @@ impl LoadError {
 impl Loader {
     /// A loader; with a template it can load extensions, with `frags` programs for packets of several
     /// buffers.
-    pub fn new(template: Option<Template>, frags: bool) -> Self {
+    pub fn new(keeper: Arc<Keeper>, template: Option<Template>, frags: bool) -> Self {
         Self {
-            shared: Arc::default(),
+            shared: Arc::new(Shared {
+                keeper,
+                next: AtomicU64::new(0),
+                turns: Turns::default(),
+            }),
             template: template.map(Arc::new),
             frags,
         }
@@ -133,191 +216,257 @@ impl Loader {
     /// somebody says that it takes packets of several buffers, though its section may not.
     pub fn inspect(
         &self,
-        uid: u32,
+        caller: Caller<'_>,
         bytes: Arc<Vec<u8>>,
         program: Option<String>,
         frags: bool,
     ) -> Result<(Arc<Object>, Outline), LoadError> {
-        let kernel_frags = self.frags;
-        self.on_its_thread(uid, move |_| {
-            let object = Object::inspect(bytes)?;
-            let selected = object.select(program.as_deref())?;
-            let abilities = object.abilities(selected);
-            let outline = Outline {
-                program: selected.name.clone(),
-                abilities: Abilities {
-                    frags: kernel_frags && (frags || abilities.frags),
-                    ..abilities
-                },
-            };
-            Ok((Arc::new(object), outline))
-        })
+        let _turn = self.shared.turns.take(caller.uid);
+        let memfd = memfd(&bytes)?;
+        let request = Request::Inspect { program };
+        let (answer, _) = self.converse(caller, Rights::None, &request, &[memfd.as_fd()])?;
+        let Answer::Inspected(inspected) = answer else {
+            return Err(LoadError::Hostile("not what was asked for"));
+        };
+        check_name(&inspected.program)?;
+        let outline = Outline {
+            abilities: Abilities {
+                obstacle: obstacle(&inspected, caller.trusted),
+                frags: self.frags && (frags || inspected.frags),
+            },
+            program: inspected.program,
+        };
+        let digest = Sha256::digest(&*bytes).into();
+        Ok((Arc::new(Object { bytes, digest }), outline))
     }
 
     /// Loads a program for a user, and waits for it: for its turn too, if the user has many.
-    pub fn load(&self, uid: u32, order: Order) -> Result<Ready, LoadError> {
-        let template = self.template.clone();
-        self.on_its_thread(uid, move |id| load_now(id, &order, template.as_deref()))
-    }
-
-    /// A panic over a stranger's bytes ends the thread, and is an error here.
-    fn on_its_thread<T: Send + 'static>(
-        &self,
-        uid: u32,
-        work: impl FnOnce(LoadId) -> Result<T, LoadError> + Send + 'static,
-    ) -> Result<T, LoadError> {
-        let _turn = Turn::take(&self.shared, uid);
+    pub fn load(&self, caller: Caller<'_>, order: Order) -> Result<Ready, LoadError> {
+        let _turn = self.shared.turns.take(caller.uid);
         let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let thread = thread::Builder::new()
-            .name(format!("load-{number}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || work(LoadId(number)))
-            .map_err(|source| LoadError::Io {
-                what: "can't start a loader thread",
-                source,
-            })?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| Err(LoadError::Panicked(panic_text(&*panic))))
-    }
-}
-
-/// One of a user's turns to load.
-struct Turn<'a> {
-    shared: &'a Shared,
-    uid: u32,
-}
-
-impl<'a> Turn<'a> {
-    fn take(shared: &'a Shared, uid: u32) -> Self {
-        let running = shared
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut running = shared
-            .ended
-            .wait_while(running, |running| {
-                uid != 0
-                    && running
-                        .get(&uid)
-                        .is_some_and(|loads| *loads >= LOADS_PER_UID)
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        *running.entry(uid).or_default() += 1;
-        Self { shared, uid }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut running = self
-            .shared
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(loads) = running.get_mut(&self.uid) {
-            *loads -= 1;
-            if *loads == 0 {
-                running.remove(&self.uid);
-            }
-        }
-        self.shared.ended.notify_all();
-    }
-}
-
-fn load_now(id: LoadId, order: &Order, template: Option<&Template>) -> Result<Ready, LoadError> {
-    let existing: Vec<ExistingMap<'_>> = order
-        .existing
-        .maps()
-        .iter()
-        .map(|map| ExistingMap {
-            name: &map.name,
-            fd: map.fd.as_fd(),
-        })
-        .collect();
-    let extends = match (order.form.engine, template) {
-        (Engine::Tailcall, _) => None,
-        (Engine::Freplace, Some(template)) => Some(template.function()),
-        (Engine::Freplace, None) => return Err(LoadError::NoTemplate),
-    };
-    let loaded = load(
-        &order.object,
-        &LoadRequest {
-            program: Some(&order.outline.program),
-            map_sizes: &order.map_sizes,
-            globals: &order.globals,
-            tail_calls: &order.tail_calls,
+        let extends = match (order.form.engine, self.template.as_deref()) {
+            (Engine::Tailcall, _) => None,
+            (Engine::Freplace, _) if !order.trusted => return Err(LoadError::Untrusted),
+            (Engine::Freplace, Some(template)) => Some(template.function()),
+            (Engine::Freplace, None) => return Err(LoadError::NoTemplate),
+        };
+        let memfd = memfd(order.object.bytes())?;
+        let existing = order.existing.maps();
+        let fds: Vec<BorrowedFd<'_>> = [memfd.as_fd()]
+            .into_iter()
+            .chain(extends.map(|function| function.root))
+            .chain(existing.iter().map(|map| map.fd.as_fd()))
+            .collect();
+        let request = Request::Load(Box::new(Load {
+            program: order.outline.program.clone(),
+            extends: extends.map(|function| function.type_id),
+            frags: order.form.frags,
+            map_sizes: order.map_sizes.clone(),
+            globals: order.globals.clone(),
+            tail_calls: order.tail_calls.iter().map(Into::into).collect(),
             trusted: order.trusted,
-            existing: match order.existing {
-                Reuse::Shared(_) => Existing::Shared(&existing),
-                Reuse::Own(_) => Existing::Own(&existing),
+            own: matches!(order.existing, Reuse::Own(_)),
+            existing: existing.iter().map(|map| map.name.clone()).collect(),
+        }));
+        let rights = if order.trusted {
+            Rights::All
+        } else {
+            Rights::Load
+        };
+        let (answer, fds) = self.converse(caller, rights, &request, &fds)?;
+        let Answer::Loaded(facts) = answer else {
+            return Err(LoadError::Hostile("not what was asked for"));
+        };
+        ready(LoadId(number), order, facts, fds)
+    }
+
+    /// Has a child do what is asked for. If the parent ends meanwhile, the next one is asked once.
+    fn converse(
+        &self,
+        caller: Caller<'_>,
+        rights: Rights,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(Answer, Vec<OwnedFd>), LoadError> {
+        let again = self.converse_once(caller, rights, request, fds);
+        match again {
+            Err(LoadError::Gone) => self.converse_once(caller, rights, request, fds),
+            answered => answered,
+        }
+    }
+
+    fn converse_once(
+        &self,
+        caller: Caller<'_>,
+        rights: Rights,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(Answer, Vec<OwnedFd>), LoadError> {
+        let timeout = match rights {
+            Rights::None => INSPECT_TIMEOUT,
+            Rights::Load | Rights::All => LOAD_TIMEOUT,
+        };
+        let patience = Patience {
+            deadline: Some(Instant::now() + timeout),
+            client: caller.connection,
+        };
+        let failed = |error| match error {
+            WireError::Late => LoadError::Late(timeout),
+            WireError::ClientGone => LoadError::ClientGone,
+            WireError::Gone => LoadError::Gone,
+            WireError::Hostile(why) => LoadError::Hostile(why),
+            WireError::Io(source) => LoadError::Io {
+                what: "the loader can't be talked to",
+                source,
             },
-            target: LoadAs {
-                extends,
-                frags: order.form.frags,
-            },
-        },
-    )?;
-    ready(id, order, loaded)
+        };
+        // The parent ends the child when this end is closed.
+        let (socket, childs) = wire::pair().map_err(|source| failed(source.into()))?;
+        let confinement = Confinement {
+            uid: caller.uid,
+            rights,
+        };
+        self.shared
+            .keeper
+            .hand_over(&HandOver { confinement }, &childs)
+            .map_err(failed)?;
+        drop(childs);
+        match wire::send(socket.as_fd(), request, fds, patience) {
+            // One that ended before has said so.
+            Ok(()) | Err(WireError::Gone) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let (answer, fds) = wire::receive(socket.as_fd(), patience).map_err(failed)?;
+        match answer {
+            Answer::Refused(refused) => Err(LoadError::Object(refused)),
+            Answer::Failed(why) => Err(LoadError::Failed(why)),
+            Answer::Ended(End::Never(errno)) => Err(LoadError::Io {
+                what: "the loader can't start another process",
+                source: io::Error::from_raw_os_error(errno),
+            }),
+            Answer::Ended(end) => Err(LoadError::Ended(end_text(end, rights))),
+            Answer::Inspected(_) | Answer::Loaded(_) => Ok((answer, fds)),
+        }
+    }
 }
 
-fn ready(id: LoadId, order: &Order, loaded: Loaded) -> Result<Ready, LoadError> {
-    let maps = loaded
-        .maps
-        .into_iter()
-        .map(|map| member_map(map.name, map.fd))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(|source| LoadError::Io {
-            what: "can't read a map's shape",
-            source,
-        })?;
+/// What an object's bytes travel in.
+fn memfd(bytes: &[u8]) -> Result<OwnedFd, LoadError> {
+    protocol::memfd::sealed("dispatch-object", bytes).map_err(|source| LoadError::Io {
+        what: "the object can't be handed to the loader",
+        source,
+    })
+}
+
+fn obstacle(inspected: &Inspected, trusted: bool) -> Option<Obstacle> {
+    match inspected.fit {
+        Fit::NoTypes => Some(Obstacle::NoTypes),
+        Fit::Prototype => Some(Obstacle::Prototype),
+        Fit::Fits if !trusted => Some(Obstacle::Untrusted),
+        Fit::Fits => None,
+    }
+}
+
+fn check_name(name: &str) -> Result<(), LoadError> {
+    if name.len() <= NAME_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(LoadError::Hostile("a name without an end"))
+    }
+}
+
+/// Makes of a child's answer what the engine can rely on.
+fn ready(
+    id: LoadId,
+    order: Order,
+    facts: wire::Facts,
+    mut fds: Vec<OwnedFd>,
+) -> Result<Ready, LoadError> {
+    if fds.len() != facts.maps.len() + 1 || facts.maps.len() > MAPS_MAX {
+        return Err(LoadError::Hostile("another number of descriptors"));
+    }
+    let io = |what| move |source| LoadError::Io { what, source };
+    let program = fds.remove(0);
+    let expected = match order.form.engine {
+        Engine::Freplace => libbpf_sys::BPF_PROG_TYPE_EXT,
+        Engine::Tailcall => libbpf_sys::BPF_PROG_TYPE_XDP,
+    };
+    let kind = |fd: BorrowedFd<'_>| bpf::object_kind(fd).ok().flatten();
+    if kind(program.as_fd()) != Some(ObjectKind::Program) {
+        return Err(LoadError::Hostile("a descriptor of no program"));
+    }
+    let info = bpf::program_info(program.as_fd()).map_err(io("can't read a program's id"))?;
+    if info.program_type != expected {
+        return Err(LoadError::Hostile("a program of another type"));
+    }
+    let mut maps = Vec::with_capacity(fds.len());
+    for (name, fd) in facts.maps.into_iter().zip(fds) {
+        check_name(&name)?;
+        if kind(fd.as_fd()) != Some(ObjectKind::Map) {
+            return Err(LoadError::Hostile("a descriptor of no map"));
+        }
+        maps.push(MemberMap {
+            name,
+            info: bpf::map_info(fd.as_fd()).map_err(io("can't read a map's shape"))?,
+            fd: Arc::new(fd),
+        });
+    }
     Ok(Ready {
         facts: Facts {
             load: id,
-            program_id: loaded.program_id,
+            program_id: info.id,
             source: Source::Object(ObjectSource {
-                map_sizes: order.map_sizes.clone(),
-                globals: order.globals.iter().map(global).collect(),
+                map_sizes: order.map_sizes,
+                globals: order.globals.into_iter().map(global).collect(),
                 sha256: order.object.digest(),
-                program: loaded.program_name,
-                tail_calls: order.tail_calls.clone(),
+                program: order.outline.program,
+                tail_calls: order.tail_calls,
                 trusted: order.trusted,
             }),
             abilities: order.outline.abilities,
             form: order.form,
-            has_program_array: loaded.has_program_array,
-            priority: loaded.priority,
-            chain_call: loaded.chain_call,
+            has_program_array: facts.has_program_array,
+            priority: facts.priority,
+            chain_call: facts.chain_call.map(VerdictMask::from_bits),
             replaces: None,
         },
         staged: Staged {
-            program: Arc::new(loaded.program),
+            program: Arc::new(program),
             maps: Arc::new(maps),
         },
     })
 }
 
-fn global((name, value): &(String, crate::object::GlobalValue)) -> (String, planner::GlobalValue) {
+/// A variable's value, in the planner's words.
+fn global((name, value): (String, crate::object::GlobalValue)) -> (String, planner::GlobalValue) {
     let value = match value {
-        crate::object::GlobalValue::Integer(value) => planner::GlobalValue::Integer(*value),
-        crate::object::GlobalValue::Bytes(bytes) => planner::GlobalValue::Bytes(bytes.clone()),
+        crate::object::GlobalValue::Integer(value) => planner::GlobalValue::Integer(value),
+        crate::object::GlobalValue::Bytes(bytes) => planner::GlobalValue::Bytes(bytes),
     };
-    (name.clone(), value)
+    (name, value)
 }
 
-fn member_map(name: String, fd: OwnedFd) -> io::Result<MemberMap> {
-    let info = bpf::map_info(fd.as_fd())?;
-    Ok(MemberMap {
-        name,
-        fd: Arc::new(fd),
-        info,
-    })
+/// What an end without an answer says of the object.
+fn end_text(end: End, rights: Rights) -> String {
+    use nix::libc::{SIGABRT, SIGKILL, SIGVTALRM, SIGXCPU};
+    match end {
+        End::Late(seconds) => format!("use {seconds} seconds of processor time or more"),
+        End::Signalled(SIGXCPU) => {
+            let seconds = rights.seconds();
+            format!("use {seconds} seconds of processor time or more")
+        }
+        End::Signalled(SIGVTALRM) => {
+            "use more processor time than reading an object may take (1.8 seconds)".to_owned()
+        }
+        End::Signalled(SIGABRT) => {
+            "give up: it takes more memory than a load may (512 MiB)".to_owned()
+        }
+        End::Signalled(SIGKILL) => "be killed: the system may be short of memory".to_owned(),
+        End::Signalled(signal) => format!("crash (signal {signal})"),
+        End::Exited(code) => format!("end without an answer (exit code {code})"),
+        End::Never(_) => "not start".to_owned(),
+    }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "panic".to_owned())
-}
+#[cfg(test)]
+mod tests;

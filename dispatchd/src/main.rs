@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dispatchd::args::{Args, LogFormat};
-use dispatchd::daemon;
+use dispatchd::{daemon, loader};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    if loader::is_parent(std::env::args_os().next().as_deref()) {
+        return loader::run_parent();
+    }
     let args = Args::parse();
     init_log(args.log_format);
     match &args.flush {

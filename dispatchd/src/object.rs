@@ -10,6 +10,7 @@
 //! what its code may call and which maps it may name is checked in exactly the instructions that
 //! go to the kernel.
 
+mod bounds;
 mod btf;
 mod code;
 mod elf;
@@ -17,6 +18,7 @@ mod error;
 mod globals;
 mod helpers;
 mod image;
+mod log;
 mod maps;
 mod prototype;
 mod reach;
@@ -32,9 +34,12 @@ use std::sync::Arc;
 
 use dispatcher_abi::{Priority, VerdictMask};
 use planner::{Abilities, TailCall};
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+pub(crate) use self::code::learn_the_kernel;
 pub use self::error::{GlobalFault, Malformed, MapFault, Names, ObjectError, Unsupported};
+pub use self::log::Advice;
 pub use self::sections::Claim;
 
 use self::code::Code;
@@ -125,7 +130,7 @@ pub struct SlotFunction<'a> {
 }
 
 /// The value of a global variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GlobalValue {
     /// An integer, stored in the variable's size (1, 2, 4 or 8 bytes).
     Integer(i128),
@@ -176,6 +181,7 @@ impl Object {
     pub fn inspect(bytes: impl Into<Arc<Vec<u8>>>) -> Result<Self, ObjectError> {
         let bytes = bytes.into();
         let elf = Elf::read(&bytes)?;
+        bounds::check(&elf, &bytes)?;
         let programs = elf.functions().filter_map(|(section, address, symbol)| {
             let name = &elf.sections[section].name;
             let is_program = elf.sections[section].role == Role::Program && symbol.global;

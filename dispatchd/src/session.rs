@@ -16,7 +16,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use controller::Event;
-use planner::{Authority, Client, ConnectionId, Policy};
+use planner::{Authority, Client, ConnectionId, Policy, Verb};
 use protocol::{
     Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
     ReplyBody, Request, RequestBody, Welcome,
@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 use self::site::Site;
 use crate::control::Message;
 use crate::desk::Desk;
-use crate::loader::Loader;
+use crate::loader::{Caller, Loader};
 use crate::probe::Probes;
 use crate::published::Board;
 use crate::sockets::Sockets;
@@ -67,6 +67,7 @@ pub struct Hub {
 /// A client after its hello.
 struct Session<'a> {
     hub: &'a Hub,
+    connection: &'a Connection,
     client: Client,
     objects: BTreeMap<Digest, Arc<Vec<u8>>>,
 }
@@ -107,7 +108,8 @@ fn converse(
     let Some((request, fds)) = receive(connection)? else {
         return Ok(());
     };
-    let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, &fds) {
+    let (mut session, welcome) = match Session::open(hub, connection, peer, id, &request.body, &fds)
+    {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
@@ -172,6 +174,7 @@ fn receive(
 impl<'a> Session<'a> {
     fn open(
         hub: &'a Hub,
+        connection: &'a Connection,
         peer: protocol::Peer,
         id: ConnectionId,
         request: &RequestBody,
@@ -207,6 +210,7 @@ impl<'a> Session<'a> {
         }
         let session = Self {
             hub,
+            connection,
             client: Client {
                 uid: peer.uid,
                 pid: peer.pid,
@@ -316,6 +320,15 @@ impl<'a> Session<'a> {
     fn reclaim(&self, site: &Site, name: String, token: [u8; 16]) -> Result<ReplyBody, Refused> {
         self.ask_plainly(site, controller::Request::Reclaim { name, token })?;
         Ok(ReplyBody::Reclaimed)
+    }
+
+    /// The client as the loader knows it.
+    fn caller(&self, site: &Site) -> Caller<'_> {
+        Caller {
+            uid: self.client.uid,
+            trusted: self.authority(site).may(Verb::LoadTrusted),
+            connection: Some(self.connection.as_fd()),
+        }
     }
 
     /// What decides this client's requests at an interface.

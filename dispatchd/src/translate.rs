@@ -13,8 +13,8 @@ use protocol::{RefusalCode, Refused};
 
 use crate::control::Trouble;
 use crate::kernel::{KernelError, MemberMap};
-use crate::loader::LoadError;
-use crate::object::{self, ObjectError};
+use crate::loader::{Kind, LoadError};
+use crate::object;
 use crate::unreadable;
 
 pub(crate) use self::socket::{not_made, socket_view};
@@ -175,26 +175,34 @@ fn note(note: &Note) -> String {
 /// Why a program for this interface was not loaded.
 pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     let message = format!("interface {interface}: {}", chain(&error));
-    let (code, log) = match error {
-        LoadError::Object(error) => match error {
-            ObjectError::NotAnObject(_) => (RefusalCode::NotAnObject, None),
-            ObjectError::NoSuchProgram { .. } | ObjectError::NoProgram => {
-                (RefusalCode::NoSuchProgram, None)
-            }
-            ObjectError::AmbiguousProgram { .. } => (RefusalCode::AmbiguousProgram, None),
-            ObjectError::WrongProgramType { .. } => (RefusalCode::WrongProgramType, None),
-            ObjectError::Unsupported { .. } => (RefusalCode::Unsupported, None),
-            ObjectError::Helper { .. } => (RefusalCode::Helper, None),
-            ObjectError::Map { .. } => (RefusalCode::Map, None),
-            ObjectError::Global { .. } => (RefusalCode::Global, None),
-            ObjectError::Verifier { log, .. } => (RefusalCode::Verifier, Some(log)),
-            ObjectError::Kernel { .. } => (RefusalCode::Kernel, None),
-        },
-        LoadError::Panicked(_) => (RefusalCode::Unsupported, None),
-        LoadError::NoTemplate => (RefusalCode::Engine, None),
-        LoadError::Io { .. } => (RefusalCode::Daemon, None),
+    let code = match &error {
+        LoadError::Object(refused) => object_code(refused.kind),
+        LoadError::Failed(_) | LoadError::Ended(_) | LoadError::Hostile(_) | LoadError::Late(_) => {
+            RefusalCode::Unsupported
+        }
+        LoadError::NoTemplate | LoadError::Untrusted => RefusalCode::Engine,
+        LoadError::ClientGone | LoadError::Gone | LoadError::Io { .. } => RefusalCode::Daemon,
+    };
+    let log = match error {
+        LoadError::Object(refused) => refused.log,
+        _ => None,
     };
     Refused { code, message, log }
+}
+
+fn object_code(kind: Kind) -> RefusalCode {
+    match kind {
+        Kind::NotAnObject => RefusalCode::NotAnObject,
+        Kind::NoSuchProgram | Kind::NoProgram => RefusalCode::NoSuchProgram,
+        Kind::AmbiguousProgram => RefusalCode::AmbiguousProgram,
+        Kind::WrongProgramType => RefusalCode::WrongProgramType,
+        Kind::Unsupported => RefusalCode::Unsupported,
+        Kind::Helper => RefusalCode::Helper,
+        Kind::Map => RefusalCode::Map,
+        Kind::Global => RefusalCode::Global,
+        Kind::Verifier => RefusalCode::Verifier,
+        Kind::Kernel => RefusalCode::Kernel,
+    }
 }
 
 /// A registration's or replacement's values for globals, for the loader.

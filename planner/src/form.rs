@@ -65,6 +65,8 @@ pub enum Obstacle {
     Refused,
     /// A later version found one that this version has no word for.
     Unknown(u32),
+    /// An extension takes the right to read the kernel's memory (`CAP_PERFMON`).
+    Untrusted,
 }
 
 impl fmt::Display for Obstacle {
@@ -74,6 +76,9 @@ impl fmt::Display for Obstacle {
             Self::Prototype => "its prototype is not `int f(struct xdp_md *)`",
             Self::Refused => "the kernel takes it as an XDP program and not as an extension",
             Self::Unknown(_) => "a later version of dispatchd found that it can't be an extension",
+            Self::Untrusted => {
+                "its user is not trusted to load extensions, which may read the kernel's memory"
+            }
         })
     }
 }

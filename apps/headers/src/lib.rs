@@ -1,12 +1,22 @@
-//! Packet headers, read so that the BPF verifier can follow.
+//! Packet headers, read so that the BPF verifier can follow, also one that keeps its loader from
+//! reading the kernel's memory (no `CAP_PERFMON`).
 //!
-//! Every byte is reached through one function, which compares with the packet's end first.
-//! Everything is inlined: the verifier forgets what it knows of packet pointers at some calls.
+//! Such a verifier takes no pointer with a number added that is only known when the program runs. So
+//! what has a fixed place is read where it lies, after a comparison with the packet's end; what lies
+//! behind IPv4 options or IPv6 extension headers is copied by a helper ([`Far`]), which
+//! takes longer. Everything is inlined: the verifier forgets what it knows of packet pointers at some
+//! calls.
 //!
 //! Bounds: two VLAN tags, and [`EXTENSIONS_MAX`] IPv6 extension headers. What lies behind more is
 //! not read, and is told apart from what isn't there.
 #![no_std]
 #![warn(missing_docs, unreachable_pub)]
+
+#[cfg(target_arch = "bpf")]
+mod context;
+
+#[cfg(target_arch = "bpf")]
+pub use context::Context;
 
 /// `IPPROTO_ICMP`.
 pub const ICMP: u8 = 1;
@@ -38,15 +48,29 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 const ETHERNET_BYTES: usize = 14;
 const VLAN_TAG_BYTES: usize = 4;
-const VLAN_TAGS_MAX: usize = 2;
+const ONE_TAG_BYTES: usize = ETHERNET_BYTES + VLAN_TAG_BYTES;
+const TWO_TAGS_BYTES: usize = ONE_TAG_BYTES + VLAN_TAG_BYTES;
 const IPV4_BYTES_MIN: usize = 20;
 const IPV6_BYTES: usize = 40;
 
 /// A frame in memory, from its Ethernet header on.
 #[derive(Clone, Copy)]
-pub struct Packet {
+pub struct Packet<F> {
     start: usize,
     end: usize,
+    far: F,
+}
+
+/// Copies bytes out of a packet from wherever.
+pub trait Far {
+    /// `N` bytes at an offset, or `None` if the packet ends before.
+    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+}
+
+impl Far for &[u8] {
+    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
 }
 
 /// What follows the Ethernet header and its tags.
@@ -54,9 +78,9 @@ pub enum Network {
     /// ARP.
     Arp,
     /// IPv4; `None` if the header is cut short or says what no header can.
-    Ipv4(Option<Ip<4>>),
+    Ipv4(Option<Ip<u32>>),
     /// IPv6; `None` likewise.
-    Ipv6(Option<Ip<16>>),
+    Ipv6(Option<Ip<[u64; 2]>>),
     /// More than two VLAN tags: it may be anything.
     Deeper,
     /// Any other protocol, or no whole Ethernet header or tag.
@@ -64,9 +88,9 @@ pub enum Network {
 }
 
 /// What is asked of an IP header.
-pub struct Ip<const ADDRESS_BYTES: usize> {
-    /// The source address, in network byte order.
-    pub source: [u8; ADDRESS_BYTES],
+pub struct Ip<A> {
+    /// The source address as a number, or two.
+    pub source: A,
     /// The protocol of the payload; behind IPv6 extension headers, the last one's. If that could
     /// not be read, the number of the header that could not.
     pub protocol: u8,
@@ -98,50 +122,34 @@ pub enum Port {
     Unread,
 }
 
-impl Ip<4> {
-    /// The source address as a number.
-    #[inline(always)]
-    pub const fn source_bits(&self) -> u32 {
-        u32::from_be_bytes(self.source)
-    }
+/// A kind of address.
+pub trait Address {
+    /// Bytes of a header without options.
+    const HEADER_BYTES: usize;
 }
 
-impl Ip<16> {
-    /// The source address as two numbers.
-    #[inline(always)]
-    pub const fn source_bits(&self) -> [u64; 2] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.source;
-        [
-            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-        ]
-    }
+impl Address for u32 {
+    const HEADER_BYTES: usize = IPV4_BYTES_MIN;
 }
 
-impl Packet {
+impl Address for [u64; 2] {
+    const HEADER_BYTES: usize = IPV6_BYTES;
+}
+
+impl<F: Far> Packet<F> {
     /// The packet from `start` up to `end`.
     ///
     /// # Safety
     /// Bytes from `start` to `end` must be readable for as long as the packet is used: they are an
     /// XDP context's `data` and `data_end`, or the ends of a slice.
     #[inline(always)]
-    pub const unsafe fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+    pub const unsafe fn new(start: usize, end: usize, far: F) -> Self {
+        Self { start, end, far }
     }
 
-    /// Bytes in the packet.
+    /// `N` bytes where they lie, or `None` if the packet ends before.
     #[inline(always)]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "no driver delivers an empty packet"
-    )]
-    pub const fn len(self) -> usize {
-        self.end - self.start
-    }
-
-    /// `N` bytes at an offset, or `None` if the packet ends before.
-    #[inline(always)]
-    fn bytes<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+    fn near<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
         let at = self.start + offset;
         if at + N > self.end {
             return None;
@@ -154,44 +162,61 @@ impl Packet {
     /// The network header.
     #[inline(always)]
     pub fn network(&self) -> Network {
-        let Some(ethernet) = self.bytes::<ETHERNET_BYTES>(0) else {
+        let Some([.., high, low]) = self.near::<ETHERNET_BYTES>(0) else {
             return Network::Other;
         };
-        let mut ethertype = u16::from_be_bytes([ethernet[12], ethernet[13]]);
-        let mut offset = ETHERNET_BYTES;
-        for _ in 0..VLAN_TAGS_MAX {
-            if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
-                break;
-            }
-            let Some(tag) = self.bytes::<VLAN_TAG_BYTES>(offset) else {
-                return Network::Other;
-            };
-            ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-            offset += VLAN_TAG_BYTES;
+        match u16::from_be_bytes([*high, *low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => {}
+            ethertype => return self.untagged(ethertype, ETHERNET_BYTES),
         }
+        let Some([_, _, high, low]) = self.near::<VLAN_TAG_BYTES>(ETHERNET_BYTES) else {
+            return Network::Other;
+        };
+        match u16::from_be_bytes([*high, *low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => {}
+            ethertype => return self.untagged(ethertype, ONE_TAG_BYTES),
+        }
+        let Some([_, _, high, low]) = self.near::<VLAN_TAG_BYTES>(ONE_TAG_BYTES) else {
+            return Network::Other;
+        };
+        match u16::from_be_bytes([*high, *low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
+            ethertype => self.untagged(ethertype, TWO_TAGS_BYTES),
+        }
+    }
+
+    /// The network header at an offset that is known when this is compiled.
+    #[inline(always)]
+    fn untagged(&self, ethertype: u16, offset: usize) -> Network {
         match ethertype {
             ETHERTYPE_ARP => Network::Arp,
-            ETHERTYPE_IPV4 => Network::Ipv4(self.ipv4(offset)),
-            ETHERTYPE_IPV6 => Network::Ipv6(self.ipv6(offset)),
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
+            ETHERTYPE_IPV4 => Network::Ipv4(match self.near(offset) {
+                Some(header) => self.ipv4(offset, header),
+                None => None,
+            }),
+            ETHERTYPE_IPV6 => Network::Ipv6(match self.near(offset) {
+                Some(header) => self.ipv6(offset, header),
+                None => None,
+            }),
             _ => Network::Other,
         }
     }
 
     #[inline(always)]
-    fn ipv4(&self, offset: usize) -> Option<Ip<4>> {
-        let header = self.bytes::<IPV4_BYTES_MIN>(offset)?;
+    fn ipv4(&self, offset: usize, header: &[u8; IPV4_BYTES_MIN]) -> Option<Ip<u32>> {
         let header_bytes = usize::from(header[0] & 0x0f) * 4;
         if header[0] >> 4 != 4 || header_bytes < IPV4_BYTES_MIN {
             return None;
         }
-        let payload = offset + header_bytes;
-        if self.start + payload > self.end {
-            return None;
+        let mut payload = offset + IPV4_BYTES_MIN;
+        if header_bytes > IPV4_BYTES_MIN {
+            payload = offset + header_bytes;
+            // The options have to be there, to their last byte.
+            self.far.copy::<1>(payload - 1)?;
         }
         let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
         Some(Ip {
-            source: [header[12], header[13], header[14], header[15]],
+            source: u32::from_be_bytes([header[12], header[13], header[14], header[15]]),
             protocol: header[9],
             payload,
             begins: if fragment_offset == 0 {
@@ -203,36 +228,36 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn ipv6(&self, offset: usize) -> Option<Ip<16>> {
-        let header = self.bytes::<IPV6_BYTES>(offset)?;
+    fn ipv6(&self, offset: usize, header: &[u8; IPV6_BYTES]) -> Option<Ip<[u64; 2]>> {
         if header[0] >> 4 != 6 {
             return None;
         }
-        let mut source = [0; 16];
-        let mut byte = 0;
-        while byte < source.len() {
-            source[byte] = header[8 + byte];
-            byte += 1;
-        }
+        let [_, _, _, _, _, _, protocol, _, source @ ..] = header;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *source;
         let mut ip = Ip {
-            source,
-            protocol: header[6],
+            source: [
+                u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+                u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+            ],
+            protocol: *protocol,
             payload: offset + IPV6_BYTES,
             begins: Payload::Whole,
         };
-        self.skip_extensions(&mut ip);
+        if is_extension(ip.protocol) {
+            self.skip_extensions(&mut ip);
+        }
         Some(ip)
     }
 
     /// Goes on to what follows the extension headers, as far as that can be read.
     #[inline(always)]
-    fn skip_extensions(&self, ip: &mut Ip<16>) {
+    fn skip_extensions(&self, ip: &mut Ip<[u64; 2]>) {
         for _ in 0..EXTENSIONS_MAX {
             if !is_extension(ip.protocol) {
                 return;
             }
             // Every extension header has at least 8 bytes.
-            let Some(header) = self.bytes::<8>(ip.payload) else {
+            let Some(header) = self.far.copy::<8>(ip.payload) else {
                 break;
             };
             let length = usize::from(header[1]);
@@ -256,7 +281,7 @@ impl Packet {
 
     /// The destination port of TCP or UDP.
     #[inline(always)]
-    pub fn destination_port<const N: usize>(&self, ip: &Ip<N>) -> Port {
+    pub fn destination_port<A: Address>(&self, ip: &Ip<A>) -> Port {
         match ip.begins {
             Payload::Unread => return Port::Unread,
             Payload::Middle => return Port::None,
@@ -265,7 +290,14 @@ impl Packet {
         if ip.protocol != TCP && ip.protocol != UDP {
             return Port::None;
         }
-        match self.bytes::<4>(ip.payload) {
+        let ports = match ip.payload - A::HEADER_BYTES {
+            ETHERNET_BYTES => self.near(ETHERNET_BYTES + A::HEADER_BYTES).copied(),
+            ONE_TAG_BYTES => self.near(ONE_TAG_BYTES + A::HEADER_BYTES).copied(),
+            TWO_TAGS_BYTES => self.near(TWO_TAGS_BYTES + A::HEADER_BYTES).copied(),
+            _ => self.far.copy(ip.payload),
+        };
+        let ports: Option<[u8; 4]> = ports;
+        match ports {
             Some(ports) => Port::Is(u16::from_be_bytes([ports[2], ports[3]])),
             None => Port::Unread,
         }
@@ -295,10 +327,10 @@ mod tests {
 
     use super::*;
 
-    fn packet(bytes: &[u8]) -> Packet {
+    fn packet(bytes: &[u8]) -> Packet<&[u8]> {
         let range = bytes.as_ptr_range();
         // SAFETY: each test keeps its bytes until it is done with the packet.
-        unsafe { Packet::new(range.start as usize, range.end as usize) }
+        unsafe { Packet::new(range.start as usize, range.end as usize, bytes) }
     }
 
     fn frame(tags: usize, ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -355,7 +387,7 @@ mod tests {
         match packet(frame).network() {
             Network::Ipv4(Some(ip)) => (ip.protocol, packet(frame).destination_port(&ip)),
             Network::Ipv6(Some(ip)) => {
-                assert_eq!(ip.source, [0x20; 16]);
+                assert_eq!(ip.source, [0x2020_2020_2020_2020; 2]);
                 (ip.protocol, packet(frame).destination_port(&ip))
             }
             _ => panic!("an IP packet"),
@@ -372,7 +404,7 @@ mod tests {
                 let Network::Ipv4(Some(ip)) = packet(&frame).network() else {
                     panic!("{tags} tags, {option_words} words of options");
                 };
-                assert_eq!(ip.source_bits(), 0xc000_0201);
+                assert_eq!(ip.source, 0xc000_0201);
                 assert_eq!(port_of(&frame), (UDP, Port::Is(53)));
             }
         }

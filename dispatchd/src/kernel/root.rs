@@ -25,19 +25,19 @@ struct RootObject {
 
 /// Looked at once: every build is loaded from one of them.
 static DISPATCHER: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_OBJECT"));
     RootObject::inspect(bytes, RootProgram::DISPATCHER)
 });
 static EXT_16: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_16_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_EXT_16_OBJECT"));
     RootObject::inspect(bytes, RootProgram::EXT[0])
 });
 static EXT_64: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_64_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_EXT_64_OBJECT"));
     RootObject::inspect(bytes, RootProgram::EXT[1])
 });
 static EXT_128: LazyLock<RootObject> = LazyLock::new(|| {
-    let bytes = aya::include_bytes_aligned!(env!("DISPATCHER_EXT_128_OBJECT"));
+    let bytes = include_bytes!(env!("DISPATCHER_EXT_128_OBJECT"));
     RootObject::inspect(bytes, RootProgram::EXT[2])
 });
 

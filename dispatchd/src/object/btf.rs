@@ -46,20 +46,46 @@ pub(super) fn add_names(btf: &[u8], names: &[&str]) -> Option<Named> {
     })
 }
 
-/// The string at an offset of `.BTF`'s strings.
+/// The longest string that is read: names of sections, variables and structures. Many may share one
+/// that is longer.
+const STRING_BYTES_MAX: usize = 4096;
+
+/// The string at an offset of `.BTF`'s strings; `None` for one that is too long.
 pub(super) fn string_at(btf: &[u8], offset: u32) -> Option<&str> {
-    let strings = range(body(btf)?, btf, 16)?;
-    let string = strings.get(usize::try_from(offset).ok()?..)?;
+    let string = strings_from(btf, offset)?;
+    let string = &string[..string.len().min(STRING_BYTES_MAX)];
     let end = string.iter().position(|byte| *byte == 0)?;
     str::from_utf8(&string[..end]).ok()
 }
 
-/// `.BTF.ext` with the records that `keep` wants: it takes a section's name and the record's
-/// offset in it, in bytes, and gives the section's new name. None if it is broken.
+/// Whether this string is at an offset of `.BTF`'s strings. However long the one there is, no more of
+/// it is read than of this one.
+pub(super) fn is_at(btf: &[u8], offset: u32, expected: &str) -> bool {
+    let rest =
+        strings_from(btf, offset).and_then(|string| string.strip_prefix(expected.as_bytes()));
+    rest.and_then(<[u8]>::first) == Some(&0)
+}
+
+fn strings_from(btf: &[u8], offset: u32) -> Option<&[u8]> {
+    let strings = range(body(btf)?, btf, 16)?;
+    strings.get(usize::try_from(offset).ok()?..)
+}
+
+/// A section of `.BTF.ext` that is kept.
+pub(super) struct Kept {
+    /// Its index in the file.
+    pub(super) section: usize,
+    /// Its new name.
+    pub(super) name: u32,
+}
+
+/// `.BTF.ext` with the sections that `keep` wants, by their names, and of those the records at the
+/// offsets, in bytes, that are reached. None if it is broken.
 pub(super) fn cut_ext(
     ext: &[u8],
     btf: &[u8],
-    keep: impl Fn(&str, u32) -> Option<u32>,
+    keep: impl Fn(&str) -> Option<Kept>,
+    is_reached: impl Fn(&Kept, u32) -> bool,
 ) -> Option<Vec<u8>> {
     let body = body(ext)?;
     let header_bytes = ext.len() - body.len();
@@ -74,7 +100,7 @@ pub(super) fn cut_ext(
         } else {
             &[]
         };
-        let info = cut_info(info, btf, record_bytes_min, &keep)?;
+        let info = cut_info(info, btf, record_bytes_min, &keep, &is_reached)?;
         header.extend(u32::try_from(infos.len()).ok()?.to_le_bytes());
         header.extend(u32::try_from(info.len()).ok()?.to_le_bytes());
         infos.extend(info);
@@ -88,7 +114,8 @@ fn cut_info(
     info: &[u8],
     btf: &[u8],
     record_bytes_min: usize,
-    keep: impl Fn(&str, u32) -> Option<u32>,
+    keep: impl Fn(&str) -> Option<Kept>,
+    is_reached: impl Fn(&Kept, u32) -> bool,
 ) -> Option<Vec<u8>> {
     if info.is_empty() {
         return Some(Vec::new());
@@ -105,17 +132,18 @@ fn cut_info(
         let records_len = count.checked_mul(record_bytes)?;
         let records = rest.get(8..records_len.checked_add(8)?)?;
         rest = &rest[8 + records_len..];
-        let mut name = None;
+        let Some(section) = keep(section) else {
+            continue;
+        };
         let mut kept_records: Vec<u8> = Vec::new();
         for record in records.chunks_exact(record_bytes) {
-            if let Some(new_name) = keep(section, u32_at(record, 0)?) {
-                name = Some(new_name);
+            if is_reached(&section, u32_at(record, 0)?) {
                 kept_records.extend(record);
             }
         }
-        if let Some(name) = name {
+        if !kept_records.is_empty() {
             let count = u32::try_from(kept_records.len() / record_bytes).ok()?;
-            kept.extend(name.to_le_bytes());
+            kept.extend(section.name.to_le_bytes());
             kept.extend(count.to_le_bytes());
             kept.extend(kept_records);
         }

@@ -3,15 +3,32 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
+use std::sync::LazyLock;
 
 use aya_obj::btf::Btf;
 use aya_obj::generated::bpf_insn;
 
 use super::error::{ObjectError, Unsupported};
+use super::log::Advice;
 use super::maps::{Definitions, Made};
 use super::reach::{FunctionKey, reach};
 use super::sys::{self, LoadFailure, Target, Text, TextTypes};
 use super::{Object, ProgramSymbol, helpers, image};
+use crate::{bpf, translate};
+
+/// The kernel's own types. Reading them takes ten times as long as an ordinary load, so the loader's
+/// parent does it once for all its children.
+static KERNEL_TYPES: LazyLock<Result<Btf, String>> =
+    LazyLock::new(|| Btf::from_sys_fs().map_err(|error| translate::chain(&error)));
+
+/// Finds out once what every load has to know of the kernel: its types, and what aya and libbpf learn
+/// of it by trying, which takes more rights than a load has.
+pub(crate) fn learn_the_kernel() {
+    LazyLock::force(&KERNEL_TYPES);
+    let _ = aya::features();
+    // libbpf looks at how memory is accounted for before the first load.
+    let _ = bpf::xdp_constant(0, 0);
+}
 
 /// Largest verifier log, in bytes: what every kernel allows. A longer log keeps its end, where
 /// the reason stands (Linux 6.4 and later; before, its start).
@@ -41,7 +58,7 @@ impl Code {
         let reach = reach(elf, bytes, entry).map_err(unsupported)?;
         let image = image::one_program(elf, bytes, &reach, entry)?;
         let mut parsed = aya_obj::Object::parse(&image)
-            .map_err(|error| unsupported(Unsupported::Parse(Box::new(error))))?;
+            .map_err(|error| unsupported(Unsupported::Parse(translate::chain(&error))))?;
         let map_symbols: BTreeSet<_> = parsed
             .maps
             .values()
@@ -55,11 +72,12 @@ impl Code {
         }
         let types = fit_types(&mut parsed);
         if parsed.has_btf_relocations() {
-            let kernel =
-                Btf::from_sys_fs().map_err(|error| unsupported(Unsupported::KernelTypes(error)))?;
+            let kernel = KERNEL_TYPES
+                .as_ref()
+                .map_err(|error| unsupported(Unsupported::KernelTypes(error.clone())))?;
             parsed
-                .relocate_btf(&kernel)
-                .map_err(|error| unsupported(Unsupported::CoRe(Box::new(error))))?;
+                .relocate_btf(kernel)
+                .map_err(|error| unsupported(Unsupported::CoRe(translate::chain(&error))))?;
         }
         parsed
             .functions
@@ -123,7 +141,7 @@ impl Code {
                 lines: function.line_info.line_info_bytes(),
             }),
         };
-        load_with_log(&self.name, &text)
+        load_with_log(&self.name, &text, trusted)
     }
 
     fn link(&mut self, maps: &Definitions, made: &Made) -> Result<(), Unsupported> {
@@ -139,10 +157,10 @@ impl Code {
         });
         self.parsed
             .relocate_maps(maps, &code_sections)
-            .map_err(|error| Unsupported::Link(Box::new(error)))?;
+            .map_err(|error| Unsupported::Link(translate::chain(&error)))?;
         self.parsed
             .relocate_calls(&code_sections)
-            .map_err(|error| Unsupported::Link(Box::new(error)))
+            .map_err(|error| Unsupported::Link(translate::chain(&error)))
     }
 
     /// Looks at exactly the instructions that will be loaded.
@@ -211,7 +229,7 @@ fn fit_types(parsed: &mut aya_obj::Object) -> Option<Vec<u8>> {
 }
 
 /// Loads without a log, which is fastest, and again with one if that fails.
-fn load_with_log(program: &str, text: &Text<'_>) -> Result<OwnedFd, ObjectError> {
+fn load_with_log(program: &str, text: &Text<'_>, trusted: bool) -> Result<OwnedFd, ObjectError> {
     let refused = match sys::load_program(text, &mut []) {
         Ok(fd) => return Ok(fd),
         Err(failure) => failure.error,
@@ -238,9 +256,12 @@ fn load_with_log(program: &str, text: &Text<'_>) -> Result<OwnedFd, ObjectError>
             source: refused,
         });
     }
+    let log = String::from_utf8_lossy(&log[..end]).into_owned();
     Err(ObjectError::Verifier {
         program: program.to_owned(),
-        log: String::from_utf8_lossy(&log[..end]).into_owned(),
+        // Those that are trusted are refused nothing for want of trust.
+        advice: Advice::on(&log).filter(|_| !trusted),
+        log,
         source: refused,
     })
 }

@@ -11,13 +11,11 @@ use object::{
     RelocationTarget, SymbolIndex, elf,
 };
 
+use super::bounds::{RELOCATIONS_MAX, SECTIONS_MAX, SYMBOLS_MAX};
 use super::error::Malformed;
 
 /// Bytes of an eBPF instruction slot.
 pub(super) const SLOT_BYTES: u64 = 8;
-
-/// Largest `.bss`, in bytes: it takes no room in the file, and is allocated to be loaded.
-const UNINITIALIZED_BYTES_MAX: u64 = 64 << 20;
 
 /// Most bytes that all names may take together: a file can name one long string many times.
 const NAME_BYTES_MAX: usize = 16 << 20;
@@ -257,6 +255,7 @@ fn read_sections(
     names: &mut NameBudget,
 ) -> Result<Vec<Section>, Malformed> {
     let table = file.elf_section_table();
+    at_most(table.len(), SECTIONS_MAX, "sections")?;
     let mut sections = Vec::with_capacity(table.len());
     for (index, header) in table.enumerate() {
         let name = table
@@ -277,9 +276,6 @@ fn read_sections(
         if header.sh_addr(LittleEndian) != 0 {
             return Err(Malformed::Addressed { section: name });
         }
-        if role == Role::Data && size > UNINITIALIZED_BYTES_MAX {
-            return Err(Malformed::SectionTooLarge { section: name });
-        }
         if role != Role::Data && role != Role::Other && size != file_size {
             return Err(Malformed::OutOfFile);
         }
@@ -299,6 +295,13 @@ fn read_sections(
         });
     }
     Ok(sections)
+}
+
+fn at_most(count: usize, max: usize, what: &'static str) -> Result<(), Malformed> {
+    if count > max {
+        return Err(Malformed::TooMany { what, max });
+    }
+    Ok(())
 }
 
 fn role_of(name: &str, holds_code: bool) -> Role {
@@ -333,6 +336,7 @@ fn read_symbols(
     let Some(table) = file.symbol_table() else {
         return Ok(Vec::new());
     };
+    at_most(file.elf_symbol_table().len(), SYMBOLS_MAX, "symbols")?;
     let mut symbols = Vec::new();
     // Index 0 is reserved, and the iterator leaves it out.
     symbols.push(Symbol {
@@ -370,6 +374,7 @@ fn read_relocations(
     symbols: usize,
 ) -> Result<BTreeMap<usize, BTreeMap<u64, Relocation>>, Malformed> {
     let mut all = BTreeMap::new();
+    let mut count = 0;
     for section in file.sections() {
         let mut relocations = BTreeMap::new();
         for (offset, relocation) in section.relocations() {
@@ -377,6 +382,8 @@ fn read_relocations(
                 return Err(Malformed::Relocation { offset });
             };
             let is_repeated = relocations.contains_key(&offset);
+            count += 1;
+            at_most(count, RELOCATIONS_MAX, "relocations")?;
             if symbol.0 >= symbols || is_repeated {
                 return Err(Malformed::Relocation { offset });
             }

@@ -1,11 +1,12 @@
 //! Why an object can't be loaded.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 
-use aya_obj::btf::{BtfError, BtfRelocationError};
-use aya_obj::relocation::EbpfRelocationError;
+use crate::loader::{Kind, Refused};
+use crate::translate;
+
+use super::log::{self, Advice};
 
 /// Why an object can't be loaded: one variant for each kind of no.
 ///
@@ -49,7 +50,10 @@ pub enum ObjectError {
         part: Unsupported,
     },
     /// The program calls a helper that its owner may not use.
-    #[error("program {program} calls {helper}, which only a trusted client's may")]
+    #[error(
+        "program {program} calls {helper}, which only a trusted client's may{}",
+        advised(Advice::on_helper(helper))
+    )]
     Helper {
         /// The program.
         program: String,
@@ -73,10 +77,12 @@ pub enum ObjectError {
         fault: GlobalFault,
     },
     /// The verifier refused the program.
-    #[error("the verifier refused program {program}")]
+    #[error("the verifier refused program {program}{}", advised(*.advice))]
     Verifier {
         /// The program.
         program: String,
+        /// What its author can do.
+        advice: Option<Advice>,
         /// The verifier's log.
         log: String,
         /// The errno of the load.
@@ -92,6 +98,40 @@ pub enum ObjectError {
         /// The errno.
         source: io::Error,
     },
+}
+
+/// The advice as a part of a sentence.
+fn advised(advice: Option<Advice>) -> String {
+    advice.map_or_else(String::new, |advice| format!(": {advice}"))
+}
+
+impl ObjectError {
+    /// The refusal that the daemon gets to see.
+    pub(crate) fn into_refused(self, shows_addresses: bool) -> Refused {
+        let kind = match &self {
+            Self::NotAnObject(_) => Kind::NotAnObject,
+            Self::NoSuchProgram { .. } => Kind::NoSuchProgram,
+            Self::NoProgram => Kind::NoProgram,
+            Self::AmbiguousProgram { .. } => Kind::AmbiguousProgram,
+            Self::WrongProgramType { .. } => Kind::WrongProgramType,
+            Self::Unsupported { .. } => Kind::Unsupported,
+            Self::Helper { .. } => Kind::Helper,
+            Self::Map { .. } => Kind::Map,
+            Self::Global { .. } => Kind::Global,
+            Self::Verifier { .. } => Kind::Verifier,
+            Self::Kernel { .. } => Kind::Kernel,
+        };
+        let mut text = translate::chain(&self);
+        let mut log = match self {
+            Self::Verifier { log, .. } => Some(log),
+            _ => None,
+        };
+        if !shows_addresses {
+            text = log::without_addresses(&text);
+            log = log.map(|log| log::without_addresses(&log));
+        }
+        Refused { kind, text, log }
+    }
 }
 
 /// Why bytes are not an eBPF object.
@@ -136,11 +176,40 @@ pub enum Malformed {
         /// The section.
         section: String,
     },
-    /// A section of variables is larger than allowed.
-    #[error("section {section} is larger than 64 MiB")]
-    SectionTooLarge {
-        /// The section.
-        section: String,
+    /// The variables are larger than allowed.
+    #[error("its variables take more than 32 MiB")]
+    TooManyVariables,
+    /// Sections share bytes of the file.
+    #[error("parts of it overlap")]
+    Overlap,
+    /// Functions share instructions.
+    #[error("function {name} overlaps another")]
+    FunctionsOverlap {
+        /// One of them.
+        name: String,
+    },
+    /// The name of a function is longer than any.
+    #[error("the name of a function in it has more than {max} bytes")]
+    FunctionNameTooLong {
+        /// How many it may have.
+        max: usize,
+    },
+    /// More sections, symbols or relocations than any program has.
+    #[error("it has more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        max: usize,
+    },
+    /// The names of types are used until they take too long to read.
+    #[error("the names in its type information (.BTF) take too long to read")]
+    TypeNamesTooLong,
+    /// More records than there are instructions for, or than can be copied.
+    #[error("its type information (.BTF.ext) has more than {max} records of one kind")]
+    TooManyRecords {
+        /// How many there may be.
+        max: usize,
     },
     /// A symbol lies outside its section, or a function is not made of whole instructions.
     #[error("symbol {name} lies outside its section, or between instructions")]
@@ -247,17 +316,17 @@ pub enum Unsupported {
         second: String,
     },
     /// aya-obj doesn't take it.
-    #[error("{}", Chain(.0))]
-    Parse(Box<aya_obj::ParseError>),
+    #[error("{0}")]
+    Parse(String),
     /// aya-obj can't link it.
-    #[error("{}", Chain(.0))]
-    Link(Box<EbpfRelocationError>),
+    #[error("{0}")]
+    Link(String),
     /// A structure of the kernel is not as the program expects it.
-    #[error("{}", Chain(.0))]
-    CoRe(Box<BtfRelocationError>),
+    #[error("{0}")]
+    CoRe(String),
     /// The kernel's own types can't be read.
-    #[error("the kernel's types can't be read: {}", Chain(.0))]
-    KernelTypes(BtfError),
+    #[error("the kernel's types can't be read: {0}")]
+    KernelTypes(String),
 }
 
 /// What is wrong with a map.
@@ -333,21 +402,6 @@ pub enum GlobalFault {
         /// How many were given.
         given: usize,
     },
-}
-
-/// An error of another crate with its causes, on one line.
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// The names that there are, for a message about one that isn't.

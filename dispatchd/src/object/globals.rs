@@ -1,6 +1,6 @@
 //! Values for a program's global variables.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::GlobalValue;
 use super::elf::{Elf, Role, Symbol, SymbolKind};
@@ -19,8 +19,19 @@ pub(super) fn patches(
     elf: &Elf,
     globals: &[(String, GlobalValue)],
 ) -> Result<Vec<Patch>, ObjectError> {
+    if globals.is_empty() {
+        return Ok(Vec::new());
+    }
+    // `None` for several of one name.
+    let mut by_name: BTreeMap<&str, Option<(usize, &Symbol)>> = BTreeMap::new();
+    for (section, symbol) in variables(elf) {
+        by_name
+            .entry(&symbol.name)
+            .and_modify(|found| *found = None)
+            .or_insert(Some((section, symbol)));
+    }
     let patches = globals.iter().map(|(name, value)| {
-        patch(elf, name, value).map_err(|fault| ObjectError::Global {
+        patch(&by_name, name, value).map_err(|fault| ObjectError::Global {
             global: name.clone(),
             fault,
         })
@@ -28,17 +39,15 @@ pub(super) fn patches(
     patches.collect()
 }
 
-fn patch(elf: &Elf, name: &str, value: &GlobalValue) -> Result<Patch, GlobalFault> {
-    let mut found = variables(elf).filter(|(_, symbol)| symbol.name == name);
-    let (section, symbol) = found.next().ok_or_else(|| {
-        let known: BTreeSet<_> = variables(elf).map(|(_, symbol)| &symbol.name).collect();
-        GlobalFault::Unknown {
-            known: Names(known.into_iter().cloned().collect()),
-        }
+fn patch(
+    by_name: &BTreeMap<&str, Option<(usize, &Symbol)>>,
+    name: &str,
+    value: &GlobalValue,
+) -> Result<Patch, GlobalFault> {
+    let found = by_name.get(name).ok_or_else(|| GlobalFault::Unknown {
+        known: Names(by_name.keys().map(|name| (*name).to_owned()).collect()),
     })?;
-    if found.next().is_some() {
-        return Err(GlobalFault::Ambiguous);
-    }
+    let (section, symbol) = found.ok_or(GlobalFault::Ambiguous)?;
     Ok(Patch {
         section,
         offset: usize::try_from(symbol.address).unwrap_or(usize::MAX),

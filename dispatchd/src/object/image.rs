@@ -5,7 +5,9 @@
 //! bytes without a name, and the type information follows. Nothing moves: the tables that grow
 //! (names, `.BTF`, `.BTF.ext`) go to the end of the file, and all indexes stay as they were.
 
-use super::btf;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::btf::{self, Kept};
 use super::elf::{Elf, Role, SECTION_HEADER_BYTES, SYMBOL_BYTES, SymbolKind};
 use super::error::Malformed;
 use super::reach::{FunctionKey, Reach};
@@ -34,12 +36,18 @@ pub(super) fn one_program(
         elf,
         bytes: bytes.to_vec(),
         names: elf.data(bytes, elf.names_section).to_vec(),
+        hidden: BTreeSet::new(),
     };
+    let reached_sections: BTreeSet<usize> = reach
+        .functions
+        .iter()
+        .map(|(section, _)| *section)
+        .collect();
     // Names end with a zero byte; a file whose last doesn't gets one.
     image.names.push(0);
     let mut shown = Vec::new();
     for (index, section) in elf.sections.iter().enumerate().skip(1) {
-        let reached = reach.functions.iter().any(|(section, _)| *section == index);
+        let reached = reached_sections.contains(&index);
         match section.role {
             Role::Program | Role::Text if index == entry.0 => {
                 image.rename(index, "xdp");
@@ -55,9 +63,9 @@ pub(super) fn one_program(
             Role::Program | Role::Text => image.hide_code(index),
             Role::License if !is_plain_license(elf.data(bytes, index)) => image.rename(index, ""),
             Role::Version if section.file_size != 4 => image.rename(index, ""),
-            Role::LegacyMaps => image.unpin_maps(index),
             Role::License
             | Role::Version
+            | Role::LegacyMaps
             | Role::BtfMaps
             | Role::Data
             | Role::Btf
@@ -65,6 +73,8 @@ pub(super) fn one_program(
             | Role::Other => {}
         }
     }
+    image.hide_relocations();
+    image.unpin_maps();
     image.cut_types(bytes, reach, &shown)?;
     let names = std::mem::take(&mut image.names);
     image.replace(elf.names_section, &names);
@@ -75,6 +85,8 @@ struct Image<'a> {
     elf: &'a Elf,
     bytes: Vec<u8>,
     names: Vec<u8>,
+    /// Sections of code that became plain bytes.
+    hidden: BTreeSet<usize>,
 }
 
 impl Image<'_> {
@@ -87,8 +99,16 @@ impl Image<'_> {
     fn hide_code(&mut self, section: usize) {
         self.rename(section, "");
         self.patch(section, SH_FLAGS, &0u64.to_le_bytes());
+        self.hidden.insert(section);
+    }
+
+    /// What patches sections that are hidden becomes plain bytes too.
+    fn hide_relocations(&mut self) {
         for (index, other) in self.elf.sections.iter().enumerate() {
-            if other.relocates == Some(section) {
+            if other
+                .relocates
+                .is_some_and(|section| self.hidden.contains(&section))
+            {
                 self.patch(index, SH_TYPE, &object::elf::SHT_PROGBITS.to_le_bytes());
             }
         }
@@ -96,13 +116,14 @@ impl Image<'_> {
 
     /// Maps are the loader's to keep, and aya-obj takes the word for one of two values without
     /// looking. To it every symbol of the section is a map, so the section's own goes.
-    fn unpin_maps(&mut self, section: usize) {
-        let start = self.elf.sections[section].file_offset;
+    fn unpin_maps(&mut self) {
         let symbols = self.elf.sections[self.elf.symbols_section].file_offset;
         for (index, symbol) in self.elf.symbols.iter().enumerate() {
-            if symbol.section != Some(section) {
+            let section = symbol.section.map(|section| &self.elf.sections[section]);
+            let Some(section) = section.filter(|section| section.role == Role::LegacyMaps) else {
                 continue;
-            }
+            };
+            let start = section.file_offset;
             if symbol.kind == SymbolKind::Section {
                 let entry = symbols + index * SYMBOL_BYTES;
                 self.bytes[entry + ST_SHNDX..entry + ST_SHNDX + 2].fill(0);
@@ -133,13 +154,19 @@ impl Image<'_> {
         let Some(ext) = section(Role::BtfExt) else {
             return Ok(());
         };
-        let keep = |section: &str, offset: u32| {
-            let mut shown = shown.iter().zip(&named.names);
-            let ((index, _), name) =
-                shown.find(|((index, _), _)| elf.sections[*index].name == section)?;
-            is_reached(elf, reach, *index, offset.into()).then_some(*name)
+        let by_name: BTreeMap<&str, (usize, u32)> = shown
+            .iter()
+            .zip(&named.names)
+            .map(|((index, _), name)| (&*elf.sections[*index].name, (*index, *name)))
+            .collect();
+        let keep = |section: &str| {
+            let (section, name) = *by_name.get(section)?;
+            Some(Kept { section, name })
         };
-        let cut = btf::cut_ext(elf.data(original, ext), types, keep).ok_or(Malformed::Types)?;
+        let reached =
+            |kept: &Kept, offset: u32| is_reached(elf, reach, kept.section, offset.into());
+        let cut =
+            btf::cut_ext(elf.data(original, ext), types, keep, reached).ok_or(Malformed::Types)?;
         self.replace(ext, &cut);
         Ok(())
     }

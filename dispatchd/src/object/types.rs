@@ -2,7 +2,7 @@
 //!
 //! Kernel documentation: `Documentation/bpf/btf.rst`; numbers from `include/uapi/linux/btf.h`.
 
-use super::btf::{body, range, string_at, u32_at};
+use super::btf::{body, is_at, range, string_at, u32_at};
 
 const TYPE_BYTES: usize = 12;
 
@@ -46,6 +46,12 @@ impl Type<'_> {
             .chunks_exact(8)
             .filter_map(|record| u32_at(record, 4))
     }
+}
+
+/// Where the name of each type is.
+pub(super) fn names(btf: &[u8]) -> Option<impl Iterator<Item = u32>> {
+    let types = Types::read(btf)?.types;
+    Some(types.into_iter().map(|it| it.name))
 }
 
 /// An object's types, by their ids.
@@ -111,7 +117,7 @@ impl<'a> Types<'a> {
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<(u32, &Type<'a>)> {
         (1..)
             .zip(&self.types)
-            .find(|(_, it)| it.kind == kind && self.name(it) == Some(name))
+            .find(|(_, it)| it.kind == kind && is_at(self.btf, it.name, name))
     }
 
     /// A type's name.

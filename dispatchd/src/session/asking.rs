@@ -18,6 +18,7 @@ impl Session<'_> {
     pub(super) fn brings(&self, site: &Site) -> Brought {
         Brought {
             uid: self.client.uid,
+            connection: None,
             interface: site.interface.name.clone(),
             queues: None,
             namespace: Arc::clone(&site.namespace),

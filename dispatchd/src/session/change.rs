@@ -1,5 +1,6 @@
 //! Changes: admit, look at the objects, hand both to the controller.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use controller::Answer;
@@ -9,7 +10,7 @@ use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
 use super::Session;
 use super::site::Site;
 use crate::desk::{Bringing, Brought};
-use crate::object::Object;
+use crate::loader::Object;
 use crate::translate;
 
 /// Entries of a program's own program arrays, and bytes of their names and of a share group's: they
@@ -50,14 +51,16 @@ impl Session<'_> {
             let same = earlier.iter().find(|other| other.is_of_the_same(load));
             load.seen = Some(match same {
                 Some(other) => other.seen().clone(),
-                None => self.inspect(&interface, load)?,
+                None => self.inspect(site, load)?,
             });
         }
         let outlines = loads
             .iter()
             .map(|load| load.seen().outline.clone())
             .collect();
+        let connection = self.connection.as_fd().try_clone_to_owned();
         let brought = Brought {
+            connection: connection.ok().map(Arc::new),
             loads: loads.into_iter().map(LoadOf::bringing).collect(),
             ..self.brings(site)
         };
@@ -73,7 +76,8 @@ impl Session<'_> {
     }
 
     /// Looks at the object of a load.
-    fn inspect(&self, interface: &str, load: &LoadOf) -> Result<Seen, Refused> {
+    fn inspect(&self, site: &Site, load: &LoadOf) -> Result<Seen, Refused> {
+        let interface = &site.interface.name;
         let source = &load.source;
         let bytes = self.objects.get(&source.object).ok_or_else(|| {
             translate::refused(
@@ -85,7 +89,7 @@ impl Session<'_> {
             .hub
             .loader
             .inspect(
-                self.client.uid,
+                self.caller(site),
                 Arc::clone(bytes),
                 source.program.clone(),
                 source.frags,

@@ -12,17 +12,20 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use firewall_abi::{Action, Asked, Entry, Outcome, UNREADABLE_ID};
-use headers::{Ip, Network, Packet, Port};
+use headers::{Address, Context, Ip, Network, Packet, Port};
 
 /// Judges the packet.
 #[xdp]
 pub fn firewall(ctx: XdpContext) -> u32 {
-    // SAFETY: this program's own packet.
-    let packet = unsafe { Packet::new(ctx.data(), ctx.data_end()) };
+    // SAFETY: this program's own context and packet.
+    let packet = unsafe {
+        let context = Context::new(ctx.ctx.cast());
+        Packet::new(ctx.data(), ctx.data_end(), context)
+    };
     let word = match packet.network() {
-        Network::Ipv4(Some(ip)) => tables::judge4(ip.source_bits(), asked(&packet, &ip)),
+        Network::Ipv4(Some(ip)) => tables::judge4(ip.source, asked(&packet, &ip)),
         Network::Ipv6(Some(ip)) => {
-            let [high, low] = ip.source_bits();
+            let [high, low] = ip.source;
             tables::judge6(high, low, asked(&packet, &ip))
         }
         Network::Ipv4(None) | Network::Ipv6(None) | Network::Deeper => tables::judge_unreadable(),
@@ -46,7 +49,7 @@ pub fn firewall(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn asked<const N: usize>(packet: &Packet, ip: &Ip<N>) -> u32 {
+fn asked<A: Address>(packet: &Packet<Context>, ip: &Ip<A>) -> u32 {
     let asked = match packet.destination_port(ip) {
         Port::Is(port) => Asked::port(ip.protocol, port),
         Port::None => Asked::protocol(ip.protocol),

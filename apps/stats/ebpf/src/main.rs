@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use headers::{ICMP, ICMPV6, Network, Packet, TCP, UDP};
+use headers::{Context, ICMP, ICMPV6, Network, Packet, TCP, UDP};
 use stats_abi::{Protocol, Traffic};
 
 #[btf_map]
@@ -17,19 +17,22 @@ static PROTOCOLS: PerCpuArray<Traffic, { Protocol::ALL.len() }> = PerCpuArray::n
 /// Counts the packet.
 #[xdp]
 pub fn stats(ctx: XdpContext) -> u32 {
-    // SAFETY: this program's own packet.
-    let packet = unsafe { Packet::new(ctx.data(), ctx.data_end()) };
+    // SAFETY: this program's own context and packet.
+    let (context, packet) = unsafe {
+        let context = Context::new(ctx.ctx.cast());
+        (context, Packet::new(ctx.data(), ctx.data_end(), context))
+    };
     if let Some(traffic) = PROTOCOLS.get_ptr_mut(protocol(packet) as u32) {
         // SAFETY: an element of the map, which only this CPU writes.
         let traffic = unsafe { &mut *traffic };
         traffic.packets += 1;
-        traffic.bytes += packet.len() as u64;
+        traffic.bytes += context.packet_bytes();
     }
     XDP_PASS
 }
 
 #[inline(always)]
-fn protocol(packet: Packet) -> Protocol {
+fn protocol(packet: Packet<Context>) -> Protocol {
     match packet.network() {
         Network::Arp => Protocol::Arp,
         Network::Ipv4(ip) => match ip.map(|ip| ip.protocol) {

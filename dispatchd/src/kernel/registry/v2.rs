@@ -124,7 +124,13 @@ impl From<MemberRecord> for v3::MemberRecord {
             allowed: record.allowed,
             on_miss: record.on_miss,
             requested_engine: record.requested_engine,
-            obstacle: record.obstacle.map(|obstacle| obstacle as u32),
+            // The first version loaded for everybody with its own rights. What runs goes on as it is;
+            // a program that is loaded again is loaded as its user may.
+            obstacle: match (record.obstacle, record.trusted) {
+                (Some(obstacle), _) => Some(obstacle as u32),
+                (None, true) => None,
+                (None, false) => Some(v3::UNTRUSTED),
+            },
             can_frags: record.can_frags,
             engine: record.engine,
             frags: record.frags,

@@ -379,11 +379,15 @@ fn attach_type(number: u32) -> Result<AttachType, RegistryFault> {
     }
 }
 
+/// [`Obstacle::Untrusted`].
+pub(super) const UNTRUSTED: u32 = 3;
+
 fn obstacle_number(obstacle: Obstacle) -> u32 {
     match obstacle {
         Obstacle::NoTypes => 0,
         Obstacle::Prototype => 1,
         Obstacle::Refused => 2,
+        Obstacle::Untrusted => UNTRUSTED,
         Obstacle::Unknown(number) => number,
     }
 }
@@ -393,6 +397,7 @@ fn obstacle(number: u32) -> Obstacle {
         0 => Obstacle::NoTypes,
         1 => Obstacle::Prototype,
         2 => Obstacle::Refused,
+        UNTRUSTED => Obstacle::Untrusted,
         number => Obstacle::Unknown(number),
     }
 }
