@@ -151,11 +151,11 @@ fn packets_meet(rig: &Rig) -> Vec<u8> {
     packet[LIST + 1..][..usize::from(packet[LIST])].to_vec()
 }
 
-/// What is pinned is one generation, its link, and one code for each member.
+/// What is pinned is one build, its link, and one code for each member.
 fn assert_nothing_is_left_over(rig: &Rig) {
     let chain = rig.chain();
-    let generation = format!("gen-{}", chain.generation);
-    let mut expected: Vec<String> = vec![generation, "link".to_owned()];
+    let build = format!("gen-{}", rig.port().build());
+    let mut expected: Vec<String> = vec![build, "link".to_owned()];
     expected.extend(
         chain
             .members

@@ -247,7 +247,7 @@ mod needs_freplace {
         let generation = rig
             .port()
             .pins()
-            .join(format!("gen-{}", rig.chain().generation));
+            .join(format!("gen-{}", rig.port().build()));
         rig.daemon.kill();
         fs::remove_file(generation.join("slot-1")).expect("root may remove a pin");
         rig.daemon.restart();
