@@ -1,5 +1,6 @@
 //! Takes a chain of the first version's over, under traffic.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,15 +24,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         target.join("first-version-target"),
     );
     if !sources.exists() {
-        // Of a clone without history there is nothing to be built.
-        command::quiet(
-            Command::new("git")
-                .arg("-C")
-                .arg(&workspace)
-                .args(["worktree", "add", "--detach"])
-                .arg(&sources)
-                .arg(FIRST_VERSION),
-        )?;
+        unpack(&workspace, &sources)?;
     }
     let mut build = command::cargo();
     build
@@ -58,4 +51,17 @@ pub(crate) fn run() -> Result<(), Failure> {
         "--",
     ]);
     command::run(upgrade.arg(built.join("debug")))
+}
+
+/// Takes the first version's sources out of the history. Of a clone without one there is nothing to be
+/// taken.
+fn unpack(workspace: &Path, sources: &Path) -> Result<(), Failure> {
+    let archive = sources.with_extension("tar");
+    let mut git = Command::new("git");
+    git.arg("-C").arg(workspace).args(["archive", "--output"]);
+    command::quiet(git.arg(&archive).arg(FIRST_VERSION))?;
+    fs::create_dir_all(sources).map_err(|error| Failure::new(error.to_string()))?;
+    let mut tar = Command::new("tar");
+    tar.arg("-xf").arg(&archive).arg("-C").arg(sources);
+    command::quiet(&mut tar).inspect_err(|_| drop(fs::remove_dir_all(sources)))
 }

@@ -56,9 +56,8 @@ impl ObservedChain {
                 return Err(Why::Registry { build, fault });
             }
         }
-        let (live, mut mends) = match self.live()? {
-            Some(live) => live,
-            None => return Ok(None),
+        let Some((live, mut mends)) = self.live()? else {
+            return Ok(None);
         };
         let pins = self.builds.iter().find(|pins| pins.build == live);
         let pins = pins.ok_or(Why::Missing {
@@ -76,10 +75,8 @@ impl ObservedChain {
         };
         pins.mend(chain, &mut mends)?;
         self.mend_members(chain, pins, &mut mends)?;
-        for pins in &self.builds {
-            if pins.has_next_registry && pins.build == live {
-                mends.push(Mend::DropNextRegistry { build: live });
-            }
+        if pins.has_next_registry {
+            mends.push(Mend::DropNextRegistry { build: live });
         }
         Ok(Some(Running { chain, mends }))
     }
