@@ -22,6 +22,8 @@ pub struct Daemon {
     arguments: Vec<String>,
     directory: TempDir,
     bpffs: BpfFs,
+    /// Where its binaries are; those of this workspace if that isn't said.
+    binaries: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -32,6 +34,21 @@ impl Daemon {
 
     /// Starts one with these further arguments.
     pub fn with(arguments: &[&str]) -> Self {
+        Self::of(None, arguments)
+    }
+
+    /// Starts one of another version, whose `dispatchd` and `dispatchctl` are in this folder.
+    pub fn of_version(folder: &Path) -> Self {
+        Self::of(Some(folder.to_owned()), &[])
+    }
+
+    /// From its next start on it is this workspace's.
+    pub fn upgrade(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        self.binaries = None;
+    }
+
+    fn of(binaries: Option<PathBuf>, arguments: &[&str]) -> Self {
         let directory = TempDir::with_prefix("xdt-daemon-").expect("a directory can be made");
         // Other users may reach the socket, if the daemon lets them.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it is ours");
@@ -43,6 +60,7 @@ impl Daemon {
                 .collect(),
             directory,
             bpffs: BpfFs::new(),
+            binaries,
         };
         daemon.restart();
         daemon
@@ -110,14 +128,14 @@ impl Daemon {
 
     /// `dispatchctl` on its socket, to be given arguments.
     pub fn ctl_command(&self) -> Command {
-        let mut command = Command::new(binary("dispatchctl"));
+        let mut command = Command::new(self.program("dispatchctl"));
         command.env("DISPATCHD_SOCKET", self.socket());
         command
     }
 
     /// Runs `dispatchd` on its bpffs and socket with these further arguments, to its end.
     pub fn dispatchd(&self, arguments: &[&str]) -> Output {
-        let output = Command::new(binary("dispatchd"))
+        let output = Command::new(self.program("dispatchd"))
             .args(self.place())
             .args(arguments)
             .output();
@@ -156,7 +174,7 @@ impl Daemon {
             .append(true)
             .open(self.log_path())
             .expect("a file can be made");
-        let mut command = Command::new(binary("dispatchd"));
+        let mut command = Command::new(self.program("dispatchd"));
         command
             .args(self.place())
             .args(&self.arguments)
@@ -164,6 +182,11 @@ impl Daemon {
             .stdout(log.try_clone().expect("a descriptor can be copied"))
             .stderr(log);
         command
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        let folder = self.binaries.as_ref();
+        folder.map_or_else(|| binary(name), |folder| folder.join(name))
     }
 
     fn place(&self) -> [PathBuf; 4] {

@@ -18,10 +18,10 @@ pub struct LiveFrames<'a> {
     program: OwnedFd,
 }
 
-/// What is sent while something else goes on.
+/// What is sent while something else goes on, until it is stopped or dropped: a test that fails ends.
 pub struct Stream<'scope> {
     stop: &'scope Signal,
-    sender: ScopedJoinHandle<'scope, u64>,
+    sender: Option<ScopedJoinHandle<'scope, u64>>,
 }
 
 /// Where a [`Stream`] is told to stop and tells how far it is.
@@ -81,7 +81,7 @@ impl<'a> LiveFrames<'a> {
         });
         Stream {
             stop: signal,
-            sender,
+            sender: Some(sender),
         }
     }
 
@@ -102,11 +102,18 @@ impl Signal {
 impl Stream<'_> {
     /// Ends the stream; returns how many frames went out and onto the cable in all, once they have
     /// been through the other end's hook.
-    pub fn stop(self) -> u64 {
+    pub fn stop(mut self) -> u64 {
         self.stop.stop.store(true, Ordering::Relaxed);
-        self.sender
+        let sender = self.sender.take().expect("it is joined once");
+        sender
             .join()
             .expect("the source goes on until it is stopped")
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.stop.stop.store(true, Ordering::Relaxed);
     }
 }
 

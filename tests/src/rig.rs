@@ -1,5 +1,6 @@
 //! What most tests need: one daemon, one cable.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use libdispatch::{Client, Error};
@@ -164,7 +165,7 @@ impl<'a> Port<'a> {
         self.daemon.bpffs().path().join("dispatchd").join(key)
     }
 
-    /// The root that runs, to be tried on packets; found by its directory.
+    /// The root that runs, to be tried on packets.
     pub fn root(self) -> PinnedProgram {
         PinnedProgram::open(&self.live().join("root"))
     }
@@ -207,15 +208,24 @@ impl<'a> Port<'a> {
         client.netns(home).name(name).connect()
     }
 
-    /// The directory of the build that runs: the newest, once a change is done.
-    pub fn live(self) -> PathBuf {
-        let names = std::fs::read_dir(self.pins()).expect("the chain has pins");
-        let names = names.map(|entry| entry.expect("readable").file_name());
-        let builds = names.filter_map(|name| {
-            let number = name.to_str()?.strip_prefix("gen-")?.parse::<u64>();
-            number.ok()
+    /// The number of the build that runs: the one whose root the interface runs.
+    pub fn build(self) -> u64 {
+        let hook = self.end.xdp_program();
+        let names = fs::read_dir(self.pins()).expect("the chain has pins");
+        let mut builds = names.filter_map(|name| {
+            let name = name.expect("it can be read").file_name();
+            name.to_str()?.strip_prefix("gen-")?.parse().ok()
         });
-        let newest = builds.max().expect("a chain has a build");
-        self.pins().join(format!("gen-{newest}"))
+        let is_live = |build: &u64| {
+            let root = self.pins().join(format!("gen-{build}")).join("root");
+            root.exists() && Some(PinnedProgram::open(&root).id()) == hook
+        };
+        builds
+            .find(is_live)
+            .expect("the interface runs a root that is pinned")
+    }
+
+    fn live(self) -> PathBuf {
+        self.pins().join(format!("gen-{}", self.build()))
     }
 }

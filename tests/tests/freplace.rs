@@ -244,7 +244,10 @@ mod needs_freplace {
         let mut rig = Rig::new();
         rig.load_verdict("first", PASS, &[]);
         rig.load_verdict("lost", PASS, &[]);
-        let build = rig.port().live();
+        let generation = rig
+            .port()
+            .pins()
+            .join(format!("gen-{}", rig.port().build()));
         rig.daemon.kill();
         fs::remove_file(build.join("slot-1")).expect("root may remove a pin");
         rig.daemon.restart();

@@ -102,7 +102,7 @@ fn a_chain_whose_registry_can_not_be_read_runs_on_and_is_not_changed() {
     rig.daemon.restart();
     assert_eq!(rig.pair.near.xdp_program(), running);
     rig.try_load(&tests::object("verdict"), "next", &[])
-        .refused(&["xd0", "another version"]);
+        .refused(&["xd0", "gen-1/registry is missing"]);
     assert_eq!(rig.pair.near.xdp_program(), running);
     assert_eq!(rig.daemon.bpffs().pins(), pins);
 }

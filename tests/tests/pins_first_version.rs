@@ -5,12 +5,13 @@
 mod pins;
 mod socket;
 
-use std::path::Path;
+use std::fs;
 
-use tests::{Chain, Pinnable, PinnedMap, Rig, frame};
+use tests::{Chain, PairOptions, Pinnable, PinnedMap, Rig, frame, scratch};
 
 use self::pins::{DROP, PASS, bytes};
 
+const STATS_OBJECT: &[u8] = include_bytes!(env!("STATS_OBJECT"));
 const REGISTRY: &[u8] = include_bytes!("../golden/first-version/registry.bin");
 const TOTALS: [&[u8]; 3] = [
     include_bytes!("../golden/first-version/totals-1.bin"),
@@ -28,10 +29,12 @@ const FOLDED: u64 = 105;
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn what_the_first_version_pinned_is_continued_changed_and_upgraded() {
-    let mut rig = Rig::new();
-    let stats = Path::new(env!("STATS_OBJECT"));
+    // As it was there.
+    let mut rig = Rig::with(&["--engine", "tailcall"], &PairOptions::default());
+    let stats = scratch().join("first-version-stats.o");
+    fs::write(&stats, STATS_OBJECT).expect("the target directory can be written");
     let place = ["--priority", "10", "--share-group", "lab"];
-    rig.try_load(stats, "stats", &place).done();
+    rig.try_load(&stats, "stats", &place).done();
     rig.load_verdict("guard", DROP, &["--priority", "30"]);
     let client = rig.client("echo");
     let taken = socket::active(&client, 0);

@@ -10,7 +10,11 @@ use self::pins::{Pins, Stage, by_later_version};
 /// Spoils a chain's pins, and looks at what the next daemon makes of it, and at the way out.
 #[track_caller]
 fn left_alone(words: &[&str], spoil: impl FnOnce(&Pins<'_>)) {
-    let mut stage = Stage::new();
+    left_alone_on(Stage::new(), words, spoil);
+}
+
+#[track_caller]
+fn left_alone_on(mut stage: Stage, words: &[&str], spoil: impl FnOnce(&Pins<'_>)) {
     let root = stage.victim.near.xdp_program();
     let link = stage.spoil(spoil);
     stage.assert_left_alone(words, root);
@@ -250,4 +254,32 @@ fn a_member_gets_no_id_that_a_chain_has_that_can_not_be_read() {
 fn ids(port: Port<'_>) -> Vec<u64> {
     let chain = port.chain();
     chain.members.iter().map(|member| member.id).collect()
+}
+
+mod needs_freplace {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+    fn a_slot_without_its_link() {
+        let stage = Stage::with(&["--engine", "freplace"]);
+        let path = stage.pins().path("gen-1/slot-0");
+        let link = Pinnable::at(&path);
+        left_alone_on(stage, &["gen-1/slot-0 is missing"], |pins| {
+            pins.remove("gen-1/slot-0");
+        });
+        drop(link);
+    }
+
+    #[test]
+    #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+    fn a_slot_whose_link_is_a_map() {
+        let stage = Stage::with(&["--engine", "freplace"]);
+        let path = stage.pins().path("gen-1/slot-0");
+        let link = Pinnable::at(&path);
+        left_alone_on(stage, &["gen-1/slot-0 is a map"], |pins| {
+            pins.replace("gen-1/slot-0", &Pinnable::array(&[0; 8]));
+        });
+        drop(link);
+    }
 }

@@ -165,7 +165,6 @@ fn claim(rig: &Rig, queue: u32) -> Option<SocketClaim> {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => panic!("{error}"),
     };
-    let bytes = bytes.try_into().expect("it is a claim");
     Some(SocketClaim::from_bytes(&bytes).expect("it is of this version"))
 }
 

@@ -8,6 +8,7 @@ mod ebpf;
 mod packages;
 mod test;
 mod traffic;
+mod upgrade;
 mod vm;
 
 use std::error::Error;
@@ -32,6 +33,8 @@ enum Task {
     Vm(vm::Arguments),
     /// Measure the project beside its peers (needs root)
     Bench(bench::Arguments),
+    /// Upgrade a chain of the first version's under traffic, and count what is lost (needs root)
+    Upgrade,
     /// Build the eBPF objects from source
     Ebpf(ebpf::Arguments),
     /// Install the Debian packages that building and testing need
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments).map_err(Into::into),
         Task::Vm(arguments) => return vm::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
+        Task::Upgrade => upgrade::run().map_err(Into::into),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
         Task::Packages => {
             packages::ensure(&[packages::BUILD, packages::TEST, packages::VM]).map_err(Into::into)

@@ -59,7 +59,9 @@ impl Object {
     pub(super) fn map(self, fits: impl Fn(&Shape) -> bool) -> Result<(OwnedFd, MapInfo), Fault> {
         match self {
             Self::Map(fd, info) if fits(&info.shape) => Ok((fd, info)),
-            other => Err(Fault::Kind(other.kind())),
+            other @ (Self::Map(..) | Self::Program(..) | Self::Link(..)) => {
+                Err(Fault::Kind(other.kind()))
+            }
         }
     }
 
@@ -67,7 +69,9 @@ impl Object {
     pub(super) fn program(self, types: &[u32]) -> Result<(OwnedFd, ProgramInfo), Fault> {
         match self {
             Self::Program(fd, info) if types.contains(&info.program_type) => Ok((fd, info)),
-            other => Err(Fault::Kind(other.kind())),
+            other @ (Self::Map(..) | Self::Program(..) | Self::Link(..)) => {
+                Err(Fault::Kind(other.kind()))
+            }
         }
     }
 
@@ -75,7 +79,9 @@ impl Object {
     pub(super) fn link(self, link_type: u32) -> Result<(OwnedFd, LinkInfo), Fault> {
         match self {
             Self::Link(fd, info) if info.link_type == link_type => Ok((fd, info)),
-            other => Err(Fault::Kind(other.kind())),
+            other @ (Self::Map(..) | Self::Program(..) | Self::Link(..)) => {
+                Err(Fault::Kind(other.kind()))
+            }
         }
     }
 }

@@ -75,10 +75,8 @@ impl ObservedChain {
         };
         pins.mend(chain, &mut mends)?;
         self.mend_members(chain, pins, &mut mends)?;
-        for pins in &self.builds {
-            if pins.has_next_registry && pins.build == live {
-                mends.push(Mend::DropNextRegistry { build: live });
-            }
+        if pins.has_next_registry {
+            mends.push(Mend::DropNextRegistry { build: live });
         }
         Ok(Some(Running { chain, mends }))
     }

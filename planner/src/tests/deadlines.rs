@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::leases::opening;
-use super::recovery::observed;
+use super::recovery::pins::observed;
 use crate::testing::{ENGINES, Request, change, client, decided, facts, registration, requests};
 use crate::{
     ConnectionId, Lease, LeaseState, MemberState, Moment, ORPHAN_LINGER_MS, Operation,

@@ -27,9 +27,14 @@ pub(crate) struct Pins<'a> {
 }
 
 impl Stage {
+    /// With members that are tail-called.
     pub(crate) fn new() -> Self {
+        Self::with(&["--engine", "tailcall"])
+    }
+
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let stage = Self {
-            daemon: Daemon::start(),
+            daemon: Daemon::with(arguments),
             victim: Pair::new(),
             others: [Pair::new(), Pair::new()],
         };
