@@ -128,6 +128,8 @@ impl<E: Clone> Controller<E> {
         self.now = self.now.max(now);
         match event {
             Event::Asked(asking) => self.asked(*asking),
+            // What comes back now is too late.
+            _ if self.life == Life::Stopped => {}
             Event::ConnectionGone(connection) => self.connection_gone(connection),
             Event::SocketsGone(tokens) => {
                 for token in &tokens {
@@ -149,6 +151,10 @@ impl<E: Clone> Controller<E> {
 
     /// How long there is nothing to do unless something happens, in milliseconds.
     pub fn poll_timeout(&self, now: Moment) -> u64 {
+        // Time begins nothing any more.
+        if self.life != Life::Running {
+            return LOOK_MS.into();
+        }
         // What is due already is begun, or waits for its lane, or for the next look.
         let deadlines = self.state.deadlines().filter(|at| *at > now);
         let next = deadlines.chain([self.next_look]).min();
