@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use planner::{
-    ChainKey, Commit, Facts, LoadStep, Loading, Note, Plan, Refusal, by_tail_call, decide,
-    in_the_way, instead,
+    ChainKey, Commit, Facts, LoadStep, Loading, Note, Plan, Refusal, Standing, by_tail_call,
+    decide, in_the_way, instead,
 };
 
 use crate::controller::Want;
@@ -185,13 +185,24 @@ impl<E: Clone> Controller<E> {
         let Doing::Committing(plan, after) = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
+        let before = self.state.chains.get(&plan.chain);
+        let was_off_hook = before.is_some_and(|chain| chain.standing != Standing::InForce)
+            && matches!(plan.commit, Commit::Attach { .. });
         let Err(failure) = outcome else {
             self.state.commit(&plan);
             self.changed();
+            if was_off_hook {
+                self.tell(Notice::Attached {
+                    interface: plan.interface.clone(),
+                });
+            }
             return self.free(site, plan.dir, Then::Finish(plan, after));
         };
-        self.state.abandon(&plan);
-        if failure.left == HookLeft::Empty
+        self.state.abandon_commit(&plan, failure.step.kind);
+        if matches!(after, After::Rearm(_) | After::WayBack(..)) {
+            // It is shown at once. The next look tries again.
+            self.off_hook(site, failure.step.error.clone());
+        } else if failure.left == HookLeft::Empty
             && let Some(back) = planner::rearm(&self.state, plan.chain)
         {
             let failed = failed(&plan, failure.step);
@@ -252,11 +263,7 @@ impl<E: Clone> Controller<E> {
             After::Request { id, .. } => self.answer(id, failed.into()),
             After::Own(act) => self.failed_own(site, act, failed.error),
             After::Rearm(work) => self.not_rearmed(site, &work, failed.error),
-            After::WayBack(after, first) => {
-                // The next look attaches it.
-                self.off_hook(site, failed.error);
-                self.fail(site, *after, first);
-            }
+            After::WayBack(after, first) => self.fail(site, *after, first),
         }
     }
 
@@ -288,8 +295,8 @@ impl<E: Clone> Controller<E> {
         let Some(chain) = self.state.at_mut(site) else {
             return;
         };
-        if chain.standing == planner::Standing::InForce {
-            chain.standing = planner::Standing::Waiting(planner::Waiting::Detached);
+        if chain.standing == Standing::InForce {
+            chain.standing = Standing::Waiting(planner::Waiting::Detached);
             let interface = chain.interface.name.clone();
             self.changed();
             self.tell(Notice::NotAttached { interface, error });

@@ -61,7 +61,6 @@ impl<E: Clone> Controller<E> {
     }
 
     pub(crate) fn not_rearmed(&mut self, site: ChainKey, then: &Work, error: E) {
-        self.off_hook(site, error.clone());
         self.go_on_with(site, then, Some(error));
     }
 
