@@ -121,6 +121,9 @@ impl<E: Clone> Controller<E> {
     /// Decides a change that is loaded. `off_hook`: why the chain could not be put back on its hook;
     /// such a chain can only be taken away.
     pub(crate) fn decide_change(&mut self, site: ChainKey, id: RequestId, off_hook: Option<E>) {
+        if self.is_given_up(id) {
+            return;
+        }
         let Some(making) = self
             .requests
             .get(&id)

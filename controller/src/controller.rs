@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use planner::{
-    Authority, ChainKey, ConnectionId, Digest, Interface, Lease, LeaseState, LoadId, Loading,
-    Moment, Note, Plan, Policy, QueueKey, Recovery, SocketKey, State,
+    Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, Moment, Note, Plan,
+    Policy, QueueKey, Recovery, SocketKey, State,
 };
 
 use crate::change::Making;
@@ -63,6 +63,8 @@ pub(crate) struct Asked<E> {
     pub(crate) authority: Authority,
     pub(crate) site: Interface,
     pub(crate) want: Want,
+    /// Its connection ended while it was being done.
+    pub(crate) is_gone: bool,
     /// The change of a chain that it is, or takes.
     pub(crate) making: Option<Making<E>>,
 }
@@ -191,6 +193,7 @@ impl<E: Clone> Controller<E> {
                     authority,
                     site,
                     want: Want::Change,
+                    is_gone: false,
                     making: Some(Making::new(loading, dry_run)),
                 };
                 self.requests.insert(id, asked);
@@ -208,53 +211,11 @@ impl<E: Clone> Controller<E> {
             authority,
             site,
             want,
+            is_gone: false,
             making: None,
         };
         self.requests.insert(id, asked);
         self.enqueue(lane, Work::Request(id));
-    }
-
-    /// A connection is gone: what it asked for is given up, its queues are given back, its members
-    /// linger. In a lane in which something is being done that waits for its outcome, which would
-    /// overwrite it.
-    fn connection_gone(&mut self, connection: ConnectionId) {
-        let given_up: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, asked)| asked.authority.connection() == Some(connection))
-            .map(|(id, _)| *id)
-            .filter(|id| !self.is_being_done(*id))
-            .collect();
-        for id in given_up {
-            self.requests.remove(&id);
-            self.push(Job::Cancel(id));
-        }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in self.state.leases.of_connection(connection) {
-            queues.entry(key.place.chain).or_default().push(key);
-        }
-        let chains = self.state.chains.values().map(|chain| chain.interface.key);
-        let busy = self.lanes.iter().filter(|(_, lane)| lane.doing.is_some());
-        let sites: BTreeSet<ChainKey> = chains.chain(busy.map(|(site, _)| *site)).collect();
-        for site in sites {
-            self.enqueue_first(site, Work::Gone(connection));
-        }
-        for (site, keys) in queues {
-            self.enqueue(site, Work::DropSockets(keys));
-        }
-    }
-
-    /// Whether a request's work is begun in its lane.
-    fn is_being_done(&self, id: RequestId) -> bool {
-        self.lanes.values().any(|lane| match &lane.doing {
-            Some(Doing::Preparing(_, after) | Doing::Committing(_, after)) => {
-                after.request() == Some(id)
-            }
-            Some(Doing::Freeing(freeing)) => freeing.then.request() == Some(id),
-            Some(Doing::Giving { id: giving, .. }) => *giving == Some(id),
-            Some(Doing::Looking(work)) => *work == Work::Request(id),
-            Some(Doing::Taking(_)) | None => false,
-        })
     }
 
     fn done(&mut self, done: Done<E>) {

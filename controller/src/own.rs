@@ -28,7 +28,9 @@ impl<E: Clone> Controller<E> {
     }
 
     fn begin_request(&mut self, site: ChainKey, id: RequestId) {
-        // It may have been given up.
+        if self.is_given_up(id) {
+            return;
+        }
         let Some(asked) = self.requests.get(&id) else {
             return;
         };
