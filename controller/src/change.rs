@@ -98,7 +98,21 @@ impl<E: Clone> Controller<E> {
                 }
                 self.enqueue(site, Work::Request(id));
             }
-            LoadStep::Refused(refusal) => self.answer(id, Answer::Refused(refusal)),
+            LoadStep::Refused(refusal) => {
+                let making = asked.making.as_ref();
+                let may_try = making.is_some_and(|making| making.tries > 0 && !making.dry_run);
+                // The changes ahead of it may be what it expects.
+                if let Refusal::Revision {
+                    expected, actual, ..
+                } = refusal
+                    && may_try
+                    && expected > actual
+                    && self.lane(site).has_changes()
+                {
+                    return self.enqueue(site, Work::Request(id));
+                }
+                self.answer(id, Answer::Refused(refusal));
+            }
             LoadStep::Failed(number) => {
                 let failed = Failed {
                     error: making.failures.swap_remove(number),
@@ -132,7 +146,7 @@ impl<E: Clone> Controller<E> {
             return;
         };
         let Some((facts, reloaded)) = making.ready.clone() else {
-            return;
+            return self.load(id);
         };
         let (loading, dry_run, tries) = (&making.loading, making.dry_run, making.tries);
         let decided = decide(

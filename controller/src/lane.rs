@@ -32,6 +32,22 @@ impl<E> Lane<E> {
     pub(crate) fn is_at_rest(&self) -> bool {
         self.doing.is_none() && self.waiting.is_empty()
     }
+
+    /// Whether the hook is being looked at, or will be before long.
+    pub(crate) fn will_look(&self) -> bool {
+        matches!(self.doing, Some(Doing::Looking(_))) || self.waiting.contains(&Work::Look)
+    }
+
+    /// Whether something is being done, or waits, that may change the chain.
+    pub(crate) fn has_changes(&self) -> bool {
+        let waits = |work: &Work| matches!(work, Work::Request(_) | Work::Expire);
+        let is_change = match &self.doing {
+            Some(Doing::Looking(work)) => waits(work),
+            Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
+            Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking(_)) | None => false,
+        };
+        is_change || self.waiting.iter().any(waits)
+    }
 }
 
 /// Something to be done in a lane.
