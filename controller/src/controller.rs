@@ -41,6 +41,8 @@ pub struct Controller<E> {
     next_look: Moment,
     pub(crate) now: Moment,
     pub(crate) life: Life,
+    /// Sockets that are to be taken off their queues, and could not be.
+    pub(crate) not_taken: BTreeSet<SocketKey>,
     /// The objects that members were loaded from, when unused ones were last dropped.
     objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
@@ -106,6 +108,7 @@ impl<E: Clone> Controller<E> {
             next_look: now,
             now,
             life: Life::Running,
+            not_taken: BTreeSet::new(),
             objects: BTreeSet::new(),
             jobs: Vec::new(),
             is_unpublished: true,
@@ -241,12 +244,10 @@ impl<E: Clone> Controller<E> {
             let site = self.state.chains[&chain].interface.key;
             self.enqueue_own(site, Work::Expire);
         }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in self.state.leases.over(self.now) {
-            queues.entry(key.place.chain).or_default().push(key);
-        }
-        for (site, keys) in queues {
-            self.sockets_over(site, &keys);
+        let over = self.state.leases.over(self.now);
+        let sites: BTreeSet<ChainKey> = over.iter().map(|key| key.place.chain).collect();
+        for site in sites {
+            self.enqueue_own(site, Work::ExpireSockets);
         }
         if self.next_look <= self.now {
             self.next_look = self.now.after_ms(LOOK_MS);
@@ -259,6 +260,13 @@ impl<E: Clone> Controller<E> {
         let left: Vec<_> = self.state.obsolete.keys().copied().collect();
         for dir in left {
             self.enqueue_own(dir.key, Work::Free(dir));
+        }
+        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
+        for key in &self.not_taken {
+            queues.entry(key.place.chain).or_default().push(*key);
+        }
+        for (site, keys) in queues {
+            self.enqueue_own(site, Work::DropSockets(keys));
         }
         let chains = self.state.chains.values();
         let sites: Vec<ChainKey> = chains.map(|chain| chain.interface.key).collect();

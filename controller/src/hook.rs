@@ -94,6 +94,7 @@ fn request_of(work: &Work) -> Option<RequestId> {
         Work::Gone(_)
         | Work::Expire
         | Work::DropSockets(_)
+        | Work::ExpireSockets
         | Work::DropRedirect
         | Work::GiveAgain(_)
         | Work::Closed(_)

@@ -61,6 +61,8 @@ pub(crate) enum Work {
     Expire,
     /// Queues are given back.
     DropSockets(Vec<SocketKey>),
+    /// Queues are given back whose clients did not come back.
+    ExpireSockets,
     /// The redirect program is removed where no socket needs it.
     DropRedirect,
     /// Sockets are put into the maps of a redirect program that may be new.

@@ -14,6 +14,7 @@ impl<E: Clone> Controller<E> {
             Work::Gone(connection) => self.members_linger(connection),
             Work::Expire => self.begin_expiry(site),
             Work::DropSockets(keys) => self.drop_sockets(site, keys),
+            Work::ExpireSockets => self.expire_sockets(site),
             Work::DropRedirect => self.drop_redirect(site),
             Work::GiveAgain(keys) => self.give_again(site, keys),
             Work::Closed(id) => self.answer(id, Answer::Closed),

@@ -9,6 +9,7 @@ use planner::{
 };
 
 use crate::change::Making;
+use crate::controller::Life;
 use crate::lane::{Doing, Work};
 use crate::{Act, Answer, Controller, GiveFailure, Job, Notice, RedirectCode, RequestId};
 
@@ -233,19 +234,35 @@ impl<E: Clone> Controller<E> {
         let Doing::Taking(keys) = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
-        if let Some(error) = error {
-            self.tell(Notice::Failed {
-                site,
-                act: Act::Take,
-                error,
-            });
+        match error {
+            Some(error) if self.life == Life::Running => self.not_taken(site, keys, error),
+            Some(error) => {
+                self.failed_own(site, Act::Take, error);
+                self.leave(site, &keys);
+            }
+            None => self.leave(site, &keys),
         }
-        self.leave(site, &keys);
         self.advance(site);
+    }
+
+    /// Queues' packets could not be taken: the queues stay leased, the sockets in the map, and the
+    /// chain where it is, until a look comes by.
+    fn not_taken(&mut self, site: ChainKey, keys: Vec<SocketKey>, error: E) {
+        let lane = self.lane(site);
+        lane.waiting.retain(|work| *work != Work::RemoveChain);
+        if let Some(Work::Closed(id)) = lane.waiting.front().cloned() {
+            lane.waiting.pop_front();
+            let in_the_way = Vec::new();
+            let error = error.clone();
+            self.answer(id, Answer::Failed { error, in_the_way });
+        }
+        self.not_taken.extend(keys);
+        self.failed_own(site, Act::Take, error);
     }
 
     fn leave(&mut self, site: ChainKey, keys: &[SocketKey]) {
         for key in keys {
+            self.not_taken.remove(key);
             let Some(lease) = self.state.leases.get(*key) else {
                 continue;
             };
@@ -266,16 +283,15 @@ impl<E: Clone> Controller<E> {
     }
 
     /// Sockets' clients did not come back.
-    pub(crate) fn sockets_over(&mut self, site: ChainKey, keys: &[SocketKey]) {
-        let work = Work::DropSockets(keys.to_vec());
-        let lane = self.lane(site);
-        let is_begun = matches!(&lane.doing, Some(Doing::Taking(taken)) if *taken == keys);
-        if is_begun || lane.waiting.contains(&work) {
+    pub(crate) fn expire_sockets(&mut self, site: ChainKey) {
+        let mut keys = self.state.leases.over(self.now);
+        keys.retain(|key| key.place.chain == site);
+        if keys.is_empty() {
             return;
         }
         let queues = keys.iter().map(|key| key.place.queue).collect();
         self.tell(Notice::SocketsExpired { site, queues });
-        self.enqueue(site, work);
+        self.drop_sockets(site, keys);
     }
 
     /// Sockets' interfaces are gone, which had no chain.
