@@ -263,6 +263,7 @@ impl<E: Clone> Controller<E> {
                 // The redirect program is there now: the activation goes on before anything else.
                 let made = by_tail_call(&plan, self.state.engines);
                 self.note(id, notes.into_iter().chain(made));
+                self.redirect_is_new(site);
                 self.lane(site).waiting.push_front(Work::Request(id));
             }
             After::Own(act) => self.finished_own(&plan.interface, act),

@@ -104,7 +104,7 @@ impl<E: Clone> Controller<E> {
             unreachable!("a lane waits for the job that it gave out");
         };
         match (id, outcome) {
-            (Some(id), Ok(())) => self.socket_active(site, id, key),
+            (Some(id), Ok(())) => self.socket_active(id, key),
             (Some(id), Err(failure)) => {
                 let interface = self.requests.get(&id).map(|asked| asked.site.name.clone());
                 let interface = interface.unwrap_or_else(|| self.name_of(site));
@@ -131,32 +131,29 @@ impl<E: Clone> Controller<E> {
         self.advance(site);
     }
 
-    fn socket_active(&mut self, site: ChainKey, id: RequestId, key: SocketKey) {
+    fn socket_active(&mut self, id: RequestId, key: SocketKey) {
         self.state.leases.activated(key);
         self.changed();
-        let others: Vec<SocketKey> = self
-            .state
-            .leases
-            .iter()
-            .filter(|(other, lease)| {
-                other.place.chain == site && *other != key && lease.state == LeaseState::Active
-            })
-            .map(|(other, _)| other)
-            .collect();
         if let Some(asked) = self.requests.get(&id) {
             let notice = Notice::SocketActive {
                 interface: asked.site.name.clone(),
                 queue: key.place.queue,
                 uid: asked.authority.uid(),
             };
-            let is_new = asked.making.is_some();
             self.tell(notice);
-            // A program that is new knows none of them.
-            if is_new && !others.is_empty() {
-                self.lane(site).waiting.push_front(Work::GiveAgain(others));
-            }
         }
         self.answer_activated(id);
+    }
+
+    /// A chain's redirect program is new and knows none of the sockets that are active.
+    pub(crate) fn redirect_is_new(&mut self, site: ChainKey) {
+        let leases = self.state.leases.iter();
+        let active = leases
+            .filter(|(key, lease)| key.place.chain == site && lease.state == LeaseState::Active);
+        let active: Vec<SocketKey> = active.map(|(key, _)| key).collect();
+        if !active.is_empty() {
+            self.lane(site).waiting.push_front(Work::GiveAgain(active));
+        }
     }
 
     pub(crate) fn give_again(&mut self, site: ChainKey, mut keys: Vec<SocketKey>) {
