@@ -271,7 +271,8 @@ impl<E: Clone> Controller<E> {
         let chains = self.state.chains.values();
         let sites: Vec<ChainKey> = chains.map(|chain| chain.interface.key).collect();
         for site in sites {
-            if self.lanes.get(&site).is_none_or(Lane::is_at_rest) {
+            // Also where something is done that fails whenever it is tried.
+            if !self.lane(site).will_look() {
                 self.enqueue(site, Work::Look);
                 self.enqueue_own(site, Work::DropRedirect);
             }

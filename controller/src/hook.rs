@@ -82,8 +82,18 @@ impl<E: Clone> Controller<E> {
 
     /// Goes on with what the hook was looked at for.
     fn go_on_with(&mut self, site: ChainKey, then: &Work, off_hook: Option<E>) {
-        if let Work::Request(id) = then {
-            self.decide_change(site, *id, off_hook);
+        match then {
+            Work::Request(id) => self.decide_change(site, *id, off_hook),
+            Work::Expire => self.expire(site, off_hook),
+            Work::Look
+            | Work::Gone(_)
+            | Work::DropSockets(_)
+            | Work::ExpireSockets
+            | Work::DropRedirect
+            | Work::GiveAgain(_)
+            | Work::Closed(_)
+            | Work::RemoveChain
+            | Work::Free(_) => {}
         }
     }
 }
