@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use planner::{
-    ChainKey, Commit, Facts, LoadStep, Loading, Note, Plan, Refusal, by_tail_call, decide,
-    in_the_way, instead,
+    ChainKey, Commit, Facts, LoadStep, Loading, Note, Plan, Refusal, Standing, by_tail_call,
+    decide, in_the_way, instead,
 };
 
 use crate::controller::Want;
@@ -98,7 +98,21 @@ impl<E: Clone> Controller<E> {
                 }
                 self.enqueue(site, Work::Request(id));
             }
-            LoadStep::Refused(refusal) => self.answer(id, Answer::Refused(refusal)),
+            LoadStep::Refused(refusal) => {
+                let making = asked.making.as_ref();
+                let may_try = making.is_some_and(|making| making.tries > 0 && !making.dry_run);
+                // The changes ahead of it may be what it expects.
+                if let Refusal::Revision {
+                    expected, actual, ..
+                } = refusal
+                    && may_try
+                    && expected > actual
+                    && self.lane(site).has_changes()
+                {
+                    return self.enqueue(site, Work::Request(id));
+                }
+                self.answer(id, Answer::Refused(refusal));
+            }
             LoadStep::Failed(number) => {
                 let failed = Failed {
                     error: making.failures.swap_remove(number),
@@ -121,6 +135,9 @@ impl<E: Clone> Controller<E> {
     /// Decides a change that is loaded. `off_hook`: why the chain could not be put back on its hook;
     /// such a chain can only be taken away.
     pub(crate) fn decide_change(&mut self, site: ChainKey, id: RequestId, off_hook: Option<E>) {
+        if self.is_given_up(id) {
+            return;
+        }
         let Some(making) = self
             .requests
             .get(&id)
@@ -129,7 +146,7 @@ impl<E: Clone> Controller<E> {
             return;
         };
         let Some((facts, reloaded)) = making.ready.clone() else {
-            return;
+            return self.load(id);
         };
         let (loading, dry_run, tries) = (&making.loading, making.dry_run, making.tries);
         let decided = decide(
@@ -185,13 +202,24 @@ impl<E: Clone> Controller<E> {
         let Doing::Committing(plan, after) = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
+        let before = self.state.chains.get(&plan.chain);
+        let was_off_hook = before.is_some_and(|chain| chain.standing != Standing::InForce)
+            && matches!(plan.commit, Commit::Attach { .. });
         let Err(failure) = outcome else {
             self.state.commit(&plan);
             self.changed();
+            if was_off_hook {
+                self.tell(Notice::Attached {
+                    interface: plan.interface.clone(),
+                });
+            }
             return self.free(site, plan.dir, Then::Finish(plan, after));
         };
-        self.state.abandon(&plan);
-        if failure.left == HookLeft::Empty
+        self.state.abandon_commit(&plan, failure.step.kind);
+        if matches!(after, After::Rearm(_) | After::WayBack(..)) {
+            // It is shown at once. The next look tries again.
+            self.off_hook(site, failure.step.error.clone());
+        } else if failure.left == HookLeft::Empty
             && let Some(back) = planner::rearm(&self.state, plan.chain)
         {
             let failed = failed(&plan, failure.step);
@@ -235,6 +263,7 @@ impl<E: Clone> Controller<E> {
                 // The redirect program is there now: the activation goes on before anything else.
                 let made = by_tail_call(&plan, self.state.engines);
                 self.note(id, notes.into_iter().chain(made));
+                self.redirect_is_new(site);
                 self.lane(site).waiting.push_front(Work::Request(id));
             }
             After::Own(act) => self.finished_own(&plan.interface, act),
@@ -252,11 +281,7 @@ impl<E: Clone> Controller<E> {
             After::Request { id, .. } => self.answer(id, failed.into()),
             After::Own(act) => self.failed_own(site, act, failed.error),
             After::Rearm(work) => self.not_rearmed(site, &work, failed.error),
-            After::WayBack(after, first) => {
-                // The next look attaches it.
-                self.off_hook(site, failed.error);
-                self.fail(site, *after, first);
-            }
+            After::WayBack(after, first) => self.fail(site, *after, first),
         }
     }
 
@@ -288,8 +313,8 @@ impl<E: Clone> Controller<E> {
         let Some(chain) = self.state.at_mut(site) else {
             return;
         };
-        if chain.standing == planner::Standing::InForce {
-            chain.standing = planner::Standing::Waiting(planner::Waiting::Detached);
+        if chain.standing == Standing::InForce {
+            chain.standing = Standing::Waiting(planner::Waiting::Detached);
             let interface = chain.interface.name.clone();
             self.changed();
             self.tell(Notice::NotAttached { interface, error });

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use planner::{
-    Authority, ChainKey, ConnectionId, Digest, Interface, Lease, LeaseState, LoadId, Loading,
-    Moment, Note, Plan, Policy, QueueKey, Recovery, SocketKey, State,
+    Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, Moment, Note, Plan,
+    Policy, QueueKey, Recovery, SocketKey, State,
 };
 
 use crate::change::Making;
@@ -39,6 +39,8 @@ pub struct Controller<E> {
     next_look: Moment,
     pub(crate) now: Moment,
     pub(crate) life: Life,
+    /// Sockets that are to be taken off their queues, and could not be.
+    pub(crate) not_taken: BTreeSet<SocketKey>,
     /// The objects that members were loaded from, when unused ones were last dropped.
     objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
@@ -61,6 +63,8 @@ pub(crate) struct Asked<E> {
     pub(crate) authority: Authority,
     pub(crate) site: Interface,
     pub(crate) want: Want,
+    /// Its connection ended while it was being done.
+    pub(crate) is_gone: bool,
     /// The change of a chain that it is, or takes.
     pub(crate) making: Option<Making<E>>,
 }
@@ -102,6 +106,7 @@ impl<E: Clone> Controller<E> {
             next_look: now,
             now,
             life: Life::Running,
+            not_taken: BTreeSet::new(),
             objects: BTreeSet::new(),
             jobs: Vec::new(),
             is_unpublished: true,
@@ -126,6 +131,8 @@ impl<E: Clone> Controller<E> {
         self.now = self.now.max(now);
         match event {
             Event::Asked(asking) => self.asked(*asking),
+            // What comes back now is too late.
+            _ if self.life == Life::Stopped => {}
             Event::ConnectionGone(connection) => self.connection_gone(connection),
             Event::SocketsGone(tokens) => {
                 for token in &tokens {
@@ -147,6 +154,10 @@ impl<E: Clone> Controller<E> {
 
     /// How long there is nothing to do unless something happens, in milliseconds.
     pub fn poll_timeout(&self, now: Moment) -> u64 {
+        // Time begins nothing any more.
+        if self.life != Life::Running {
+            return LOOK_MS.into();
+        }
         // What is due already is begun, or waits for its lane, or for the next look.
         let deadlines = self.state.deadlines().filter(|at| *at > now);
         let next = deadlines.chain([self.next_look]).min();
@@ -186,6 +197,7 @@ impl<E: Clone> Controller<E> {
                     authority,
                     site,
                     want: Want::Change,
+                    is_gone: false,
                     making: Some(Making::new(loading, dry_run)),
                 };
                 self.requests.insert(id, asked);
@@ -203,53 +215,11 @@ impl<E: Clone> Controller<E> {
             authority,
             site,
             want,
+            is_gone: false,
             making: None,
         };
         self.requests.insert(id, asked);
         self.enqueue(lane, Work::Request(id));
-    }
-
-    /// A connection is gone: what it asked for is given up, its queues are given back, its members
-    /// linger. In a lane in which something is being done that waits for its outcome, which would
-    /// overwrite it.
-    fn connection_gone(&mut self, connection: ConnectionId) {
-        let given_up: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, asked)| asked.authority.connection() == Some(connection))
-            .map(|(id, _)| *id)
-            .filter(|id| !self.is_being_done(*id))
-            .collect();
-        for id in given_up {
-            self.requests.remove(&id);
-            self.push(Job::Cancel(id));
-        }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in self.state.leases.of_connection(connection) {
-            queues.entry(key.place.chain).or_default().push(key);
-        }
-        let chains = self.state.chains.values().map(|chain| chain.interface.key);
-        let busy = self.lanes.iter().filter(|(_, lane)| lane.doing.is_some());
-        let sites: BTreeSet<ChainKey> = chains.chain(busy.map(|(site, _)| *site)).collect();
-        for site in sites {
-            self.enqueue_first(site, Work::Gone(connection));
-        }
-        for (site, keys) in queues {
-            self.enqueue(site, Work::DropSockets(keys));
-        }
-    }
-
-    /// Whether a request's work is begun in its lane.
-    fn is_being_done(&self, id: RequestId) -> bool {
-        self.lanes.values().any(|lane| match &lane.doing {
-            Some(Doing::Preparing(_, after) | Doing::Committing(_, after)) => {
-                after.request() == Some(id)
-            }
-            Some(Doing::Freeing(freeing)) => freeing.then.request() == Some(id),
-            Some(Doing::Giving { id: giving, .. }) => *giving == Some(id),
-            Some(Doing::Looking(work)) => *work == Work::Request(id),
-            Some(Doing::Taking(_)) | None => false,
-        })
     }
 
     fn done(&mut self, done: Done<E>) {
@@ -275,12 +245,10 @@ impl<E: Clone> Controller<E> {
             let site = self.state.chains[&chain].interface.key;
             self.enqueue_own(site, Work::Expire);
         }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in self.state.leases.over(self.now) {
-            queues.entry(key.place.chain).or_default().push(key);
-        }
-        for (site, keys) in queues {
-            self.sockets_over(site, &keys);
+        let over = self.state.leases.over(self.now);
+        let sites: BTreeSet<ChainKey> = over.iter().map(|key| key.place.chain).collect();
+        for site in sites {
+            self.enqueue_own(site, Work::ExpireSockets);
         }
         if self.next_look <= self.now {
             self.next_look = self.now.after_ms(LOOK_MS);
@@ -294,10 +262,18 @@ impl<E: Clone> Controller<E> {
         for dir in left {
             self.enqueue_own(dir.key, Work::Free(dir));
         }
+        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
+        for key in &self.not_taken {
+            queues.entry(key.place.chain).or_default().push(*key);
+        }
+        for (site, keys) in queues {
+            self.enqueue_own(site, Work::DropSockets(keys));
+        }
         let chains = self.state.chains.values();
         let sites: Vec<ChainKey> = chains.map(|chain| chain.interface.key).collect();
         for site in sites {
-            if self.lanes.get(&site).is_none_or(Lane::is_at_rest) {
+            // Also where something is done that fails whenever it is tried.
+            if !self.lane(site).will_look() {
                 self.enqueue(site, Work::Look);
                 self.enqueue_own(site, Work::DropRedirect);
             }

@@ -61,7 +61,6 @@ impl<E: Clone> Controller<E> {
     }
 
     pub(crate) fn not_rearmed(&mut self, site: ChainKey, then: &Work, error: E) {
-        self.off_hook(site, error.clone());
         self.go_on_with(site, then, Some(error));
     }
 
@@ -83,8 +82,18 @@ impl<E: Clone> Controller<E> {
 
     /// Goes on with what the hook was looked at for.
     fn go_on_with(&mut self, site: ChainKey, then: &Work, off_hook: Option<E>) {
-        if let Work::Request(id) = then {
-            self.decide_change(site, *id, off_hook);
+        match then {
+            Work::Request(id) => self.decide_change(site, *id, off_hook),
+            Work::Expire => self.expire(site, off_hook),
+            Work::Look
+            | Work::Gone(_)
+            | Work::DropSockets(_)
+            | Work::ExpireSockets
+            | Work::DropRedirect
+            | Work::GiveAgain(_)
+            | Work::Closed(_)
+            | Work::RemoveChain
+            | Work::Free(_) => {}
         }
     }
 }
@@ -95,6 +104,7 @@ fn request_of(work: &Work) -> Option<RequestId> {
         Work::Gone(_)
         | Work::Expire
         | Work::DropSockets(_)
+        | Work::ExpireSockets
         | Work::DropRedirect
         | Work::GiveAgain(_)
         | Work::Closed(_)

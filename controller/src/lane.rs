@@ -32,6 +32,22 @@ impl<E> Lane<E> {
     pub(crate) fn is_at_rest(&self) -> bool {
         self.doing.is_none() && self.waiting.is_empty()
     }
+
+    /// Whether the hook is being looked at, or will be before long.
+    pub(crate) fn will_look(&self) -> bool {
+        matches!(self.doing, Some(Doing::Looking(_))) || self.waiting.contains(&Work::Look)
+    }
+
+    /// Whether something is being done, or waits, that may change the chain.
+    pub(crate) fn has_changes(&self) -> bool {
+        let waits = |work: &Work| matches!(work, Work::Request(_) | Work::Expire);
+        let is_change = match &self.doing {
+            Some(Doing::Looking(work)) => waits(work),
+            Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
+            Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking(_)) | None => false,
+        };
+        is_change || self.waiting.iter().any(waits)
+    }
 }
 
 /// Something to be done in a lane.
@@ -45,6 +61,8 @@ pub(crate) enum Work {
     Expire,
     /// Queues are given back.
     DropSockets(Vec<SocketKey>),
+    /// Queues are given back whose clients did not come back.
+    ExpireSockets,
     /// The redirect program is removed where no socket needs it.
     DropRedirect,
     /// Sockets are put into the maps of a redirect program that may be new.

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod connection;
 mod controller;
 mod drain;
 mod event;

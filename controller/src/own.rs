@@ -1,6 +1,6 @@
 //! What lanes do: clients' requests, and what the daemon does by itself.
 
-use planner::{ChainKey, Change, Operation, decide, expire, without_redirect};
+use planner::{ChainKey, Change, Commit, Operation, decide, expire, without_redirect};
 
 use crate::controller::{Life, Want};
 use crate::lane::{After, Then, Work};
@@ -14,6 +14,7 @@ impl<E: Clone> Controller<E> {
             Work::Gone(connection) => self.members_linger(connection),
             Work::Expire => self.begin_expiry(site),
             Work::DropSockets(keys) => self.drop_sockets(site, keys),
+            Work::ExpireSockets => self.expire_sockets(site),
             Work::DropRedirect => self.drop_redirect(site),
             Work::GiveAgain(keys) => self.give_again(site, keys),
             Work::Closed(id) => self.answer(id, Answer::Closed),
@@ -28,7 +29,9 @@ impl<E: Clone> Controller<E> {
     }
 
     fn begin_request(&mut self, site: ChainKey, id: RequestId) {
-        // It may have been given up.
+        if self.is_given_up(id) {
+            return;
+        }
         let Some(asked) = self.requests.get(&id) else {
             return;
         };
@@ -77,7 +80,19 @@ impl<E: Clone> Controller<E> {
         }
     }
 
+    /// A chain is looked at first: nothing can be swapped on a hook that isn't its own.
     fn begin_expiry(&mut self, site: ChainKey) {
+        let chain = self.state.at(site).map(|chain| (chain.id, chain.dir));
+        if let Some((chain, dir)) = chain
+            && self.state.over(self.now).contains_key(&chain)
+        {
+            self.look(site, dir, Work::Expire);
+        }
+    }
+
+    /// Removes the members whose time is over. `off_hook`: why the chain could not be put back on its
+    /// hook; then it can only go as a whole.
+    pub(crate) fn expire(&mut self, site: ChainKey, off_hook: Option<E>) {
         let Some(chain) = self.state.at(site).map(|chain| chain.id) else {
             return;
         };
@@ -86,6 +101,11 @@ impl<E: Clone> Controller<E> {
         let Some(plan) = expire(&self.state, chain, members) else {
             return;
         };
+        if let Some(error) = off_hook
+            && !matches!(plan.commit, Commit::Detach { .. })
+        {
+            return self.failed_own(site, Act::Expire, error);
+        }
         let interface = self.name_of(site);
         let members = members.len();
         self.tell(Notice::Expired { interface, members });

@@ -9,6 +9,7 @@ use planner::{
 };
 
 use crate::change::Making;
+use crate::controller::Life;
 use crate::lane::{Doing, Work};
 use crate::{Act, Answer, Controller, GiveFailure, Job, Notice, RedirectCode, RequestId};
 
@@ -103,7 +104,7 @@ impl<E: Clone> Controller<E> {
             unreachable!("a lane waits for the job that it gave out");
         };
         match (id, outcome) {
-            (Some(id), Ok(())) => self.socket_active(site, id, key),
+            (Some(id), Ok(())) => self.socket_active(id, key),
             (Some(id), Err(failure)) => {
                 let interface = self.requests.get(&id).map(|asked| asked.site.name.clone());
                 let interface = interface.unwrap_or_else(|| self.name_of(site));
@@ -130,32 +131,29 @@ impl<E: Clone> Controller<E> {
         self.advance(site);
     }
 
-    fn socket_active(&mut self, site: ChainKey, id: RequestId, key: SocketKey) {
+    fn socket_active(&mut self, id: RequestId, key: SocketKey) {
         self.state.leases.activated(key);
         self.changed();
-        let others: Vec<SocketKey> = self
-            .state
-            .leases
-            .iter()
-            .filter(|(other, lease)| {
-                other.place.chain == site && *other != key && lease.state == LeaseState::Active
-            })
-            .map(|(other, _)| other)
-            .collect();
         if let Some(asked) = self.requests.get(&id) {
             let notice = Notice::SocketActive {
                 interface: asked.site.name.clone(),
                 queue: key.place.queue,
                 uid: asked.authority.uid(),
             };
-            let is_new = asked.making.is_some();
             self.tell(notice);
-            // A program that is new knows none of them.
-            if is_new && !others.is_empty() {
-                self.lane(site).waiting.push_front(Work::GiveAgain(others));
-            }
         }
         self.answer_activated(id);
+    }
+
+    /// A chain's redirect program is new and knows none of the sockets that are active.
+    pub(crate) fn redirect_is_new(&mut self, site: ChainKey) {
+        let leases = self.state.leases.iter();
+        let active = leases
+            .filter(|(key, lease)| key.place.chain == site && lease.state == LeaseState::Active);
+        let active: Vec<SocketKey> = active.map(|(key, _)| key).collect();
+        if !active.is_empty() {
+            self.lane(site).waiting.push_front(Work::GiveAgain(active));
+        }
     }
 
     pub(crate) fn give_again(&mut self, site: ChainKey, mut keys: Vec<SocketKey>) {
@@ -233,19 +231,35 @@ impl<E: Clone> Controller<E> {
         let Doing::Taking(keys) = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
-        if let Some(error) = error {
-            self.tell(Notice::Failed {
-                site,
-                act: Act::Take,
-                error,
-            });
+        match error {
+            Some(error) if self.life == Life::Running => self.not_taken(site, keys, error),
+            Some(error) => {
+                self.failed_own(site, Act::Take, error);
+                self.leave(site, &keys);
+            }
+            None => self.leave(site, &keys),
         }
-        self.leave(site, &keys);
         self.advance(site);
+    }
+
+    /// Queues' packets could not be taken: the queues stay leased, the sockets in the map, and the
+    /// chain where it is, until a look comes by.
+    fn not_taken(&mut self, site: ChainKey, keys: Vec<SocketKey>, error: E) {
+        let lane = self.lane(site);
+        lane.waiting.retain(|work| *work != Work::RemoveChain);
+        if let Some(Work::Closed(id)) = lane.waiting.front().cloned() {
+            lane.waiting.pop_front();
+            let in_the_way = Vec::new();
+            let error = error.clone();
+            self.answer(id, Answer::Failed { error, in_the_way });
+        }
+        self.not_taken.extend(keys);
+        self.failed_own(site, Act::Take, error);
     }
 
     fn leave(&mut self, site: ChainKey, keys: &[SocketKey]) {
         for key in keys {
+            self.not_taken.remove(key);
             let Some(lease) = self.state.leases.get(*key) else {
                 continue;
             };
@@ -266,16 +280,15 @@ impl<E: Clone> Controller<E> {
     }
 
     /// Sockets' clients did not come back.
-    pub(crate) fn sockets_over(&mut self, site: ChainKey, keys: &[SocketKey]) {
-        let work = Work::DropSockets(keys.to_vec());
-        let lane = self.lane(site);
-        let is_begun = matches!(&lane.doing, Some(Doing::Taking(taken)) if *taken == keys);
-        if is_begun || lane.waiting.contains(&work) {
+    pub(crate) fn expire_sockets(&mut self, site: ChainKey) {
+        let mut keys = self.state.leases.over(self.now);
+        keys.retain(|key| key.place.chain == site);
+        if keys.is_empty() {
             return;
         }
         let queues = keys.iter().map(|key| key.place.queue).collect();
         self.tell(Notice::SocketsExpired { site, queues });
-        self.enqueue(site, work);
+        self.drop_sockets(site, keys);
     }
 
     /// Sockets' interfaces are gone, which had no chain.

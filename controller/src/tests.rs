@@ -1,1 +1,14 @@
+//! The controller against a world in memory.
 
+mod action;
+mod ask;
+mod checks;
+mod daemon;
+mod faults;
+mod order;
+mod rules;
+mod sockets;
+mod sweep;
+mod times;
+mod walk;
+mod world;

@@ -61,6 +61,13 @@ impl Obsolete {
         obsolete
     }
 
+    /// Packets may be inside of what it builds.
+    pub(crate) fn met_packets(&mut self) {
+        for retired in self.builds.values_mut() {
+            retired.inside = true;
+        }
+    }
+
     /// Takes on what else is obsolete by now.
     pub fn merge(&mut self, other: Self) {
         for (build, retired) in other.builds {

@@ -137,14 +137,12 @@ impl ObservedChain {
         let folds = older
             .into_iter()
             .filter_map(|old| fold(old, |member| runs(member.id).is_some()));
-        // No packet was ever inside a build that is newer than the live one.
-        let (newer, retired): (Vec<_>, Vec<_>) = self
+        let retires = self
             .builds
             .iter()
             .map(|pins| pins.build)
             .filter(|build| *build != live)
-            .partition(|build| *build > live);
-        let retire = |build| Cleanup::RetireBuild { build };
+            .map(|build| Cleanup::RetireBuild { build });
         let codes = self.members.iter().flat_map(|pins| {
             let codes = pins.codes.iter().filter(|pinned| {
                 runs(pins.member).is_some_and(|member| member.code != pinned.code)
@@ -160,8 +158,10 @@ impl ObservedChain {
             .map(|pins| pins.member)
             .filter(|id| runs(*id).is_none())
             .map(|member| Cleanup::RemoveMember { member });
-        let mut steps: Vec<_> = newer.into_iter().map(retire).collect();
-        let ran: Vec<_> = folds.chain(retired.into_iter().map(retire)).collect();
+        let ran: Vec<_> = folds.chain(retires).collect();
+        let mut steps = Vec::new();
+        // Packets may be inside of a newer build too, if its link went with the daemon before it was
+        // pinned.
         if !ran.is_empty() {
             steps.push(Cleanup::Grace);
         }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use dispatcher_abi::Lifetime;
 
 use crate::{
-    Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, ConnectionId, Engines, Interface,
-    Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan, Refusal, Unreadable,
+    Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, Commit, ConnectionId, Engines,
+    FailureKind, Interface, Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan,
+    Refusal, Unreadable,
 };
 
 /// How long an attached member waits for its client after the daemon was started again, at least.
@@ -139,6 +140,19 @@ impl State {
     /// Takes over that a plan's commit will never be done: what was prepared is to be freed.
     pub fn abandon(&mut self, plan: &Plan) {
         self.leave(plan.dir, plan.undo());
+    }
+
+    /// Takes over that a plan's commit was tried and failed.
+    ///
+    /// A link may have been there for a moment that could not be pinned: then packets are inside of
+    /// what the plan built. An attachment that the kernel refused was never there.
+    pub fn abandon_commit(&mut self, plan: &Plan, kind: FailureKind) {
+        let attaches = matches!(plan.commit, Commit::Attach { .. } | Commit::Reattach { .. });
+        let mut left = plan.undo();
+        if attaches && kind == FailureKind::Failed {
+            left.met_packets();
+        }
+        self.leave(plan.dir, left);
     }
 
     /// Adds to what is left to free in a directory.

@@ -8,7 +8,8 @@ mod strategies;
 
 use dispatcher_abi::{Engine, EngineChoice, Lifetime, OnMiss};
 
-pub use strategies::requests;
+pub use aim::aim_at;
+pub use strategies::{request, requests};
 
 use crate::{
     Abilities, AttachType, Authority, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form,

@@ -18,33 +18,38 @@ pub(super) fn aim(requests: &mut [Request]) {
     let mut state = State::new(ENGINES);
     let mut loads = 0;
     for request in requests {
-        match request {
-            Request::Change { change, facts, .. } => {
-                let members = members(&state, change.interface.key);
-                for operation in &mut change.operations {
-                    aim_operation(operation, members);
-                }
-                facts.truncate(change.loads());
-                for facts in facts {
-                    loads += 1;
-                    number(facts, loads);
-                }
-            }
-            Request::Reclaim {
-                client,
-                chain,
-                name,
-                token,
-            } => {
-                if let Some(member) = aim_claim(&state, *chain, client, name) {
-                    *token = member.token;
-                }
-            }
-            Request::Gone(_) | Request::Expire(_) => {}
-        }
+        aim_at(request, &state, &mut loads);
         if let Ok(Some(plan)) = request.play(&mut state) {
             state.commit(&plan);
         }
+    }
+}
+
+/// Aims a request that was drawn at a state. `loads`: how many programs were loaded so far.
+pub fn aim_at(request: &mut Request, state: &State, loads: &mut u32) {
+    match request {
+        Request::Change { change, facts, .. } => {
+            let members = members(state, change.interface.key);
+            for operation in &mut change.operations {
+                aim_operation(operation, members);
+            }
+            facts.truncate(change.loads());
+            for facts in facts {
+                *loads += 1;
+                number(facts, *loads);
+            }
+        }
+        Request::Reclaim {
+            client,
+            chain,
+            name,
+            token,
+        } => {
+            if let Some(member) = aim_claim(state, *chain, client, name) {
+                *token = member.token;
+            }
+        }
+        Request::Gone(_) | Request::Expire(_) => {}
     }
 }
 

@@ -25,7 +25,8 @@ pub fn requests(length: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Requ
     })
 }
 
-fn request() -> impl Strategy<Value = Request> {
+/// One request, blind: [`aim_at`](super::aim_at) makes it mean something.
+pub fn request() -> impl Strategy<Value = Request> {
     let reclaim =
         (any_client(), chain_key(), name(), token()).prop_map(|(client, chain, name, token)| {
             Request::Reclaim {

@@ -1,0 +1,209 @@
+//! What is always true of a daemon, and what is true of one at rest.
+
+use std::collections::BTreeSet;
+
+use dispatcher_abi::Lifetime;
+use planner::{
+    Chain, CodeId, Commit, LeaseState, MemberId, MemberState, Root, SocketKey, Standing, reconcile,
+};
+
+use super::daemon::Daemon;
+use super::world::{Error, Running};
+use crate::Job;
+use crate::lane::Lane;
+
+/// How many others may be answered before a request is.
+const OVERTAKEN_MAX: usize = 60;
+
+/// What a packet meets.
+type Path = (Root, Vec<(MemberId, CodeId)>);
+
+fn path(chain: &Chain) -> Path {
+    let members = chain.members.iter().map(|member| (member.id, member.code));
+    (Root::of(chain), members.collect())
+}
+
+impl Daemon {
+    /// What is true at every moment.
+    pub(super) fn check(&mut self) {
+        self.check_packets();
+        self.check_sockets();
+        self.check_owners();
+        self.world.look(&mut self.shown);
+        let late = |overtaken: usize| overtaken > OVERTAKEN_MAX;
+        let starved = self.pending.iter().find(|(_, it)| late(it.overtaken));
+        assert!(starved.is_none(), "a request starves: {starved:?}");
+    }
+
+    /// Packets run what was before a change or what is after it, or nothing where that is said.
+    fn check_packets(&mut self) {
+        for key in self.world.nics.keys() {
+            let chain = self.controller.state().at(*key);
+            let at = |running: &&Running| running.site() == Some(*key);
+            let commits = self.running.iter().filter(at);
+            let commits: Vec<_> = commits.filter_map(Running::commit).collect();
+            let Some((root, slots)) = self.world.running(*key) else {
+                let is_waiting = chain.is_none_or(|chain| chain.standing != Standing::InForce);
+                let in_between = |commit: &Commit| {
+                    !matches!(commit, Commit::Swap { .. } | Commit::Registry { .. })
+                };
+                let is_between = commits.iter().any(|plan| in_between(&plan.commit));
+                let is_disturbed = self.disturbed.contains(key);
+                assert!(
+                    is_waiting || is_between || is_disturbed,
+                    "{key} runs nothing"
+                );
+                continue;
+            };
+            if self.world.is_settled(*key) {
+                self.disturbed.remove(key);
+            }
+            let runs = (root.clone(), slots);
+            let next = commits.iter().filter_map(|plan| plan.next.as_ref());
+            let mut allowed = chain.into_iter().chain(next).map(path);
+            assert!(allowed.any(|path| path == runs), "{key} runs {runs:?}");
+        }
+    }
+
+    /// A queue has one receiver, and the redirect program knows no socket but those.
+    fn check_sockets(&self) {
+        let state = self.controller.state();
+        let mut receivers = BTreeSet::new();
+        for (key, lease) in state.leases.iter() {
+            let receives = !matches!(lease.state, LeaseState::Opening | LeaseState::Opened);
+            assert!(!receives || receivers.insert(key.place), "two on {key:?}");
+        }
+        for chain in state.chains.values() {
+            let Some(redirect) = chain.redirect() else {
+                continue;
+            };
+            let site = chain.interface.key;
+            let in_flight = |job: &Job<Error>| matches!(job, Job::Give { site: at, .. } | Job::Take { site: at, .. } if *at == site);
+            if self.running.iter().any(|running| in_flight(&running.job)) {
+                continue;
+            }
+            for (queue, token) in self.world.redirected(state, redirect.id) {
+                let place = planner::QueueKey { chain: site, queue };
+                let lease = state.leases.get(SocketKey { place, token });
+                let receives = lease.is_some_and(|lease| {
+                    !matches!(lease.state, LeaseState::Opening | LeaseState::Opened)
+                });
+                assert!(receives, "queue {queue} of {site} goes to nobody's socket");
+            }
+        }
+    }
+
+    /// What belongs to a connection belongs to one that is there, or its end waits in the lane.
+    fn check_owners(&self) {
+        let state = self.controller.state();
+        for chain in state.chains.values() {
+            let lane = self.controller.lanes.get(&chain.interface.key);
+            if lane.is_some_and(|lane| !lane.is_at_rest()) {
+                continue;
+            }
+            for member in &chain.members {
+                assert!(self.is_connected(member.owner.connection), "{member:?}");
+                let is_attached = member.lifetime == Lifetime::Attached;
+                if is_attached && member.state == MemberState::Running {
+                    assert!(member.owner.connection.is_some(), "{member:?}");
+                }
+            }
+        }
+        for (key, lease) in state.leases.iter() {
+            if self.controller.not_taken.contains(&key) {
+                continue;
+            }
+            let lane = self.controller.lanes.get(&key.place.chain);
+            if lane.is_none_or(Lane::is_at_rest) {
+                assert!(self.is_connected(lease.owner.connection), "{lease:?}");
+            }
+        }
+    }
+
+    fn is_connected(&self, connection: Option<planner::ConnectionId>) -> bool {
+        self.is_stopping || connection.is_none_or(|id| self.connections.contains_key(&id))
+    }
+
+    /// What a job must not do.
+    pub(super) fn check_job(&self, job: &Job<Error>) {
+        let (Job::Prepare { plan, id: None, .. } | Job::Commit { plan, id: None, .. }) = job else {
+            return;
+        };
+        if self.is_stopping || !self.world.nics.contains_key(&plan.site) {
+            return;
+        }
+        let state = self.controller.state();
+        for (id, name) in &plan.removes {
+            let (_, member) = state.member(*id).expect("it is removed now");
+            if member.source.is_redirect() {
+                let left = self.world.redirected(state, *id);
+                assert!(left.is_empty(), "sockets are in its map: {left:?}");
+                continue;
+            }
+            let is_over =
+                matches!(member.state, MemberState::Lingering { until } if until <= self.now);
+            assert!(is_over, "{name} goes: {member:?}");
+        }
+    }
+
+    /// Whatever went wrong before: nothing does any more, and some time passes.
+    pub(super) fn settle(&mut self) {
+        self.world.stuck = None;
+        let keys: Vec<_> = self.world.nics.keys().copied().collect();
+        for key in keys {
+            self.world.foreign_leave(key);
+        }
+        self.run();
+        if self.is_stopped {
+            self.crash();
+        }
+        self.run_for(5000);
+        self.assert_at_rest();
+    }
+
+    /// Nothing goes on: the state is the world.
+    pub(super) fn assert_at_rest(&mut self) {
+        assert!(self.controller.is_at_rest());
+        assert!(self.running.is_empty());
+        let unanswered = |connection| self.connections.contains_key(connection);
+        let mut left = self.pending.values();
+        assert!(
+            !left.any(|it| unanswered(&it.connection)),
+            "{:?}",
+            self.pending
+        );
+        assert!(self.obsolete().is_empty(), "{:?}", self.obsolete());
+        assert!(self.world.loads.is_empty(), "{:?}", self.world.loads);
+        let state = self.controller.state();
+        self.world.assert_is(state);
+        for chain in state.chains.values() {
+            let key = chain.interface.key;
+            assert_eq!(chain.standing, Standing::InForce);
+            let runs = self.world.running(key).expect("its hook runs it");
+            assert_eq!((runs.0.clone(), runs.1), path(chain));
+            for member in &chain.members {
+                let is_kept = member.source.sha256();
+                assert!(is_kept.is_none_or(|it| self.world.objects.contains(it)));
+                if let MemberState::Lingering { until } = member.state {
+                    assert!(until.after_ms(2000_u32) > self.now, "{member:?} is over");
+                }
+            }
+            if let Some(redirect) = chain.redirect() {
+                assert!(state.leases.want_redirect(key));
+                let in_map = self.world.redirected(state, redirect.id);
+                let leases = state.leases.of_chain(key).into_iter();
+                let active = leases.filter(|key| state.leases.receiver(key.place) == Some(*key));
+                let active = active.filter(|key| {
+                    let socket = &self.world.sockets[&key.token];
+                    socket.is_open || socket.is_held
+                });
+                let active: Vec<_> = active.map(|key| (key.place.queue, key.token)).collect();
+                assert_eq!(in_map, active, "{key}");
+            }
+        }
+        let recovery = reconcile(&self.world.observe(), self.engines, self.now);
+        assert_eq!(recovery.leftovers, []);
+        assert_eq!(recovery.mends, []);
+        assert_eq!(recovery.unreadable, []);
+    }
+}

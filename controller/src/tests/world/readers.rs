@@ -1,0 +1,80 @@
+//! Readers, which have what was published open and never wait for the daemon.
+
+use std::collections::BTreeMap;
+
+use planner::{Build, ChainDir, MemberId, State};
+
+use super::World;
+
+/// What readers were shown last.
+#[derive(Clone, Debug, Default)]
+pub(in crate::tests) struct Shown {
+    members: BTreeMap<MemberId, Sources>,
+    /// What each member's count was when somebody last looked.
+    last: BTreeMap<MemberId, u64>,
+}
+
+/// Where a member's count comes from.
+#[derive(Clone, Debug)]
+struct Sources {
+    total: u64,
+    /// Counters by number, and the slot in them: of the builds that the total doesn't have.
+    counters: Vec<(usize, usize)>,
+}
+
+impl World {
+    /// A member's count: its total, and what builds counted that aren't in it; of those up to `live`,
+    /// if that is known.
+    pub(super) fn count(&self, dir: ChainDir, member: MemberId, live: Option<Build>) -> u64 {
+        self.read(&self.sources(dir, member, live))
+    }
+
+    fn sources(&self, dir: ChainDir, member: MemberId, live: Option<Build>) -> Sources {
+        let pins = &self.chains[&dir];
+        let pinned = pins.members.get(&member);
+        let folded = pinned.map_or(0, |pinned| pinned.folded);
+        let builds = pins
+            .builds
+            .iter()
+            .filter(|(build, _)| build.0 > folded && live.is_none_or(|live| **build <= live));
+        let counters = builds.flat_map(|(_, built)| {
+            let slots = built.slots.values().enumerate();
+            let slots = slots.filter(|(_, (id, _))| *id == member);
+            slots.map(|(slot, _)| (built.number, slot))
+        });
+        Sources {
+            total: pinned.map_or(0, |pinned| pinned.total),
+            counters: counters.collect(),
+        }
+    }
+
+    fn read(&self, sources: &Sources) -> u64 {
+        let counts = sources.counters.iter().map(|(number, slot)| {
+            let counted = self.counted[*number].get(*slot);
+            counted.copied().unwrap_or(0)
+        });
+        sources.total + counts.sum::<u64>()
+    }
+
+    /// Shows the state to readers. What they see then is every packet that was to be counted.
+    pub(in crate::tests) fn publish(&self, shown: &mut Shown, state: &State) {
+        shown.members.clear();
+        for chain in state.chains.values() {
+            for member in &chain.members {
+                let sources = self.sources(chain.dir, member.id, Some(chain.build));
+                shown.members.insert(member.id, sources);
+            }
+        }
+        self.look(shown);
+        shown.last.retain(|id, _| shown.members.contains_key(id));
+    }
+
+    /// Readers look: no count is less than it was.
+    pub(in crate::tests) fn look(&self, shown: &mut Shown) {
+        for (member, sources) in &shown.members {
+            let count = self.read(sources);
+            let last = shown.last.insert(*member, count).unwrap_or(0);
+            assert!(count >= last, "member {member} had {last} and has {count}");
+        }
+    }
+}
