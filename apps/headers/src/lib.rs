@@ -65,6 +65,79 @@ pub struct Packet<F> {
 pub trait Far {
     /// `N` bytes at an offset, or `None` if the packet ends before.
     fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// [`last_header`], which the verifier had better see once only.
+    #[inline(always)]
+    fn last_header(&self, first: Upper) -> Upper
+    where
+        Self: Sized,
+    {
+        last_header(self, first)
+    }
+}
+
+/// What an IP header says is behind it.
+#[derive(Clone, Copy)]
+pub struct Upper {
+    /// A protocol, or an extension header's number.
+    protocol: u8,
+    /// Where it begins.
+    offset: usize,
+    /// What is there.
+    begins: Payload,
+}
+
+impl Upper {
+    /// As a word.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.protocol as u64 | (self.begins as u64) << 8 | (self.offset as u64) << 32
+    }
+
+    /// From a word.
+    #[inline(always)]
+    pub const fn of(word: u64) -> Self {
+        Self {
+            protocol: word as u8,
+            offset: (word >> 32) as usize,
+            begins: match word >> 8 & 3 {
+                0 => Payload::Whole,
+                1 => Payload::Middle,
+                _ => Payload::Unread,
+            },
+        }
+    }
+}
+
+/// Goes on to what follows IPv6 extension headers, as far as that can be read.
+#[inline(always)]
+pub fn last_header(packet: &impl Far, mut upper: Upper) -> Upper {
+    for _ in 0..EXTENSIONS_MAX {
+        if !is_extension(upper.protocol) {
+            return upper;
+        }
+        // Every extension header has at least 8 bytes.
+        let Some(header) = packet.copy::<8>(upper.offset) else {
+            break;
+        };
+        let length = usize::from(header[1]);
+        let bytes = match upper.protocol {
+            FRAGMENT => 8,
+            AUTHENTICATION => (length + 2) * 4,
+            _ => (length + 1) * 8,
+        };
+        if upper.protocol == FRAGMENT && u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 {
+            upper.protocol = header[0];
+            upper.begins = Payload::Middle;
+            return upper;
+        }
+        upper.protocol = header[0];
+        upper.offset += bytes;
+    }
+    if is_extension(upper.protocol) {
+        upper.begins = Payload::Unread;
+    }
+    upper
 }
 
 impl Far for &[u8] {
@@ -234,49 +307,23 @@ impl<F: Far> Packet<F> {
         }
         let [_, _, _, _, _, _, protocol, _, source @ ..] = header;
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *source;
-        let mut ip = Ip {
+        let mut upper = Upper {
+            protocol: *protocol,
+            offset: offset + IPV6_BYTES,
+            begins: Payload::Whole,
+        };
+        if is_extension(upper.protocol) {
+            upper = self.far.last_header(upper);
+        }
+        Some(Ip {
             source: [
                 u64::from_be_bytes([a, b, c, d, e, f, g, h]),
                 u64::from_be_bytes([i, j, k, l, m, n, o, p]),
             ],
-            protocol: *protocol,
-            payload: offset + IPV6_BYTES,
-            begins: Payload::Whole,
-        };
-        if is_extension(ip.protocol) {
-            self.skip_extensions(&mut ip);
-        }
-        Some(ip)
-    }
-
-    /// Goes on to what follows the extension headers, as far as that can be read.
-    #[inline(always)]
-    fn skip_extensions(&self, ip: &mut Ip<[u64; 2]>) {
-        for _ in 0..EXTENSIONS_MAX {
-            if !is_extension(ip.protocol) {
-                return;
-            }
-            // Every extension header has at least 8 bytes.
-            let Some(header) = self.far.copy::<8>(ip.payload) else {
-                break;
-            };
-            let length = usize::from(header[1]);
-            let bytes = match ip.protocol {
-                FRAGMENT => 8,
-                AUTHENTICATION => (length + 2) * 4,
-                _ => (length + 1) * 8,
-            };
-            if ip.protocol == FRAGMENT && u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 {
-                ip.protocol = header[0];
-                ip.begins = Payload::Middle;
-                return;
-            }
-            ip.protocol = header[0];
-            ip.payload += bytes;
-        }
-        if is_extension(ip.protocol) {
-            ip.begins = Payload::Unread;
-        }
+            protocol: upper.protocol,
+            payload: upper.offset,
+            begins: upper.begins,
+        })
     }
 
     /// The destination port of TCP or UDP.
