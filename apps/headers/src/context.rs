@@ -56,14 +56,15 @@ impl Far for Context {
     }
 
     #[inline(always)]
-    fn last_header(&self, first: Upper) -> Upper {
-        Upper::of(last_ipv6_header(self.0, first.word()))
+    fn next_header(&self, upper: Upper) -> Upper {
+        Upper::of(next_ipv6_header(self.0, upper.word()))
     }
 }
 
-/// A global function, which the verifier looks at once, for any word.
+/// A global function: the verifier looks at it once, for any word, and takes what it returns for any word. So
+/// it doesn't go on with each kind of header by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn last_ipv6_header(context: *mut xdp_md, first: u64) -> u64 {
-    crate::last_header(&Context(context), Upper::of(first)).word()
+extern "C" fn next_ipv6_header(context: *mut xdp_md, upper: u64) -> u64 {
+    crate::next_header(&Context(context), Upper::of(upper)).word()
 }
