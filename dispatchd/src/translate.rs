@@ -183,9 +183,10 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
         LoadError::NoTemplate | LoadError::Untrusted => RefusalCode::Engine,
         LoadError::ClientGone | LoadError::Gone | LoadError::Io { .. } => RefusalCode::Daemon,
     };
-    let log = match error {
-        LoadError::Object(refused) => refused.log,
-        _ => None,
+    let log = if let LoadError::Object(refused) = error {
+        refused.log
+    } else {
+        None
     };
     Refused { code, message, log }
 }

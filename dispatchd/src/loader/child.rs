@@ -33,7 +33,7 @@ fn converse(socket: OwnedFd) -> Option<()> {
     let (answer, fds) = match confine::confine(confinement) {
         Ok(()) => {
             let (request, fds) = wire::receive(daemon.as_fd(), for_ever).ok()?;
-            answer(confinement, request, fds)
+            answer(confinement, request, &fds)
         }
         Err(error) => (
             Answer::Failed(format!("it can't confine itself: {error}")),
@@ -44,16 +44,16 @@ fn converse(socket: OwnedFd) -> Option<()> {
     wire::send(daemon.as_fd(), &answer, &fds, for_ever).ok()
 }
 
-fn answer(confinement: Confinement, request: Request, fds: Vec<OwnedFd>) -> (Answer, Vec<OwnedFd>) {
+fn answer(confinement: Confinement, request: Request, fds: &[OwnedFd]) -> (Answer, Vec<OwnedFd>) {
     let shows_addresses = confinement.rights == confine::Rights::All;
     let work = AssertUnwindSafe(|| -> Result<_, ObjectError> {
         match request {
             Request::Inspect { program } => {
-                let inspected = inspect(program.as_deref(), &fds)?;
+                let inspected = inspect(program.as_deref(), fds)?;
                 Ok((Answer::Inspected(inspected), Vec::new()))
             }
             Request::Load(load) => {
-                let (facts, fds) = self::load(*load, &fds)?;
+                let (facts, fds) = self::load(*load, fds)?;
                 Ok((Answer::Loaded(facts), fds))
             }
         }

@@ -79,10 +79,10 @@ impl Keeper {
             );
             match ended {
                 Ok(status) => {
-                    tracing::error!(%status, "the loader's process ended; starting it again")
+                    tracing::error!(%status, "the loader's process ended; starting it again");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the loader's process is lost; starting it again")
+                    tracing::error!(%error, "the loader's process is lost; starting it again");
                 }
             }
             parent = loop {

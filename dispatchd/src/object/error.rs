@@ -122,9 +122,10 @@ impl ObjectError {
             Self::Kernel { .. } => Kind::Kernel,
         };
         let mut text = translate::chain(&self);
-        let mut log = match self {
-            Self::Verifier { log, .. } => Some(log),
-            _ => None,
+        let mut log = if let Self::Verifier { log, .. } = self {
+            Some(log)
+        } else {
+            None
         };
         if !shows_addresses {
             text = log::without_addresses(&text);

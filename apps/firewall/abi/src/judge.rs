@@ -445,23 +445,41 @@ fn find_plain<T: Tables + ?Sized>(tables: &T, bucket: u32, tag: u64) -> Entry {
 
 #[inline(always)]
 fn search<T: Tables + ?Sized>(tables: &T, bucket: u32, is_it: impl Fn(Entry) -> bool) -> Entry {
-    let mut reach = 0;
-    for step in 0..REACH {
-        let Some(bucket) = tables.bucket(bucket + step) else {
-            break;
-        };
-        for index in 0..ENTRIES_PER_BUCKET {
-            let entry = bucket.entry(index);
-            if is_it(entry) {
-                return entry;
-            }
-        }
-        if step == 0 {
-            reach = bucket.reach();
-        }
-        if step >= reach {
-            break;
+    const { assert!(REACH == 4, "as many steps as stand below") };
+    // One after another, as the rounds of `longest_first` are.
+    let Some(first) = tables.bucket(bucket) else {
+        return Entry::NONE;
+    };
+    let reach = first.reach();
+    let mut found = look_into(first, &is_it);
+    if found.is_none() && reach > 0 {
+        found = look_behind(tables, bucket + 1, &is_it);
+    }
+    if found.is_none() && reach > 1 {
+        found = look_behind(tables, bucket + 2, &is_it);
+    }
+    if found.is_none() && reach > 2 {
+        found = look_behind(tables, bucket + 3, &is_it);
+    }
+    found.unwrap_or(Entry::NONE)
+}
+
+#[inline(always)]
+fn look_behind<T: Tables + ?Sized>(
+    tables: &T,
+    bucket: u32,
+    is_it: &impl Fn(Entry) -> bool,
+) -> Option<Entry> {
+    look_into(tables.bucket(bucket)?, is_it)
+}
+
+#[inline(always)]
+fn look_into(bucket: &Bucket, is_it: &impl Fn(Entry) -> bool) -> Option<Entry> {
+    for index in 0..ENTRIES_PER_BUCKET {
+        let entry = bucket.entry(index);
+        if is_it(entry) {
+            return Some(entry);
         }
     }
-    Entry::NONE
+    None
 }

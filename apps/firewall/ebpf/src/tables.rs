@@ -97,9 +97,12 @@ pub extern "C" fn judge6(high: u64, low: u64, asked: u32) -> u64 {
     firewall_abi::judge6(&Maps, high, low, Asked::of(asked)).word()
 }
 
-/// The [`Entry`]'s word for a packet whose source can't be read.
-#[inline(always)]
-pub(crate) fn judge_unreadable() -> u64 {
+/// The [`Entry`]'s word for a packet whose source can't be read. It is a function of its own so that the
+/// verifier takes every word for any number: a pointer may not have a constant added on one path and
+/// something else on another.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_unreadable() -> u64 {
     firewall_abi::judge_unreadable(&Maps).word()
 }
 
