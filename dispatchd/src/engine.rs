@@ -1,6 +1,8 @@
 //! The one thread that owns the state and the descriptors: it decides, executes, commits,
 //! publishes. It never waits for a verifier: programs arrive loaded.
 
+mod board;
+mod mend;
 mod remarks;
 mod socket_event;
 mod sockets;
@@ -19,13 +21,13 @@ use planner::{
     Unreadable, Why,
 };
 
+use self::board::published;
 use self::sockets::Sockets;
 use crate::executor;
 use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged};
 use crate::object::Object;
 use crate::objects::Objects;
-use crate::published::{Board, Published};
-use crate::unreadable;
+use crate::published::Board;
 
 pub use self::socket_event::{Activation, SocketError, SocketEvent, SocketRequest};
 
@@ -136,21 +138,7 @@ impl Engine {
     ) -> Result<Self, KernelError> {
         let observed = kernel.observe()?;
         let recovery = planner::reconcile(&observed, engines);
-        for chain in &recovery.unreadable {
-            let interface = chain.interface.as_ref().map(|found| &*found.name);
-            let why = unreadable::why(&chain.why);
-            tracing::error!(chain = %chain.dir, interface, %why, "this chain can't be read: it runs on and is not changed");
-            kernel.forget(chain.dir);
-        }
-        for (chain, step) in &recovery.mends {
-            let what = unreadable::mend(step);
-            match kernel.mend(*chain, step) {
-                Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
-                Err(error) => {
-                    tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended");
-                }
-            }
-        }
+        mend::mend(&mut kernel, &recovery);
         for chain in recovery.state.chains.values() {
             tracing::info!(
                 interface = %chain.interface.name,
@@ -500,27 +488,4 @@ fn key_of(orphan: &Orphan) -> (ChainId, MemberId) {
 
 fn linger_of(orphan: &Orphan) -> Duration {
     Duration::from_millis(u64::from(orphan.linger_ms))
-}
-
-fn published(
-    kernel: &Linux,
-    state: State,
-    sockets: &Sockets,
-    unreadable: Arc<[Unreadable]>,
-) -> Published {
-    let mut counters = BTreeMap::new();
-    let mut maps = BTreeMap::new();
-    for (key, chain) in &state.chains {
-        counters.insert(*key, kernel.counters(chain.dir, chain.build));
-        for member in &chain.members {
-            maps.insert(member.id, kernel.maps(chain.dir, member.id, member.code));
-        }
-    }
-    Published {
-        state,
-        counters,
-        maps,
-        sockets: sockets.published(),
-        unreadable,
-    }
 }
