@@ -14,7 +14,7 @@ use tests::{
 /// Frames between two looks at whether to stop.
 const BURST: u64 = 16_384;
 /// Frames that are sent before, between and after what is done.
-const FRAMES: u64 = 200_000;
+const FRAMES: u64 = 1_000_000;
 /// How long they may take, on a machine that does something else too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
