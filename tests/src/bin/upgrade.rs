@@ -68,6 +68,7 @@ fn main() {
     for (name, id) in ids(&before) {
         let member = after.member(name);
         assert_eq!((member.id, member.packets.total()), (id, sent), "{name}");
+        assert_eq!(member.program_id, before.member(name).program_id, "{name}");
     }
     let past = std::iter::from_fn(|| near.try_next()).count();
     let counted = after.member("guard").packets.drop;
