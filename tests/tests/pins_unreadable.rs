@@ -65,7 +65,7 @@ left_alone! {
         pins.write_registry(&by_later_version(&pins.registry(), 4, 1));
     };
     a_registry_with_something_that_has_to_be_understood: ["option 77 has to be understood"], |pins| {
-        pins.write_registry(&by_later_version(&pins.registry(), 3, 0x8000_0000 | 77));
+        pins.write_registry(&by_later_version(&pins.registry(), 3, (1 << 31) + 77));
     };
     a_registry_of_another_build: ["gen-9/registry is that of build 1"], |pins| {
         std::fs::create_dir(pins.path("gen-9")).expect("root may make a directory");

@@ -12,9 +12,9 @@ use tests::{
 };
 
 /// Frames between two looks at whether to stop.
-const BURST: u64 = 256;
+const BURST: u64 = 16_384;
 /// Frames that are sent before, between and after what is done.
-const FRAMES: u64 = 200_000;
+const FRAMES: u64 = 1_000_000;
 /// How long they may take, on a machine that does something else too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -68,6 +68,7 @@ fn main() {
     for (name, id) in ids(&before) {
         let member = after.member(name);
         assert_eq!((member.id, member.packets.total()), (id, sent), "{name}");
+        assert_eq!(member.program_id, before.member(name).program_id, "{name}");
     }
     let past = std::iter::from_fn(|| near.try_next()).count();
     let counted = after.member("guard").packets.drop;

@@ -7,6 +7,9 @@ use crate::{
     ObservedLink, Pin, Presence, Registry, RegistryFault, Slot, State, Why, reconcile,
 };
 
+/// What happens to a chain's pins.
+type Spoil = fn(&mut ObservedChain);
+
 #[test]
 fn what_a_registry_does_not_say_leaves_the_chain_alone() {
     for fault in [
@@ -44,7 +47,7 @@ fn a_registry_of_another_build_is_not_believed() {
 #[test]
 fn a_chain_that_lacks_what_can_not_be_had_back_is_left_alone() {
     let (build, member) = (Build(1), MemberId(2));
-    let spoilt: [(fn(&mut ObservedChain), Pin); 6] = [
+    let spoilt: [(Spoil, Pin); 6] = [
         (
             |pins| pins.builds[0].registry = Registry::Missing,
             Pin::Registry(build),

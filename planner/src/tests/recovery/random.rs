@@ -20,7 +20,9 @@ proptest! {
         for (index, spoils) in [first, second].into_iter().enumerate() {
             let mut pins = tail_called(3);
             pins.dir.key.ifindex += u32::try_from(index).unwrap();
-            spoils.iter().for_each(|spoil| spoil.apply(&mut pins));
+            for spoil in &spoils {
+                spoil.apply(&mut pins);
+            }
             chains.push(pins);
         }
         let recovery = reconcile(&Observed { chains: chains.clone() }, ENGINES, Moment(0));
@@ -49,9 +51,13 @@ proptest! {
     #[test]
     fn what_was_mended_and_freed_needs_no_more(spoils in spoilt()) {
         let mut pins = tail_called(3);
-        spoils.iter().for_each(|spoil| spoil.apply(&mut pins));
+        for spoil in &spoils {
+                spoil.apply(&mut pins);
+            }
         let recovery = reconcile(&observe(pins.clone()), ENGINES, Moment(0));
-        recovery.mends.iter().for_each(|(_, mend)| apply_mend(&mut pins, *mend));
+        for (_, mend) in &recovery.mends {
+            apply_mend(&mut pins, *mend);
+        }
         let steps = recovery.leftovers.iter().flat_map(|(_, steps)| steps);
         let mut is_there = true;
         steps.for_each(|step| is_there &= apply_cleanup(&mut pins, step));
