@@ -249,7 +249,7 @@ mod needs_freplace {
             .pins()
             .join(format!("gen-{}", rig.port().build()));
         rig.daemon.kill();
-        fs::remove_file(build.join("slot-1")).expect("root may remove a pin");
+        fs::remove_file(generation.join("slot-1")).expect("root may remove a pin");
         rig.daemon.restart();
         wait_until("the kernel lets go of the link", DEADLINE, || {
             rig.root().run(&frame(64)) == ABORTED
