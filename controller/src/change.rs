@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use planner::{
     ChainKey, Commit, Facts, LoadStep, Loading, Note, Plan, Refusal, Standing, by_tail_call,
-    decide, in_the_way, instead,
+    decide, done_before, in_the_way, instead,
 };
 
 use crate::controller::Want;
@@ -124,8 +124,23 @@ impl<E: Clone> Controller<E> {
     }
 
     /// Begins a change that is loaded. A chain that is there is looked at first: it may be off its
-    /// hook.
+    /// hook. One that had been done before, for the same client, is not done again.
     pub(crate) fn begin_change(&mut self, site: ChainKey, id: RequestId) {
+        let Some(asked) = self.requests.get(&id) else {
+            return;
+        };
+        let Some(making) = asked.making.as_ref() else {
+            return;
+        };
+        if let Some(taken) = done_before(&self.state, &asked.authority, making.loading.change()) {
+            let authority = asked.authority.clone();
+            self.state.take_up(&authority, &taken);
+            self.changed();
+            return self.answer(id, Answer::TakenUp(taken));
+        }
+        if making.ready.is_none() {
+            return self.load(id);
+        }
         match self.state.at(site).map(|chain| chain.dir) {
             Some(dir) => self.look(site, dir, Work::Request(id)),
             None => self.decide_change(site, id, None),

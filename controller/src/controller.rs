@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::{
     Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, Moment, Note, Plan,
-    Policy, QueueKey, Recovery, SocketKey, State,
+    Policy, QueueKey, Recovery, SocketKey, State, done_before,
 };
 
 use crate::change::Making;
@@ -192,7 +192,10 @@ impl<E: Clone> Controller<E> {
                 outlines,
                 dry_run,
             } => {
+                // One that is sent again needs nothing loaded.
+                let is_again = !dry_run && done_before(&self.state, &authority, &change).is_some();
                 let loading = Loading::new(authority.clone(), change, outlines);
+                let lane = site.key;
                 let asked = Asked {
                     authority,
                     site,
@@ -201,6 +204,9 @@ impl<E: Clone> Controller<E> {
                     making: Some(Making::new(loading, dry_run)),
                 };
                 self.requests.insert(id, asked);
+                if is_again {
+                    return self.enqueue(lane, Work::Request(id));
+                }
                 return self.load(id);
             }
             Request::Open(opening) => return self.open(id, &authority, &opening),

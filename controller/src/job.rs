@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::{
     ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, Lease, LoadOrder, MemberId, Note,
-    Plan, Refusal, SocketKey, Unreadable,
+    Plan, Refusal, SocketKey, TakenUp, Unreadable,
 };
 
 use crate::RequestId;
@@ -133,6 +133,8 @@ pub struct RedirectCode {
 pub enum Answer<E> {
     /// The change was made, or would be.
     Changed(Box<Changed>),
+    /// The change had been done before, for the same client, whose its members are again.
+    TakenUp(TakenUp),
     /// It was turned down.
     Refused(Refusal),
     /// A step failed; nothing changed.

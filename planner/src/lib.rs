@@ -34,6 +34,7 @@ mod refusal;
 mod root;
 mod source;
 mod state;
+mod take_up;
 #[cfg(any(test, feature = "proptest"))]
 pub mod testing;
 #[cfg(test)]
@@ -70,4 +71,5 @@ pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};
 pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
 pub use state::{ORPHAN_LINGER_MS, Orphan, State};
+pub use take_up::{TakenUp, done_before};
 pub use unreadable::{Kind, RegistryFault, Unreadable, Why};

@@ -16,4 +16,5 @@ mod reclaims;
 mod recovery;
 mod refusals;
 mod rights;
+mod take_up;
 mod undo;

@@ -1,7 +1,7 @@
 //! What ends at a time, in a time that passes as the test says.
 
 use planner::testing::facts;
-use planner::{MemberState, ORPHAN_LINGER_MS, Refusal};
+use planner::{MemberState, ORPHAN_LINGER_MS, Refusal, Operation, Registration};
 
 use super::ask::{attached, daemon, eth0, is_commit, kept};
 use super::daemon::Daemon;
@@ -176,4 +176,38 @@ fn hooks_are_looked_at_once_a_second_and_nothing_wakes_the_daemon_in_between() {
         .iter()
         .filter(|line| line.ends_with(": Time"));
     assert_eq!(wakes.count(), 10);
+}
+
+#[test]
+fn a_change_that_is_sent_again_is_done_once_and_its_member_is_its_clients() {
+    for crashes in [false, true] {
+        let (mut daemon, root) = daemon();
+        daemon.made(root, vec![kept("kept")]);
+        let Operation::Register(registration) = attached("guard", 50) else {
+            unreachable!("it registers");
+        };
+        let guard = Operation::Register(Registration {
+            token: [9; 16],
+            ..registration
+        });
+        let client = daemon.connect(0);
+        daemon.made(client, vec![guard.clone()]);
+        let before = daemon.chain().clone();
+        if crashes {
+            daemon.crash();
+        }
+        // The end of the former connection is heard of before or after.
+        let again = daemon.connect(0);
+        let id = daemon.ask_for(again, vec![guard]);
+        if !crashes {
+            daemon.disconnect(client);
+        }
+        assert!(matches!(daemon.answer(id), Answer::TakenUp(_)));
+        daemon.run_for(u64::from(ORPHAN_LINGER_MS) + 1000);
+        assert_eq!(daemon.chain().revision, before.revision);
+        assert_eq!(daemon.names(), ["kept", "guard"]);
+        daemon.disconnect(again);
+        daemon.ends_after("guard", 50);
+        daemon.settle();
+    }
 }
