@@ -41,6 +41,8 @@ pub struct Controller<E> {
     pub(crate) life: Life,
     /// Sockets that are to be taken off their queues, and could not be.
     pub(crate) not_taken: BTreeSet<SocketKey>,
+    /// Active sockets that are to be in a redirect program's map, and could not be put there.
+    pub(crate) not_given: BTreeSet<SocketKey>,
     /// The objects that members were loaded from, when unused ones were last dropped.
     objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
@@ -107,6 +109,7 @@ impl<E: Clone> Controller<E> {
             now,
             life: Life::Running,
             not_taken: BTreeSet::new(),
+            not_given: BTreeSet::new(),
             objects: BTreeSet::new(),
             jobs: Vec::new(),
             is_unpublished: true,
@@ -275,6 +278,9 @@ impl<E: Clone> Controller<E> {
         for (site, keys) in queues {
             self.enqueue_own(site, Work::DropSockets(keys));
         }
+        for key in self.not_given.clone() {
+            self.enqueue_own(key.place.chain, Work::GiveAgain(vec![key]));
+        }
         let chains = self.state.chains.values();
         let sites: Vec<ChainKey> = chains.map(|chain| chain.interface.key).collect();
         for site in sites {
@@ -319,6 +325,12 @@ impl<E: Clone> Controller<E> {
             let busy = self.lanes.iter().filter(|(_, lane)| lane.doing.is_some());
             let sites: BTreeSet<ChainKey> = chains.chain(busy.map(|(site, _)| *site)).collect();
             for site in sites {
+                // A map lives on as long as a socket is in it.
+                let sockets = self.state.leases.of_chain(site);
+                let lane = self.lane(site);
+                if !sockets.is_empty() {
+                    lane.waiting.push_back(Work::DropSockets(sockets));
+                }
                 self.enqueue(site, Work::RemoveChain);
             }
             return;

@@ -124,9 +124,12 @@ impl<E: Clone> Controller<E> {
                 self.answer(id, answer);
             }
             (None, Err(GiveFailure::Failed(error))) => {
+                self.not_given.insert(key);
                 self.failed_own(site, Act::Give, error);
             }
-            (None, Ok(()) | Err(GiveFailure::NoRxRing | GiveFailure::NoFrames)) => {}
+            (None, Ok(()) | Err(GiveFailure::NoRxRing | GiveFailure::NoFrames)) => {
+                self.not_given.remove(&key);
+            }
         }
         self.advance(site);
     }
@@ -260,6 +263,7 @@ impl<E: Clone> Controller<E> {
     fn leave(&mut self, site: ChainKey, keys: &[SocketKey]) {
         for key in keys {
             self.not_taken.remove(key);
+            self.not_given.remove(key);
             let Some(lease) = self.state.leases.get(*key) else {
                 continue;
             };
@@ -276,7 +280,10 @@ impl<E: Clone> Controller<E> {
                 }
             }
         }
-        self.lane(site).waiting.push_front(Work::DropRedirect);
+        let waiting = &mut self.lane(site).waiting;
+        if !waiting.contains(&Work::RemoveChain) {
+            waiting.push_front(Work::DropRedirect);
+        }
     }
 
     /// Sockets' clients did not come back.

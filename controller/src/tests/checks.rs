@@ -129,15 +129,18 @@ impl Daemon {
         let (Job::Prepare { plan, id: None, .. } | Job::Commit { plan, id: None, .. }) = job else {
             return;
         };
-        if self.is_stopping || !self.world.nics.contains_key(&plan.site) {
-            return;
-        }
+        let is_whole = self.is_stopping || !self.world.nics.contains_key(&plan.site);
         let state = self.controller.state();
         for (id, name) in &plan.removes {
             let (_, member) = state.member(*id).expect("it is removed now");
             if member.source.is_redirect() {
                 let left = self.world.redirected(state, *id);
-                assert!(left.is_empty(), "sockets are in its map: {left:?}");
+                assert!(
+                    self.is_stopping || left.is_empty(),
+                    "sockets are in its map: {left:?}"
+                );
+            }
+            if member.source.is_redirect() || is_whole {
                 continue;
             }
             let is_over =
@@ -193,6 +196,12 @@ impl Daemon {
                 let in_map = self.world.redirected(state, redirect.id);
                 let leases = state.leases.of_chain(key).into_iter();
                 let active = leases.filter(|key| state.leases.receiver(key.place) == Some(*key));
+                // What an earlier daemon wrote down it may not have put into the map any more.
+                let active = active.filter(|key| {
+                    let lease = state.leases.get(*key);
+                    in_map.contains(&(key.place.queue, key.token))
+                        || lease.is_some_and(|lease| lease.state == LeaseState::Active)
+                });
                 let active = active.filter(|key| {
                     let socket = &self.world.sockets[&key.token];
                     socket.is_open || socket.is_held

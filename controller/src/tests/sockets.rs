@@ -245,3 +245,40 @@ fn a_socket_that_is_reclaimed_while_its_end_waits_stays() {
         LeaseState::Active
     );
 }
+
+#[test]
+fn sockets_are_taken_out_of_the_map_before_their_chain_goes() {
+    for why in ["its interface is gone", "the daemon detaches and stops"] {
+        let (mut daemon, root) = daemon();
+        daemon.made(root, vec![kept("one")]);
+        daemon.active(root, 0, 1);
+        if why == "its interface is gone" {
+            daemon.world.remove_nic(eth0().key);
+            daemon.pass(1000);
+        } else {
+            daemon.stop(true);
+        }
+        daemon.run_until(is_commit);
+        assert_eq!(daemon.queues(), [], "{why}");
+        // Nothing else is tried with the chain in between.
+        let commit = daemon.running[0].commit().expect("it is a commit");
+        assert_eq!(commit.next, None, "{why}");
+        daemon.settle();
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_put_into_a_new_map_is_put_there_sometime() {
+    let (mut daemon, root) = daemon();
+    daemon.made(root, vec![kept("one")]);
+    daemon.active(root, 0, 1);
+    daemon.made(root, vec![unregister(REDIRECT_MEMBER)]);
+    let key = daemon.open(root, 1, 2);
+    daemon.activate(root, key);
+    daemon.run_until(|job| matches!(job, Job::Give { again: true, .. }));
+    daemon.fail_after(0);
+    daemon.run();
+    assert_eq!(daemon.queues(), [1]);
+    daemon.run_for(2000);
+    assert_eq!(daemon.queues(), [0, 1]);
+}
