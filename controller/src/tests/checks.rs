@@ -126,6 +126,16 @@ impl Daemon {
 
     /// What a job must not do.
     pub(super) fn check_job(&self, job: &Job<Error>) {
+        if let Job::Free { dir, .. } = job {
+            let mut chains = self.controller.state().chains.values();
+            let live = chains.find(|chain| chain.dir == *dir);
+            let live = live.map(|chain| &chain.build);
+            assert_eq!(
+                self.shown.builds.get(dir),
+                live,
+                "readers don't know what runs"
+            );
+        }
         let (Job::Prepare { plan, id: None, .. } | Job::Commit { plan, id: None, .. }) = job else {
             return;
         };

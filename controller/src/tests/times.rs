@@ -1,7 +1,7 @@
 //! What ends at a time, in a time that passes as the test says.
 
 use planner::testing::facts;
-use planner::{MemberState, ORPHAN_LINGER_MS, Refusal, Operation, Registration};
+use planner::{MemberState, ORPHAN_LINGER_MS, Operation, Refusal, Registration};
 
 use super::ask::{attached, daemon, eth0, is_commit, kept};
 use super::daemon::Daemon;
@@ -202,6 +202,7 @@ fn a_change_that_is_sent_again_is_done_once_and_its_member_is_its_clients() {
         if !crashes {
             daemon.disconnect(client);
         }
+        daemon.run();
         assert!(matches!(daemon.answer(id), Answer::TakenUp(_)));
         daemon.run_for(u64::from(ORPHAN_LINGER_MS) + 1000);
         assert_eq!(daemon.chain().revision, before.revision);

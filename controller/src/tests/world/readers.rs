@@ -10,6 +10,8 @@ use super::World;
 #[derive(Clone, Debug, Default)]
 pub(in crate::tests) struct Shown {
     members: BTreeMap<MemberId, Sources>,
+    /// The builds that they know of.
+    pub(in crate::tests) builds: BTreeMap<ChainDir, Build>,
     /// What each member's count was when somebody last looked.
     last: BTreeMap<MemberId, u64>,
 }
@@ -59,6 +61,8 @@ impl World {
     /// Shows the state to readers. What they see then is every packet that was to be counted.
     pub(in crate::tests) fn publish(&self, shown: &mut Shown, state: &State) {
         shown.members.clear();
+        let builds = state.chains.values().map(|chain| (chain.dir, chain.build));
+        shown.builds = builds.collect();
         for chain in state.chains.values() {
             for member in &chain.members {
                 let sources = self.sources(chain.dir, member.id, Some(chain.build));
