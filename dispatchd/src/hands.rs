@@ -249,6 +249,10 @@ impl Hands {
         let Some(held) = held else {
             return Err(GiveFailure::NoRxRing);
         };
+        // Each packet for it would be dropped. One that had frames may have none at the moment.
+        if !again && xsk::has_had_frames(held.socket.as_fd()) == Some(false) {
+            return Err(GiveFailure::NoFrames);
+        }
         let given = sockets::record(lease, &held.socket).and_then(|record| {
             self.maps(to)
                 .put(key.place.queue, held.socket.as_fd(), &record)

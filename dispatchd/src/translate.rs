@@ -8,7 +8,7 @@ use std::error::Error;
 
 use controller::{Answer, Changed};
 use dispatcher_abi::SlotCounters;
-use planner::{Engines, FailureKind, MemberId, Note, Refusal, Unreadable};
+use planner::{Engines, FailureKind, MemberId, Note, Refusal, TakenUp, Unreadable};
 use protocol::{RefusalCode, Refused};
 
 use crate::control::Trouble;
@@ -90,6 +90,7 @@ pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>) -> Option<Refuse
         Answer::Unreadable(chain) => unreadable(interface, chain),
         Answer::Stopping => refused(RefusalCode::Daemon, "the daemon is stopping"),
         Answer::Changed(_)
+        | Answer::TakenUp(_)
         | Answer::Reclaimed
         | Answer::Leased
         | Answer::Made(_)
@@ -321,6 +322,30 @@ pub(crate) fn outcome(outcome: &Changed, dry_run: bool) -> protocol::Changed {
         plan,
         reloads: outcome.plan.reloads.clone(),
     }
+}
+
+/// A change that had been done before, as it stands; `None` if its chain is gone again.
+pub(crate) fn taken_up(state: &planner::State, taken: &TakenUp) -> Option<protocol::Changed> {
+    let chain = state.chains.get(&taken.chain)?;
+    let members = chain
+        .slots()
+        .filter(|(_, member)| taken.members.contains(&member.id));
+    let members = members.map(|(slot, member)| protocol::Registered {
+        name: member.name.clone(),
+        id: member.id.0,
+        slot: slot.0,
+        program_id: member.program_id,
+        engine: member.form.engine,
+        token: member.token,
+    });
+    Some(protocol::Changed {
+        generation: chain.revision.0,
+        mode: Some(chain.mode),
+        notes: Vec::new(),
+        members: members.collect(),
+        plan: Vec::new(),
+        reloads: Vec::new(),
+    })
 }
 
 /// A chain for a listing.

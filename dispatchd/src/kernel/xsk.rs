@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -270,6 +271,29 @@ pub(crate) fn has_rx_ring(socket: BorrowedFd<'_>) -> bool {
         // It isn't bound, or its interface is down.
         Err(_) => map_ring(socket, XDP_PGOFF_RX_RING).is_ok(),
     }
+}
+
+/// Whether a socket's client has ever put frames into its FILL ring; `None` if that can't be seen: the
+/// socket has no such ring of its own, or the kernel maps none of a bound socket (before Linux 6.4).
+pub(crate) fn has_had_frames(socket: BorrowedFd<'_>) -> Option<bool> {
+    let offsets = options::xdp_mmap_offsets(socket).ok()?;
+    let producer = usize::try_from(offsets.fr.producer).ok()?;
+    let page = rustix::param::page_size();
+    let is_inside = producer.is_multiple_of(4) && producer + size_of::<u32>() <= page;
+    let ring = XDP_UMEM_PGOFF_FILL_RING;
+    let (protection, flags) = (ProtFlags::READ, MapFlags::SHARED);
+    if !is_inside {
+        return None;
+    }
+    // SAFETY: a new mapping, at a place that the kernel chooses.
+    let mapped =
+        unsafe { rustix::mm::mmap(ptr::null_mut(), page, protection, flags, socket, ring) }.ok()?;
+    // SAFETY: an aligned word of the mapping from above; the client may write to it at any time, so
+    // it is read as an atomic.
+    let index = unsafe { &*mapped.byte_add(producer).cast::<AtomicU32>() }.load(Ordering::Acquire);
+    // SAFETY: the mapping from above, which nothing refers to any more.
+    let _ = unsafe { rustix::mm::munmap(mapped, page) };
+    Some(index != 0)
 }
 
 /// Whether the interface that a socket is tied to is still where it was.

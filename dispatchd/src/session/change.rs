@@ -69,10 +69,19 @@ impl Session<'_> {
             outlines,
             dry_run,
         };
-        let Answer::Changed(changed) = self.ask(site, request, brought)? else {
+        let answer = self.ask(site, request, brought)?;
+        let changed = if let Answer::Changed(changed) = &answer {
+            translate::outcome(changed, dry_run)
+        } else if let Answer::TakenUp(taken) = &answer {
+            let published = self.hub.board.read();
+            translate::taken_up(&published.state, taken).ok_or_else(|| {
+                let message = format!("interface {interface}: what the change made is gone again");
+                translate::refused(RefusalCode::NoSuchMember, message)
+            })?
+        } else {
             unreachable!("the answer to a change");
         };
-        Ok(ReplyBody::Changed(translate::outcome(&changed, dry_run)))
+        Ok(ReplyBody::Changed(changed))
     }
 
     /// Looks at the object of a load.
