@@ -1,9 +1,10 @@
 //! What a daemon might say: the same for text and JSON.
 
 use libdispatch::{
-    Chain, Changed, Count, Engine, EngineProbe, FinalVerdict, Hook, Lifetime, MapShape, Member,
-    MemberDetail, MemberState, Mode, Namespace, OnMiss, Owner, Registered, SlotCounters,
-    SocketCounts, SocketDetail, SocketState, Status, Verdict, VerdictMask,
+    Chain, Changed, Count, Engine, EngineProbe, EngineReason, FinalVerdict, Hook, HookProgram,
+    Lifetime, MapShape, Member, MemberDetail, MemberState, Mode, Namespace, Note, OnMiss, Origin,
+    Owner, Pending, Pins, ProbeReason, Registered, SlotCounters, SocketCounts, SocketDetail,
+    SocketState, Status, Step, Unreadable, Verdict, VerdictMask, Warning,
 };
 
 use crate::changing::Outcome;
@@ -11,16 +12,24 @@ use crate::changing::Outcome;
 /// Two ordinary members, and an observer whose client is gone.
 pub(crate) fn chain() -> Chain {
     Chain {
+        id: 4_294_967_298,
         interface: "eth0".to_owned(),
         ifindex: 2,
         netns: Namespace {
             cookie: 1,
             name: None,
         },
-        mode: Mode::Native,
-        hook: Hook::Link,
-        generation: 7,
-        final_verdict: FinalVerdict::Pass,
+        mode: Some(Mode::Native),
+        hook: Some(Hook::Link),
+        attached: true,
+        looked_ms_ago: None,
+        hook_program: None,
+        parked: false,
+        revision: 7,
+        build: 9,
+        pending: None,
+        unreadable: None,
+        final_verdict: Some(FinalVerdict::Pass),
         counters: true,
         frags: false,
         members: vec![stats(), firewall(), observer()],
@@ -42,13 +51,50 @@ pub(crate) fn odd_chain() -> Chain {
             cookie: 4711,
             name: Some("blue".to_owned()),
         },
-        mode: Mode::Generic,
-        hook: Hook::Netlink,
-        final_verdict: FinalVerdict::Last,
+        mode: Some(Mode::Generic),
+        hook: Some(Hook::Netlink),
+        attached: false,
+        looked_ms_ago: Some(40),
+        hook_program: Some(HookProgram {
+            id: 4711,
+            name: "ri\u{7}val".to_owned(),
+        }),
+        parked: true,
+        pending: Some(Pending {
+            deadline_s: 58,
+            reverts_to: 6,
+        }),
+        final_verdict: Some(FinalVerdict::Last),
         counters: false,
         frags: true,
         members: vec![waiting],
         ..chain()
+    }
+}
+
+/// A chain that a later daemon wrote.
+pub(crate) fn unreadable_chain() -> Chain {
+    Chain {
+        mode: None,
+        hook: None,
+        revision: 0,
+        build: 0,
+        unreadable: Some(Unreadable::NewerRegistry { version: 9 }),
+        final_verdict: None,
+        members: Vec::new(),
+        ..chain()
+    }
+}
+
+/// A chain that waits for its interface.
+pub(crate) fn waiting_chain() -> Chain {
+    let mut chain = chain();
+    chain.members.truncate(1);
+    Chain {
+        ifindex: 0,
+        hook: None,
+        attached: false,
+        ..chain
     }
 }
 
@@ -101,11 +147,13 @@ pub(crate) fn redirect() -> MemberDetail {
 pub(crate) fn daemon() -> Status {
     Status {
         version: "0.1.0".to_owned(),
-        protocol: 0,
+        protocol: 1,
         uptime_s: 2 * 86_400 + 3 * 3600 + 4 * 60 + 5,
         freplace: EngineProbe {
             available: false,
-            reason: Some("no BTF in the kernel".to_owned()),
+            reason: Some(ProbeReason::Failed {
+                error: "no BTF in the kernel".to_owned(),
+            }),
         },
         tailcall: EngineProbe {
             available: true,
@@ -113,6 +161,10 @@ pub(crate) fn daemon() -> Status {
         },
         chains: 2,
         members: 5,
+        warnings: vec![Warning::NotAttached {
+            chain: 4_294_967_298,
+            interface: "eth0".to_owned(),
+        }],
     }
 }
 
@@ -124,15 +176,36 @@ pub(crate) fn loaded(interface: &str) -> Outcome {
         slot,
         program_id: u32::try_from(id).ok().map(|id| 200 + id),
         engine: Engine::Tailcall,
+        taken_up: false,
     };
     Outcome {
         interface: interface.to_owned(),
         changed: Changed {
-            generation: 8,
+            chain: 4_294_967_298,
+            revision: 8,
+            build: 10,
             mode: Some(Mode::Generic),
-            notes: vec!["generic mode: the driver refused native: EOPNOTSUPP".to_owned()],
+            notes: vec![Note::NoNativeMode {
+                interface: interface.to_owned(),
+                error: "Operation not supported (os error 95)".to_owned(),
+            }],
             members: vec![member("stats", 1, 0), member("firewall", 2, 1)],
-            plan: vec!["build generation 8".to_owned(), "swap".to_owned()],
+            plan: vec![
+                Step::BuildRoot {
+                    build: 10,
+                    root: "dispatcher".to_owned(),
+                    slots: 2,
+                    final_verdict: FinalVerdict::Pass,
+                    counters: true,
+                    frags: false,
+                },
+                Step::Swap {
+                    interface: interface.to_owned(),
+                    from: 9,
+                    to: 10,
+                },
+                Step::Grace,
+            ],
             reloads: vec!["balancer".to_owned()],
         },
     }
@@ -143,11 +216,16 @@ pub(crate) fn emptied() -> Outcome {
     Outcome {
         interface: "eth0".to_owned(),
         changed: Changed {
-            generation: 0,
+            chain: 0,
+            revision: 0,
+            build: 0,
             mode: None,
             notes: Vec::new(),
             members: Vec::new(),
-            plan: vec!["detach".to_owned()],
+            plan: vec![Step::Detach {
+                build: 9,
+                interface: "eth0".to_owned(),
+            }],
             reloads: Vec::new(),
         },
     }
@@ -165,6 +243,8 @@ fn stats() -> Member {
         chain_call: VerdictMask::PASS,
         allowed: VerdictMask::ALL,
         engine: Engine::Tailcall,
+        attach_type: 37,
+        frags: false,
         engine_reason: None,
         state: MemberState::Running,
         owner: Owner {
@@ -173,8 +253,11 @@ fn stats() -> Member {
             client: "stats".to_owned(),
         },
         lifetime: Lifetime::Attached,
+        origin: Origin::Object,
         sha256: Some([0xab; 32]),
+        pins: None,
         packets: packets(&[(Count::Pass, 123_456)]),
+        ns_per_packet: None,
     }
 }
 
@@ -188,7 +271,7 @@ fn firewall() -> Member {
         priority: 10,
         requested_priority: 20,
         chain_call: VerdictMask::of(&[Verdict::Pass, Verdict::Tx]),
-        engine_reason: Some("its object has no type information (BTF) for it".to_owned()),
+        engine_reason: Some(EngineReason::NoTypes),
         owner: Owner {
             uid: 1000,
             pid: 99,
@@ -213,6 +296,11 @@ fn observer() -> Member {
         allowed: VerdictMask::PASS,
         engine: Engine::Freplace,
         state: MemberState::Lingering,
+        pins: Some(Pins {
+            program: "/sys/fs/bpf/dispatchd/1-2/member-3/program".to_owned(),
+            maps: "/sys/fs/bpf/dispatchd/1-2/member-3/maps".to_owned(),
+        }),
+        ns_per_packet: Some(31),
         packets: packets(&[(Count::Pass, 117), (Count::Overruled, 3)]),
         ..stats()
     }

@@ -18,6 +18,8 @@ use planner::{
     MemberId, Operation, Orphan, Plan, Refusal, Rights, SocketLimits, State,
 };
 
+use protocol::Note;
+
 use self::sockets::Sockets;
 use crate::executor;
 use crate::kernel::{Kernel, KernelError, KernelErrorKind, Linux, Staged};
@@ -90,7 +92,7 @@ pub struct Outcome {
     /// What was planned.
     pub plan: Plan,
     /// What the caller should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Why a change was not made.
@@ -300,12 +302,12 @@ impl Engine {
     }
 
     /// Keeps what members were loaded from. A chain runs without it as well.
-    fn keep_objects(&self, objects: &[Arc<Object>], notes: &mut Vec<String>) {
+    fn keep_objects(&self, objects: &[Arc<Object>], notes: &mut Vec<Note>) {
         for object in objects {
             if let Err(error) = self.objects.put(&object.digest(), object.bytes()) {
-                notes.push(format!(
-                    "the object can't be kept ({error}): what would load its member again will be refused"
-                ));
+                notes.push(Note::ObjectNotKept {
+                    error: error.to_string(),
+                });
             }
         }
     }

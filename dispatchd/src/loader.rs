@@ -96,7 +96,7 @@ pub enum LoadError {
     #[error("the object made the loader fail: {0}")]
     Panicked(String),
     /// The freplace engine is missing.
-    #[error("this daemon can't load extension programs; `dispatchctl status` says why")]
+    #[error("this daemon can't load extension programs")]
     NoTemplate,
     /// The system said no.
     #[error("{what}")]

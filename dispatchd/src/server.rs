@@ -9,7 +9,7 @@ use std::time::Duration;
 use planner::{ConnectionId, Rights};
 use protocol::{Connection, Listener, RefusalCode, Reply};
 
-use crate::session::{self, Hub};
+use crate::session::{self, Admitted, Hub};
 use crate::translate;
 
 /// Connections at once, beyond which only root is let in. Each has a thread and a few objects.
@@ -53,24 +53,34 @@ fn start(connection: Connection, hub: Hub, open: Arc<Open>, id: ConnectionId) {
     let Ok(peer) = connection.peer() else {
         return;
     };
-    let Some(place) = Place::take(open, peer.uid, hub.policy.rights(peer.uid)) else {
-        let body = Err(translate::refused(
-            RefusalCode::Quota,
-            format!("uid {} has too many connections", peer.uid),
-        ));
-        let _ = connection.send(&Reply { id: 0, body }, &[]);
-        return;
+    let rights = hub.policy.rights(peer.uid);
+    if rights == Rights::None {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "kept a user out");
+        let message = format!("uid {} may not use this daemon", peer.uid);
+        return refuse(&connection, RefusalCode::NotAllowed, message);
+    }
+    let Some(place) = Place::take(open, peer.uid, rights) else {
+        let message = format!("uid {} has too many connections", peer.uid);
+        return refuse(&connection, RefusalCode::Quota, message);
     };
+    let admitted = Admitted { peer, rights };
     let started = thread::Builder::new()
         .name(format!("client-{}", id.0))
         .stack_size(STACK_BYTES)
         .spawn(move || {
             let _place = place;
-            session::serve(&hub, &connection, id);
+            session::serve(&hub, &connection, id, admitted);
         });
     if let Err(error) = started {
         tracing::error!(%error, "can't start a client's thread");
     }
+}
+
+/// Turns a connection down before a byte of it is read, and hangs up. Nobody knows yet which
+/// version the client speaks, so the refusal has no options.
+fn refuse(connection: &Connection, code: RefusalCode, message: String) {
+    let body = Err(translate::refused(code, message));
+    let _ = connection.send(&Reply { id: 0, body }, &[]);
 }
 
 /// A connection's place among those that are open.

@@ -5,15 +5,16 @@ mod change;
 mod read;
 mod site;
 mod socket;
+mod take_up;
 mod umem;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use planner::{Client, ConnectionId, Policy, Rights};
+use planner::{Client, ConnectionId, Grant, MemberId, Policy, Refusal, Rights};
 use protocol::{
     Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
     ReplyBody, Request, RequestBody, Welcome,
@@ -34,6 +35,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects that one connection may have staged, in bytes altogether.
 const STAGED_BYTES_MAX: usize = 4 * OBJECT_BYTES_MAX;
+/// Characters of a refusal's reason in the log. The client gets all of it.
+const LOGGED_CHARACTERS_MAX: usize = 512;
 /// The longest name a client may give itself, in bytes.
 const CLIENT_NAME_BYTES_MAX: usize = 64;
 
@@ -66,10 +69,19 @@ struct Session<'a> {
 /// An answer: its body, and a descriptor to go with it.
 type Answer = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
+/// Who is at the other end, as the kernel says, and what it may do: known before it says a word.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted {
+    /// Its credentials.
+    pub peer: protocol::Peer,
+    /// What it may do.
+    pub rights: Rights,
+}
+
 /// Serves a connection until it ends; then its members linger.
-pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId) {
+pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId, admitted: Admitted) {
     let _gone = Gone { hub, id };
-    if let Err(error) = converse(hub, connection, id) {
+    if let Err(error) = converse(hub, connection, id, admitted) {
         tracing::debug!(connection = id.0, error = %translate::chain(&*error), "the connection failed");
     }
 }
@@ -91,17 +103,24 @@ fn converse(
     hub: &Hub,
     connection: &Connection,
     id: ConnectionId,
+    admitted: Admitted,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let peer = admitted.peer;
     connection.set_send_timeout(Some(SEND_TIMEOUT))?;
     connection.set_receive_timeout(Some(HELLO_TIMEOUT))?;
-    let peer = connection.peer()?;
-    let Some((request, fds)) = receive(connection)? else {
+    let greeting = connection.receive_greeting::<Request>();
+    let Some(request) = understood(connection, greeting)? else {
         return Ok(());
     };
-    let (mut session, welcome) = match Session::open(hub, peer, id, &request.body, &fds) {
+    let (mut session, welcome) = match Session::open(hub, admitted, id, &request.body) {
         Ok(opened) => opened,
         Err(refused) => {
-            tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
+            tracing::info!(
+                uid = peer.uid,
+                pid = peer.pid,
+                reason = logged(&refused.message),
+                "refused a client"
+            );
             let body = Err(refused);
             connection.send(
                 &Reply {
@@ -122,7 +141,16 @@ fn converse(
         },
         &[],
     )?;
-    while let Some((request, fds)) = receive(connection)? {
+    let may_load = may_load(admitted.rights);
+    loop {
+        let received = if may_load {
+            connection.receive::<Request>()
+        } else {
+            connection.receive_inline()
+        };
+        let Some((request, fds)) = understood(connection, received)? else {
+            return Ok(());
+        };
         let (body, fd) = match session.answer(request.body, fds) {
             Ok((body, fd)) => (Ok(body), fd),
             Err(refused) => {
@@ -130,7 +158,7 @@ fn converse(
                     uid = peer.uid,
                     pid = peer.pid,
                     client = %protocol::escape(&session.client.name),
-                    reason = %protocol::escape(&refused.message),
+                    reason = logged(&refused.message),
                     "refused a request",
                 );
                 (Err(refused), None)
@@ -145,14 +173,28 @@ fn converse(
             &fds,
         )?;
     }
-    Ok(())
 }
 
-/// The next request. One that can't be understood is answered with id 0, and ends the connection.
-fn receive(
+/// A refusal's reason for the log: one line of a bounded length, whatever a client put into it.
+fn logged(reason: &str) -> String {
+    let short: String = reason.chars().take(LOGGED_CHARACTERS_MAX).collect();
+    protocol::escape(&short).into_owned()
+}
+
+/// Whether this client stages objects, and so may have something large to say.
+fn may_load(rights: Rights) -> bool {
+    match rights {
+        Rights::All | Rights::Granted(Grant::Load) => true,
+        Rights::Granted(Grant::Redirect) | Rights::None => false,
+    }
+}
+
+/// A request that can't be understood is answered with id 0, and ends the connection.
+fn understood<T>(
     connection: &Connection,
-) -> Result<Option<(Request, Vec<OwnedFd>)>, protocol::ReceiveError> {
-    connection.receive::<Request>().inspect_err(|error| {
+    received: Result<T, protocol::ReceiveError>,
+) -> Result<T, protocol::ReceiveError> {
+    received.inspect_err(|error| {
         if let Some(refused) = error.refusal() {
             let body = Err(refused);
             let _ = connection.send(&Reply { id: 0, body }, &[]);
@@ -163,38 +205,23 @@ fn receive(
 impl<'a> Session<'a> {
     fn open(
         hub: &'a Hub,
-        peer: protocol::Peer,
+        admitted: Admitted,
         id: ConnectionId,
         request: &RequestBody,
-        fds: &[OwnedFd],
     ) -> Result<(Self, Welcome), Refused> {
+        let Admitted { peer, rights } = admitted;
         let RequestBody::Hello(hello) = request else {
             return Err(translate::refused(
                 RefusalCode::Malformed,
                 "the first request must be Hello",
             ));
         };
-        if !fds.is_empty() {
-            return Err(translate::refused(
-                RefusalCode::Descriptor,
-                "Hello takes no descriptor",
-            ));
-        }
         let version = common_version(hello)?;
+        check_options(request)?;
         if hello.client.len() > CLIENT_NAME_BYTES_MAX {
             return Err(translate::refused(
                 RefusalCode::Malformed,
                 format!("a client's name has at most {CLIENT_NAME_BYTES_MAX} bytes"),
-            ));
-        }
-        let rights = hub.policy.rights(peer.uid);
-        if rights == Rights::None {
-            return Err(translate::refused(
-                RefusalCode::NotAllowed,
-                format!(
-                    "uid {} may not use this daemon; `dispatchd --allow-uid {}` lets it in",
-                    peer.uid, peer.uid
-                ),
             ));
         }
         let session = Self {
@@ -212,11 +239,13 @@ impl<'a> Session<'a> {
             version,
             daemon: env!("CARGO_PKG_VERSION").to_owned(),
             features: Vec::new(),
+            options: protocol::Options::new(),
         };
         Ok((session, welcome))
     }
 
     fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Answer {
+        check_options(&request)?;
         // The namespace is behind what the request has to bring.
         let own = request.descriptors();
         let site = match request.interface() {
@@ -239,11 +268,17 @@ impl<'a> Session<'a> {
             (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
             (RequestBody::Change(change), Some(site)) => self.change(change, site).map(plain),
             (RequestBody::Show { name, .. }, Some(site)) => self.show(&site, &name).map(plain),
-            (RequestBody::MapDescriptor { name, map, .. }, Some(site)) => {
-                self.map_descriptor(&site, &name, &map)
+            (RequestBody::MapDescriptor { member, map }, _) => {
+                self.map_descriptor(MemberId(member), &map)
             }
-            (RequestBody::Reclaim { name, token, .. }, Some(site)) => {
-                self.reclaim(&site, name, token).map(plain)
+            (RequestBody::Reclaim { member, token }, _) => {
+                self.reclaim(MemberId(member), token).map(plain)
+            }
+            (RequestBody::Subscribe { .. } | RequestBody::Unsubscribe, _) => {
+                Err(translate::refused(
+                    RefusalCode::Unsupported,
+                    "this daemon tells nobody of events",
+                ))
             }
             (RequestBody::OpenSocket(open), Some(site)) => self.open_socket(&open, &site, brought),
             (RequestBody::ActivateSocket { queue, token, .. }, Some(site)) => {
@@ -260,8 +295,6 @@ impl<'a> Session<'a> {
                 RequestBody::Hello(_)
                 | RequestBody::Change(_)
                 | RequestBody::Show { .. }
-                | RequestBody::MapDescriptor { .. }
-                | RequestBody::Reclaim { .. }
                 | RequestBody::OpenSocket(_)
                 | RequestBody::ActivateSocket { .. }
                 | RequestBody::CloseSocket { .. }
@@ -275,6 +308,10 @@ impl<'a> Session<'a> {
     }
 
     fn put_object(&mut self, fd: Option<OwnedFd>) -> Result<ReplyBody, Refused> {
+        if !may_load(self.client.rights) {
+            let uid = self.client.uid;
+            return Err(translate::refusal(&Refusal::RedirectOnly { uid }));
+        }
         let fd = fd.ok_or_else(|| {
             translate::refused(
                 RefusalCode::Descriptor,
@@ -306,20 +343,10 @@ impl<'a> Session<'a> {
         Ok(ReplyBody::Object { digest })
     }
 
-    fn reclaim(&self, site: &Site, name: String, token: [u8; 16]) -> Result<ReplyBody, Refused> {
-        let chain = site.interface.key;
-        let (reply, answer) = sync_channel(1);
-        self.tell(Event::Reclaim {
-            client: self.client.clone(),
-            chain,
-            name,
-            token,
-            reply,
-        })?;
-        answer
-            .recv()
-            .map_err(|_| stopping())?
-            .map_err(|refusal| translate::refusal(&refusal))?;
+    fn reclaim(&self, member: MemberId, token: [u8; 16]) -> Result<ReplyBody, Refused> {
+        let published = self.hub.board.read();
+        let (chain, member) = read::by_id(&published, member)?;
+        self.reclaim_member(chain, member, token)?;
         Ok(ReplyBody::Reclaimed)
     }
 
@@ -334,6 +361,17 @@ fn plain(body: ReplyBody) -> (ReplyBody, Option<OwnedFd>) {
 
 fn stopping() -> Refused {
     translate::refused(RefusalCode::Daemon, "the daemon is stopping")
+}
+
+/// Turns down what has to be understood and isn't.
+fn check_options(request: &RequestBody) -> Result<(), Refused> {
+    match request.not_understood() {
+        None => Ok(()),
+        Some((of, number)) => Err(translate::refused(
+            RefusalCode::Unsupported,
+            format!("{of} has option {number}, which this daemon doesn't know and has to"),
+        )),
+    }
 }
 
 fn common_version(hello: &Hello) -> Result<u16, Refused> {

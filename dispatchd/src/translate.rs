@@ -1,20 +1,24 @@
 //! The wire's words and the planner's: each knows nothing of the other, and every match here is
 //! exhaustive, so that a new refusal without a wire code does not compile.
 
+mod listing;
+mod plan;
 mod socket;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
-use dispatcher_abi::SlotCounters;
-use planner::{Engines, MemberId, Refusal};
-use protocol::{RefusalCode, Refused};
+use planner::{NoEngine, Refusal};
+use protocol::{RefusalCode, Refused, Remedy};
 
 use crate::engine::ChangeError;
-use crate::kernel::{KernelError, KernelErrorKind, MemberMap};
+use crate::kernel::{KernelError, KernelErrorKind};
 use crate::loader::LoadError;
-use crate::object::{self, ObjectError};
+use crate::object::{self, MapFault, ObjectError};
 
+pub(crate) use self::listing::{
+    chain_id, chain_view, engine_reason, form, map_shape, member_detail, probe,
+};
+pub(crate) use self::plan::outcome;
 pub(crate) use self::socket::{not_made, socket_error, socket_view};
 
 /// An error with its causes, in one line. A cause that its error has repeated already, as those of
@@ -34,11 +38,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// A refusal of this code.
 pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused {
-    Refused {
-        code,
-        message: message.into(),
-        log: None,
-    }
+    Refused::new(code, message)
 }
 
 /// What the planner turned down.
@@ -70,13 +70,74 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::NoRxRing { .. }
         | Refusal::HasReceiver { .. } => RefusalCode::Conflict,
         Refusal::ClaimMismatch { .. }
+        | Refusal::TokenTaken { .. }
         | Refusal::NotLingering { .. }
         | Refusal::SocketMismatch { .. } => RefusalCode::Claim,
         Refusal::QueueTaken { .. } | Refusal::QueueLeftOpen { .. } => RefusalCode::QueueTaken,
         Refusal::SocketQuota { .. } | Refusal::MemoryQuota { .. } => RefusalCode::Quota,
         Refusal::NoSuchSocket { .. } => RefusalCode::NoSuchSocket,
     };
-    refused(code, refusal.to_string())
+    let refused = refused(code, refusal.to_string());
+    match remedy(refusal) {
+        Some(remedy) => refused.with_remedy(remedy),
+        None => refused,
+    }
+}
+
+/// What would mend it.
+fn remedy(refusal: &Refusal) -> Option<Remedy> {
+    match refusal {
+        Refusal::NoRights { uid } | Refusal::RedirectOnly { uid } => {
+            Some(Remedy::AllowLoad { uid: *uid })
+        }
+        Refusal::BareNotAllowed { uid, .. } => Some(Remedy::AllowBare { uid: *uid }),
+        Refusal::ModeDiffers {
+            interface, asked, ..
+        } => Some(Remedy::ChangeMode {
+            interface: interface.clone(),
+            mode: *asked,
+        }),
+        Refusal::Engine {
+            reason: NoEngine::Unavailable(_),
+            ..
+        } => Some(Remedy::SeeStatus),
+        Refusal::ChangedMeanwhile { .. } => Some(Remedy::TryAgain),
+        Refusal::SocketQuota { .. } => Some(Remedy::MoreSockets),
+        Refusal::MemoryQuota { .. } => Some(Remedy::MoreMemory),
+        Refusal::RootOnly { .. }
+        | Refusal::NotOwner { .. }
+        | Refusal::NothingToDo { .. }
+        | Refusal::NoChain { .. }
+        | Refusal::Generation { .. }
+        | Refusal::NoOffload { .. }
+        | Refusal::Engine {
+            reason: NoEngine::Program(_),
+            ..
+        }
+        | Refusal::NoSuchMember { .. }
+        | Refusal::BadName { .. }
+        | Refusal::NameTaken { .. }
+        | Refusal::ChainFull { .. }
+        | Refusal::TailCallBudget { .. }
+        | Refusal::ChainsOnOther { .. }
+        | Refusal::BesideItself { .. }
+        | Refusal::OrderIncomplete { .. }
+        | Refusal::OrderRepeats { .. }
+        | Refusal::ReplacesNewCode { .. }
+        | Refusal::KeptStays { .. }
+        | Refusal::EmptyChain { .. }
+        | Refusal::ClaimMismatch { .. }
+        | Refusal::NameReserved { .. }
+        | Refusal::QueueTaken { .. }
+        | Refusal::QueueLeftOpen { .. }
+        | Refusal::TokenTaken { .. }
+        | Refusal::NoSuchSocket { .. }
+        | Refusal::NotRedirected { .. }
+        | Refusal::NoRxRing { .. }
+        | Refusal::HasReceiver { .. }
+        | Refusal::SocketMismatch { .. }
+        | Refusal::NotLingering { .. } => None,
+    }
 }
 
 /// Why a change was not made.
@@ -107,6 +168,14 @@ fn kernel_error(interface: &str, error: &KernelError) -> Refused {
 /// Why a program for this interface was not loaded.
 pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     let message = format!("interface {interface}: {}", chain(&error));
+    let remedy = match &error {
+        LoadError::NoTemplate => Some(Remedy::SeeStatus),
+        LoadError::Object(ObjectError::Map {
+            fault: MapFault::Unsized { map },
+            ..
+        }) => Some(Remedy::GiveMapSize { map: map.clone() }),
+        LoadError::Object(_) | LoadError::Panicked(_) | LoadError::Io { .. } => None,
+    };
     let (code, log) = match error {
         LoadError::Object(error) => match error {
             ObjectError::NotAnObject(_) => (RefusalCode::NotAnObject, None),
@@ -126,7 +195,11 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
         LoadError::NoTemplate => (RefusalCode::Engine, None),
         LoadError::Io { .. } => (RefusalCode::Daemon, None),
     };
-    Refused { code, message, log }
+    let refused = Refused::new(code, message).with_log(log);
+    match remedy {
+        Some(remedy) => refused.with_remedy(remedy),
+        None => refused,
+    }
 }
 
 /// A registration's or replacement's values for globals, for the loader.
@@ -157,11 +230,8 @@ pub(crate) fn tail_calls(calls: &[protocol::TailCall]) -> Vec<planner::TailCall>
         .collect()
 }
 
-/// An operation, for the planner. A registration gets its claim token here.
-pub(crate) fn operation(
-    operation: protocol::Operation,
-    token: impl FnOnce() -> [u8; 16],
-) -> planner::Operation {
+/// An operation, for the planner.
+pub(crate) fn operation(operation: protocol::Operation) -> planner::Operation {
     match operation {
         protocol::Operation::Register(registration) => {
             planner::Operation::Register(planner::Registration {
@@ -175,7 +245,7 @@ pub(crate) fn operation(
                 engine: registration.engine,
                 tail_depth: registration.tail_depth,
                 share_group: registration.share_group,
-                token: token(),
+                token: registration.token,
             })
         }
         protocol::Operation::Unregister { name } => planner::Operation::Unregister { name },
@@ -209,139 +279,5 @@ pub(crate) fn operation(
                 mode: configuration.mode,
             })
         }
-    }
-}
-
-/// What a change did: `changed` names the members that it gave code to.
-pub(crate) fn outcome(
-    outcome: crate::engine::Outcome,
-    facts: &[planner::Facts],
-    dry_run: bool,
-) -> protocol::Changed {
-    let plan = outcome.plan.describe();
-    let next = outcome.plan.next.as_ref();
-    let members = facts
-        .iter()
-        .filter_map(|facts| {
-            let chain = next?;
-            let member = outcome.plan.member_of(facts.load)?;
-            let (slot, member) = (0..)
-                .zip(&chain.members)
-                .find(|(_, known)| known.id == member)?;
-            Some(protocol::Registered {
-                name: member.name.clone(),
-                id: member.id.0,
-                slot,
-                program_id: if dry_run { 0 } else { member.program_id },
-                engine: member.form.engine,
-                token: if dry_run { [0; 16] } else { member.token },
-            })
-        })
-        .collect();
-    protocol::Changed {
-        generation: next.map_or(0, |chain| chain.generation.0),
-        mode: next.map(|chain| chain.mode),
-        notes: outcome.notes,
-        members,
-        plan,
-        reloads: outcome.plan.reloads,
-    }
-}
-
-/// A chain for a listing.
-pub(crate) fn chain_view(
-    chain: &planner::Chain,
-    engines: Engines,
-    counts: &BTreeMap<MemberId, SlotCounters>,
-) -> protocol::Chain {
-    protocol::Chain {
-        interface: chain.interface.name.clone(),
-        ifindex: chain.interface.key.ifindex,
-        netns: protocol::NetNs {
-            cookie: chain.interface.key.netns,
-            name: chain.interface.netns_name.clone(),
-        },
-        mode: chain.mode,
-        hook: protocol::Hook::Link,
-        generation: chain.generation.0,
-        final_verdict: chain.final_verdict,
-        counters: chain.counters,
-        frags: planner::Root::of(chain).frags,
-        members: (0..)
-            .zip(&chain.members)
-            .map(|(slot, member)| {
-                let counted = counts.get(&member.id).copied().unwrap_or_default();
-                member_view(chain, member, engines, slot, counted)
-            })
-            .collect(),
-    }
-}
-
-fn member_view(
-    chain: &planner::Chain,
-    member: &planner::Member,
-    engines: Engines,
-    slot: u16,
-    packets: SlotCounters,
-) -> protocol::Member {
-    protocol::Member {
-        slot: Some(slot),
-        id: member.id.0,
-        name: member.name.clone(),
-        program: member.source.program.clone(),
-        program_id: Some(member.program_id),
-        priority: member.priority,
-        requested_priority: member.requested_priority,
-        chain_call: member.chain_call,
-        allowed: member.allowed,
-        engine: member.form.engine,
-        engine_reason: chain
-            .tail_call_reason(member, engines)
-            .map(|reason| reason.to_string()),
-        state: match member.state {
-            planner::MemberState::Running => protocol::MemberState::Running,
-            planner::MemberState::Lingering => protocol::MemberState::Lingering,
-        },
-        owner: protocol::Owner {
-            uid: member.owner.uid,
-            pid: member.owner.pid,
-            client: member.owner.client.clone(),
-        },
-        lifetime: member.lifetime,
-        sha256: Some(member.source.sha256),
-        packets,
-    }
-}
-
-/// Everything about the member in this slot.
-pub(crate) fn member_detail(
-    chain: &planner::Chain,
-    member: &planner::Member,
-    engines: Engines,
-    slot: u16,
-    packets: SlotCounters,
-    maps: &[MemberMap],
-    sockets: Vec<protocol::SocketDetail>,
-) -> protocol::MemberDetail {
-    protocol::MemberDetail {
-        member: member_view(chain, member, engines, slot, packets),
-        on_miss: member.on_miss,
-        tail_depth: member.tail_depth,
-        linger_ms: member.linger_ms,
-        share_group: member.share_group.clone(),
-        maps: maps.iter().map(map_shape).collect(),
-        sockets,
-    }
-}
-
-/// A map's name and shape.
-pub(crate) fn map_shape(map: &MemberMap) -> protocol::MapShape {
-    protocol::MapShape {
-        name: map.name.clone(),
-        id: map.info.id,
-        map_type: map.info.shape.map_type,
-        key_size: map.info.shape.key_size,
-        value_size: map.info.shape.value_size,
-        max_entries: map.info.shape.max_entries,
     }
 }

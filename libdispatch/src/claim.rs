@@ -105,10 +105,6 @@ mod tests {
     }
 
     fn refusal(code: RefusalCode) -> Refusal {
-        Refusal {
-            code,
-            message: "no".to_owned(),
-            log: None,
-        }
+        Refusal::new(code, "no")
     }
 }

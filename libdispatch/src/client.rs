@@ -136,9 +136,14 @@ impl Client {
     ///
     /// A process without `CAP_BPF` can use the descriptor from kernel 5.19 on.
     pub fn map(&self, interface: &str, name: &str, map: &str) -> Result<OwnedFd, Error> {
+        let member = self.show(interface, name)?.member.id;
+        self.map_of(member, map)
+    }
+
+    /// The same of the member with this id.
+    pub(crate) fn map_of(&self, member: u64, map: &str) -> Result<OwnedFd, Error> {
         let body = RequestBody::MapDescriptor {
-            interface: interface.to_owned(),
-            name: name.to_owned(),
+            member,
             map: map.to_owned(),
         };
         let (answer, mut fds) = self.ask(&body)?;

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Connection, ReceiveError, Reply, ReplyBody, Request, RequestBody, SendError};
+use protocol::{
+    Change, Connection, Operation, ReceiveError, Reply, ReplyBody, Request, RequestBody, SendError,
+};
 
 use crate::{Error, Refusal, RefusalCode};
 
@@ -54,11 +56,8 @@ pub(crate) fn ask(
         Err(SendError::Io(source)) => Err(not_sent(connection, request_name, timeout, source)),
         // More than a message may hold: what the daemon would say if it could be sent.
         Err(error @ (SendError::Codec(_) | SendError::TooManyDescriptors { .. })) => {
-            Err(Failure::Failed(Error::Refused(Refusal {
-                code: RefusalCode::TooLarge,
-                message: error.to_string(),
-                log: None,
-            })))
+            let refusal = Refusal::new(RefusalCode::TooLarge, error.to_string());
+            Err(Failure::Failed(Error::Refused(refusal)))
         }
     }
 }
@@ -89,9 +88,13 @@ fn is_hang_up(kind: io::ErrorKind) -> bool {
 
 /// Why the daemon hung up, if it said so before. Doesn't wait: its end is closed.
 fn last_words(connection: &Connection) -> Option<Refusal> {
-    let (reply, _) = connection.receive::<Reply>().ok().flatten()?;
-    let refused = reply.body.err().filter(|_| reply.id == 0)?;
-    Some(refused.into())
+    // Pushes may stand before it.
+    while let Some((reply, _)) = connection.receive::<Reply>().ok().flatten() {
+        if let (0, Err(refused)) = (reply.id, reply.body) {
+            return Some(refused.into());
+        }
+    }
+    None
 }
 
 fn receive(
@@ -113,21 +116,33 @@ fn receive(
             }
         };
         // A refusal with id 0 is for the whole connection. Everything else that isn't ours answers
-        // a request that nobody waits for any longer, or is an event.
+        // a request that nobody waits for any longer, or is a push.
         let for_all = reply.id == 0 && reply.body.is_err();
         if reply.id == id || for_all {
             return match reply.body {
-                Ok(answer) => Ok((answer, fds)),
+                Ok(answer) => understood(answer, request).map(|answer| (answer, fds)),
                 Err(refused) => Err(Error::Refused(refused.into()).into()),
             };
         }
     }
 }
 
-/// Whether asking twice does what asking once does.
+/// Turns down an answer with something in it that has to be understood and isn't.
+fn understood(answer: ReplyBody, request: &'static str) -> Result<ReplyBody, Failure> {
+    match answer.not_understood() {
+        None => Ok(answer),
+        Some((of, number)) => {
+            let answer = format!("{of} has option {number}, which this library doesn't know");
+            Err(Error::Unexpected { request, answer }.into())
+        }
+    }
+}
+
+/// Whether asking twice does what asking once does. A change that registers something is known
+/// again by its token, and a socket is gone with the connection that it was opened on.
 pub(crate) fn is_harmless(body: &RequestBody) -> bool {
     match body {
-        RequestBody::Change(change) => change.dry_run,
+        RequestBody::Change(change) => change.dry_run || registers(change),
         RequestBody::OpenSocket(_) => false,
         RequestBody::Hello(_)
         | RequestBody::PutObject
@@ -138,8 +153,16 @@ pub(crate) fn is_harmless(body: &RequestBody) -> bool {
         | RequestBody::Reclaim { .. }
         | RequestBody::ActivateSocket { .. }
         | RequestBody::CloseSocket { .. }
-        | RequestBody::ReclaimSocket { .. } => true,
+        | RequestBody::ReclaimSocket { .. }
+        | RequestBody::Subscribe { .. }
+        | RequestBody::Unsubscribe => true,
     }
+}
+
+/// Whether a change has a token by which the daemon knows it again.
+pub(crate) fn registers(change: &Change) -> bool {
+    let mut operations = change.operations.iter();
+    operations.any(|operation| matches!(operation, Operation::Register(_)))
 }
 
 /// The request in an error's text.
@@ -156,5 +179,7 @@ pub(crate) fn name_of(body: &RequestBody) -> &'static str {
         RequestBody::OpenSocket(_) => "a request for a socket",
         RequestBody::ActivateSocket { .. } => "the activation of a socket",
         RequestBody::CloseSocket { .. } => "the return of a queue",
+        RequestBody::Subscribe { .. } => "a subscription",
+        RequestBody::Unsubscribe => "the end of a subscription",
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use protocol::{OpenSocket, ReplyBody, RequestBody, SocketGrant};
 
 use crate::claim::Held;
-use crate::{Client, Error, Refusal, RefusalCode, SocketRequest};
+use crate::{Client, Error, Note, Refusal, RefusalCode, SocketRequest, token, words};
 
 /// How long dropping a lease waits for the daemon.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +27,7 @@ pub struct SocketLease {
     interface: String,
     socket: Arc<OwnedFd>,
     shape: protocol::Socket,
+    token: protocol::Token,
     /// The drop has nothing to do.
     released: bool,
 }
@@ -55,11 +56,10 @@ impl Leased {
         self.held = if self.active {
             Held::Wanted { asked: None }
         } else {
-            Held::Lost(Refusal {
-                code: RefusalCode::NoSuchSocket,
-                message: "the connection was lost before the socket was activated".to_owned(),
-                log: None,
-            })
+            Held::Lost(Refusal::new(
+                RefusalCode::NoSuchSocket,
+                "the connection was lost before the socket was activated",
+            ))
         };
     }
 
@@ -89,11 +89,14 @@ impl SocketLease {
         grant: SocketGrant,
         memory: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Error> {
+        let token = token::draw();
         let body = RequestBody::OpenSocket(OpenSocket {
             interface: request.interface.clone(),
             queue: request.queue,
             grant,
             redirect: request.redirect,
+            token,
+            options: protocol::Options::new(),
         });
         let mut session = client.session();
         let (answer, mut fds) = session.request_with(&body, &[], memory.as_slice())?;
@@ -108,13 +111,14 @@ impl SocketLease {
             active: false,
             held: Held::Yes,
         };
-        session.leases.insert(shape.token, leased);
+        session.leases.insert(token, leased);
         client.start_keeper(&mut session);
         drop(session);
         Ok(Self {
             interface: request.interface.clone(),
             socket,
             shape: shape.clone(),
+            token,
             released: false,
             client,
         })
@@ -130,9 +134,9 @@ impl SocketLease {
     ///
     /// A socket without an RX ring is refused ([`RefusalCode::Conflict`]). Make that of a bare socket
     /// before.
-    pub fn activate(&self) -> Result<Vec<String>, Error> {
+    pub fn activate(&self) -> Result<Vec<Note>, Error> {
         let mut session = self.client.session();
-        let (interface, queue, token) = (self.interface.clone(), self.queue(), self.shape.token);
+        let (interface, queue, token) = (self.interface.clone(), self.queue(), self.token);
         let body = RequestBody::ActivateSocket {
             interface,
             queue,
@@ -144,7 +148,7 @@ impl SocketLease {
                 if let Some(leased) = session.leases.get_mut(&self.token()) {
                     leased.active = true;
                 }
-                Ok(notes)
+                Ok(words::all(notes))
             }
             (answer, _) => Err(session.unexpected(&body, &answer)),
         }
@@ -196,14 +200,14 @@ impl SocketLease {
     }
 
     pub(crate) fn token(&self) -> [u8; 16] {
-        self.shape.token
+        self.token
     }
 
     fn close_request(&self) -> RequestBody {
         RequestBody::CloseSocket {
             interface: self.interface.clone(),
             queue: self.queue(),
-            token: self.shape.token,
+            token: self.token,
         }
     }
 
@@ -283,10 +287,6 @@ mod tests {
     }
 
     fn refusal(code: RefusalCode) -> Refusal {
-        Refusal {
-            code,
-            message: "no".to_owned(),
-            log: None,
-        }
+        Refusal::new(code, "no")
     }
 }

@@ -53,6 +53,8 @@ mod session;
 mod settings;
 mod socket_listing;
 mod socket_request;
+mod token;
+mod words;
 #[allow(unsafe_code, reason = "memory that is shared with the kernel")]
 pub mod xsk;
 
@@ -65,7 +67,8 @@ pub use dispatcher_abi::{
 pub use error::{Error, Refusal, RefusalCode};
 pub use lease::SocketLease;
 pub use listing::{
-    Chain, EngineProbe, Hook, MapShape, Member, MemberDetail, MemberState, Namespace, Owner, Status,
+    Chain, EngineProbe, Hook, HookProgram, MapShape, Member, MemberDetail, MemberState, Namespace,
+    Origin, Owner, Pending, Pins, Status,
 };
 pub use netns::NetNs;
 pub use program::{GlobalValue, Program};
@@ -74,3 +77,4 @@ pub use registration::Registration;
 pub use settings::{Configuration, Position, Settings};
 pub use socket_listing::{SocketCounts, SocketDetail, SocketState};
 pub use socket_request::{SocketMode, SocketRequest};
+pub use words::{EngineReason, Note, ProbeReason, Remedy, Step, Unreadable, Warning};

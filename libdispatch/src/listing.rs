@@ -4,25 +4,45 @@ use dispatcher_abi::{
     Engine, FinalVerdict, Lifetime, Mode, OnMiss, Priority, SlotCounters, VerdictMask,
 };
 
-use crate::SocketDetail;
+use crate::{EngineReason, ProbeReason, SocketDetail, Unreadable, Warning, words};
 
 /// One interface's chain.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a field in JSON"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// The interface's name.
+    /// Its own id, which stays when its interface is moved or renamed.
+    pub id: u64,
+    /// The interface's name; its last one if it is gone.
     pub interface: String,
-    /// Its index in its namespace.
+    /// Its index in its namespace; 0 if the interface is not there.
     pub ifindex: u32,
     /// Its namespace.
     pub netns: Namespace,
-    /// Where the hook is.
-    pub mode: Mode,
-    /// What holds the hook.
-    pub hook: Hook,
-    /// Which build of the chain runs.
-    pub generation: u64,
-    /// What it returns when every slot chained on.
-    pub final_verdict: FinalVerdict,
+    /// Where the hook is; `None` if that can't be read.
+    pub mode: Option<Mode>,
+    /// What holds the hook; `None` if nothing does, or it can't be read.
+    pub hook: Option<Hook>,
+    /// Whether the interface's hook runs this chain, as of the last look.
+    pub attached: bool,
+    /// How long ago the daemon looked at the hook, in milliseconds; `None`: it has not.
+    pub looked_ms_ago: Option<u64>,
+    /// What the hook ran at the last look, if it was something else.
+    pub hook_program: Option<HookProgram>,
+    /// It stays on its hook without members.
+    pub parked: bool,
+    /// Changes of its users, counted; 0 if that can't be read.
+    pub revision: u64,
+    /// The root that runs: several may be built for one revision.
+    pub build: u64,
+    /// A change that goes back by itself unless it is confirmed.
+    pub pending: Option<Pending>,
+    /// Why it can't be read; then it runs, and is not changed.
+    pub unreadable: Option<Unreadable>,
+    /// What it returns when every slot chained on; `None` if that can't be read.
+    pub final_verdict: Option<FinalVerdict>,
     /// Whether verdicts are counted.
     pub counters: bool,
     /// Whether it takes packets of several buffers: if all members do.
@@ -60,6 +80,24 @@ impl Hook {
     }
 }
 
+/// A program on a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookProgram {
+    /// The kernel's id of it.
+    pub id: u32,
+    /// Its name in the kernel. Not trustworthy: [`escape`](crate::escape) it before printing.
+    pub name: String,
+}
+
+/// A change that waits for its confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Seconds until it goes back.
+    pub deadline_s: u64,
+    /// The revision that it goes back to.
+    pub reverts_to: u64,
+}
+
 /// One member of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -83,18 +121,54 @@ pub struct Member {
     pub allowed: VerdictMask,
     /// How its slot calls it.
     pub engine: Engine,
-    /// Why that is by tail call where the kernel has freplace; `None` if it isn't.
-    pub engine_reason: Option<String>,
+    /// `enum bpf_attach_type` that its program was loaded with: 37 (XDP) or 0.
+    pub attach_type: u32,
+    /// It takes packets of several buffers.
+    pub frags: bool,
+    /// Why it runs by tail call where the kernel has freplace; `None` if it doesn't.
+    pub engine_reason: Option<EngineReason>,
     /// What it is doing.
     pub state: MemberState,
     /// Who registered it.
     pub owner: Owner,
     /// How long it stays.
     pub lifetime: Lifetime,
+    /// Where its code comes from.
+    pub origin: Origin,
     /// The SHA-256 of its object; `None` if there is no object.
     pub sha256: Option<[u8; 32]>,
+    /// Where its program and maps are pinned; `None` if the daemon doesn't say.
+    pub pins: Option<Pins>,
     /// Packets by what became of them.
     pub packets: SlotCounters,
+    /// Nanoseconds that it takes for a packet, on average; `None` while nobody measures.
+    pub ns_per_packet: Option<u64>,
+}
+
+/// Where a member's code comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// An object.
+    Object,
+    /// A program that somebody else loaded and handed over.
+    Loaded,
+    /// A program that the hook ran before.
+    Adopted,
+    /// The daemon itself.
+    BuiltIn,
+}
+
+impl Origin {
+    /// The word in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Loaded => "loaded",
+            Self::Adopted => "adopted",
+            Self::BuiltIn => "builtin",
+        }
+    }
 }
 
 /// What a member is doing.
@@ -107,8 +181,6 @@ pub enum MemberState {
     Waiting,
     /// It runs, its client is gone, and it will be removed.
     Lingering,
-    /// It runs, and was attached by somebody else before.
-    Adopted,
 }
 
 impl MemberState {
@@ -118,12 +190,11 @@ impl MemberState {
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Lingering => "lingering",
-            Self::Adopted => "adopted",
         }
     }
 }
 
-/// Who registered a member.
+/// The client that something belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user, from the socket's peer credentials.
@@ -151,6 +222,15 @@ pub struct MemberDetail {
     pub maps: Vec<MapShape>,
     /// The `AF_XDP` sockets that it gives packets to, by queue; of the member `xsk-redirect` only.
     pub sockets: Vec<SocketDetail>,
+}
+
+/// Paths in the BPF file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    /// The program's.
+    pub program: String,
+    /// The directory that has a pin for each map.
+    pub maps: String,
 }
 
 /// A map's name and shape.
@@ -187,6 +267,8 @@ pub struct Status {
     pub chains: u32,
     /// Members in them.
     pub members: u32,
+    /// What is wrong now.
+    pub warnings: Vec<Warning>,
 }
 
 /// What the daemon found when it tried an engine.
@@ -195,12 +277,13 @@ pub struct EngineProbe {
     /// It works.
     pub available: bool,
     /// Why not.
-    pub reason: Option<String>,
+    pub reason: Option<ProbeReason>,
 }
 
 impl From<protocol::Chain> for Chain {
     fn from(chain: protocol::Chain) -> Self {
         Self {
+            id: chain.id,
             interface: chain.interface,
             ifindex: chain.ifindex,
             netns: Namespace {
@@ -208,15 +291,28 @@ impl From<protocol::Chain> for Chain {
                 name: chain.netns.name,
             },
             mode: chain.mode,
-            hook: match chain.hook {
+            hook: chain.hook.map(|hook| match hook {
                 protocol::Hook::Link => Hook::Link,
                 protocol::Hook::Netlink => Hook::Netlink,
-            },
-            generation: chain.generation,
+            }),
+            attached: chain.attached,
+            looked_ms_ago: chain.looked_ms_ago,
+            hook_program: chain.hook_program.map(|program| HookProgram {
+                id: program.id,
+                name: program.name,
+            }),
+            parked: chain.parked,
+            revision: chain.revision,
+            build: chain.build,
+            pending: chain.pending.map(|pending| Pending {
+                deadline_s: pending.deadline_s,
+                reverts_to: pending.reverts_to,
+            }),
+            unreadable: chain.unreadable.map(Unreadable::from),
             final_verdict: chain.final_verdict,
             counters: chain.counters,
             frags: chain.frags,
-            members: chain.members.into_iter().map(Member::from).collect(),
+            members: words::all(chain.members),
         }
     }
 }
@@ -233,18 +329,30 @@ impl From<protocol::Member> for Member {
             requested_priority: member.requested_priority,
             chain_call: member.chain_call,
             allowed: member.allowed,
-            engine: member.engine,
-            engine_reason: member.engine_reason,
+            engine: member.form.engine,
+            attach_type: member.form.attach_type,
+            frags: member.form.frags,
+            engine_reason: member.engine_reason.map(EngineReason::from),
             state: match member.state {
                 protocol::MemberState::Running => MemberState::Running,
                 protocol::MemberState::Waiting => MemberState::Waiting,
                 protocol::MemberState::Lingering => MemberState::Lingering,
-                protocol::MemberState::Adopted => MemberState::Adopted,
             },
             owner: member.owner.into(),
             lifetime: member.lifetime,
+            origin: match member.origin {
+                protocol::Origin::Object => Origin::Object,
+                protocol::Origin::Loaded => Origin::Loaded,
+                protocol::Origin::Adopted => Origin::Adopted,
+                protocol::Origin::BuiltIn => Origin::BuiltIn,
+            },
             sha256: member.sha256,
+            pins: member.pins.map(|pins| Pins {
+                program: pins.program,
+                maps: pins.maps,
+            }),
             packets: member.packets,
+            ns_per_packet: member.ns_per_packet,
         }
     }
 }
@@ -257,8 +365,8 @@ impl From<protocol::MemberDetail> for MemberDetail {
             tail_depth: detail.tail_depth,
             linger_ms: detail.linger_ms,
             share_group: detail.share_group,
-            maps: detail.maps.into_iter().map(MapShape::from).collect(),
-            sockets: detail.sockets.into_iter().map(SocketDetail::from).collect(),
+            maps: words::all(detail.maps),
+            sockets: words::all(detail.sockets),
         }
     }
 }
@@ -296,6 +404,7 @@ impl From<protocol::Status> for Status {
             tailcall: status.tailcall.into(),
             chains: status.chains,
             members: status.members,
+            warnings: words::all(status.warnings),
         }
     }
 }
@@ -304,7 +413,7 @@ impl From<protocol::EngineProbe> for EngineProbe {
     fn from(probe: protocol::EngineProbe) -> Self {
         Self {
             available: probe.available,
-            reason: probe.reason,
+            reason: probe.reason.map(ProbeReason::from),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::{mem, os::fd::OwnedFd, time::Duration};
 use dispatcher_abi::{Engine, Lifetime, Mode, SlotCounters};
 
 use crate::{
-    Change, Changed, Client, Error, MemberDetail, Position, Program, Settings, change::Registered,
+    Change, Changed, Client, Error, MemberDetail, Note, Position, Program, Settings,
+    change::Registered,
 };
 
 /// How long dropping a registration waits for the daemon.
@@ -22,7 +23,7 @@ pub struct Registration {
     interface: String,
     member: Registered,
     mode: Option<Mode>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// The drop has nothing to do.
     released: bool,
 }
@@ -44,7 +45,7 @@ impl Registration {
             member,
             mode: changed.mode,
             notes: changed.notes,
-            released: program.registration().lifetime == Lifetime::Kept,
+            released: program.lifetime() == Lifetime::Kept,
         })
     }
 
@@ -117,7 +118,7 @@ impl Registration {
     /// A process without `CAP_BPF` can use the descriptor from kernel 5.19 on.
     pub fn map(&self, map: &str) -> Result<OwnedFd, Error> {
         self.check_held()?;
-        self.client.map(&self.interface, &self.member.name, map)
+        self.client.map_of(self.member.id, map)
     }
 
     /// The same as a typed map of aya.
@@ -182,7 +183,7 @@ impl Registration {
     }
 
     /// What the daemon said to the registration, such as why the mode is generic.
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
@@ -219,10 +220,8 @@ impl Drop for Registration {
         let patience = mem::replace(&mut session.timeout, DROP_TIMEOUT);
         let change = protocol::Change {
             interface: key.0,
-            expected_generation: None,
-            dry_run: false,
-            mode: None,
             operations: vec![protocol::Operation::Unregister { name: key.1 }],
+            ..protocol::Change::default()
         };
         // A member that can't be unregistered now goes with the connection.
         let _ = session.change(change, &[]);

@@ -6,6 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,13 +14,19 @@ use protocol::{Connection, Digest, Hello, Operation, ReplyBody, RequestBody};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::{
-    Error, Lifetime, RefusalCode,
+    Error, Lifetime, RefusalCode, Remedy,
     claim::{Claim, Claims, Held},
     exchange::{self, Answer, Failure, is_harmless, name_of},
     lease::Leased,
     netns::NetNsFile,
     program::Object,
 };
+
+/// How long a change whose answer was lost waits for a daemon to be there again: what a service
+/// manager takes to start one, several times over.
+const COME_BACK: Duration = Duration::from_secs(5);
+/// Between two looks for it: there is nothing to wait on.
+const COME_BACK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The connection and everything that a new one has to be told again.
 #[derive(Debug)]
@@ -84,8 +91,16 @@ impl Session {
         fds: &[BorrowedFd<'_>],
     ) -> Result<Answer, Error> {
         let mut retried = false;
+        let mut sent = false;
         loop {
-            let connection = self.connected()?;
+            let connection = match self.connected() {
+                Ok(connection) => connection,
+                Err(Error::NotReachable { .. }) if sent => {
+                    let request = name_of(body);
+                    return Err(Error::Disconnected { request });
+                }
+                Err(error) => return Err(error),
+            };
             let failure = match self.stage_and_ask(&connection, body, objects, fds) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
@@ -103,6 +118,12 @@ impl Session {
                         let request = name_of(body);
                         return Err(Error::Disconnected { request });
                     }
+                    if let RequestBody::Change(change) = body
+                        && !change.dry_run
+                    {
+                        sent = true;
+                        self.await_daemon();
+                    }
                 }
                 Failure::Failed(error) => {
                     if matches!(error, Error::Unexpected { .. }) {
@@ -112,6 +133,16 @@ impl Session {
                 }
             }
             retried = true;
+        }
+    }
+
+    /// Waits for a daemon that is started anew, so that it can be asked what became of a change.
+    fn await_daemon(&mut self) {
+        let deadline = Instant::now() + self.timeout.min(COME_BACK);
+        while matches!(self.connected(), Err(Error::NotReachable { .. }))
+            && Instant::now() < deadline
+        {
+            thread::sleep(COME_BACK_PAUSE);
         }
     }
 
@@ -194,6 +225,7 @@ impl Session {
             lowest: protocol::VERSION_LOWEST,
             highest: protocol::VERSION_HIGHEST,
             client: self.name.clone(),
+            options: protocol::Options::new(),
         });
         // One that can't be opened is an error now, not with the first request.
         drop(self.netns.open()?);
@@ -221,6 +253,13 @@ impl Session {
                     ours: protocol::VERSION_HIGHEST,
                     theirs: refusal.message,
                 }
+            }
+            // Said before the daemon knew whether this library understands remedies.
+            Failure::Failed(Error::Refused(mut refusal)) => {
+                if refusal.code == RefusalCode::NotAllowed {
+                    refusal.remedy.get_or_insert(Remedy::AllowUser);
+                }
+                Error::Refused(refusal)
             }
             Failure::Failed(error) => error,
             Failure::Unsent(source) => self.not_reachable(source),
@@ -275,14 +314,10 @@ impl Session {
             .claims
             .iter()
             .filter(|(_, claim)| matches!(claim.held, Held::Wanted { .. }))
-            .map(|(key, claim)| (key.clone(), claim.token))
+            .map(|(key, claim)| (key.clone(), claim.id, claim.token))
             .collect();
-        for (key, token) in wanted {
-            let body = RequestBody::Reclaim {
-                interface: key.0.clone(),
-                name: key.1.clone(),
-                token,
-            };
+        for (key, member, token) in wanted {
+            let body = RequestBody::Reclaim { member, token };
             let answer = self.ask(connection, &body, &[]);
             let Some(claim) = self.claims.get_mut(&key) else {
                 continue;
@@ -395,7 +430,7 @@ impl Session {
                         let linger = Duration::from_millis(registration.linger_ms.into());
                         let claim = Claim {
                             id: member.id,
-                            token: member.token,
+                            token: registration.token,
                             linger,
                             held: Held::Yes,
                         };
@@ -407,7 +442,6 @@ impl Session {
                     let Some(member) = members.next() else { return };
                     if let Some(claim) = self.claims.get_mut(&(interface.clone(), name)) {
                         claim.id = member.id;
-                        claim.token = member.token;
                     }
                 }
                 Operation::Unregister { name } => {

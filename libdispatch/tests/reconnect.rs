@@ -8,6 +8,8 @@
 
 mod fake;
 
+use std::{thread, time::Duration};
+
 use fake::{Act, FakeDaemon};
 use libdispatch::{Client, Error, Program, Registration};
 use protocol::{Operation, RefusalCode, RequestBody};
@@ -21,15 +23,11 @@ fn an_idle_client_re_claims_after_a_restart() {
         daemon.restart();
         daemon.wait_until_heard("a claim", |heard| claims(heard) == restart);
     }
-    let claimed = daemon.heard().pop().unwrap();
-    assert_eq!(
-        claimed,
-        RequestBody::Reclaim {
-            interface: "eth0".to_owned(),
-            name: "stats".to_owned(),
-            token: [1; 16],
-        }
-    );
+    let heard = daemon.heard();
+    let token = tokens(&heard)[0];
+    assert_ne!(token, [0; 16]);
+    let claim = RequestBody::Reclaim { member: 1, token };
+    assert_eq!(heard.last(), Some(&claim));
     drop(registration);
     assert!(is_unregister(daemon.heard().last().unwrap()));
 }
@@ -128,7 +126,7 @@ fn a_read_is_asked_again() {
 }
 
 #[test]
-fn a_change_is_not_asked_again() {
+fn a_change_without_a_token_is_not_asked_again() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon);
     daemon.script(hang_up_once(is_unregister));
@@ -140,6 +138,52 @@ fn a_change_is_not_asked_again() {
     );
     assert_eq!(daemon.heard().len(), 1);
     change.apply().unwrap();
+}
+
+#[test]
+fn a_registration_whose_answer_was_lost_is_asked_again_with_its_token() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(hang_up_once(|body| matches!(body, RequestBody::Change(_))));
+    let registration = register(&client);
+    let asked = tokens(&daemon.heard());
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0], asked[1]);
+    drop(registration);
+    drop(register(&client));
+    let asked = tokens(&daemon.heard());
+    assert_ne!(asked[1], asked[2], "another registration has another token");
+}
+
+#[test]
+fn a_registration_waits_for_a_daemon_that_is_started_again() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| matches!(body, RequestBody::Change(_)).then_some(Act::Nothing));
+    let registering = thread::spawn(move || client.register("eth0", &program()));
+    daemon.wait_until_heard("the registration", |heard| tokens(heard).len() == 1);
+    daemon.script(|_| None);
+    daemon.restart();
+    drop(registering.join().unwrap().unwrap());
+    let asked = tokens(&daemon.heard());
+    assert_eq!((asked.len(), asked[0]), (2, asked[1]));
+}
+
+#[test]
+fn of_a_registration_that_no_daemon_answers_it_is_unknown_whether_it_was_done() {
+    let mut daemon = FakeDaemon::start();
+    let builder = Client::builder().socket(daemon.path());
+    let client = builder.timeout(Duration::from_millis(300)).connect();
+    let client = client.unwrap();
+    daemon.script(|body| matches!(body, RequestBody::PutObject).then_some(Act::HangUp));
+    let unsent = client.register("eth0", &program()).unwrap_err();
+    assert!(matches!(unsent, Error::NotReachable { .. }), "{unsent}");
+    daemon.script(|body| matches!(body, RequestBody::Change(_)).then_some(Act::Nothing));
+    let registering = thread::spawn(move || client.register("eth0", &program()));
+    daemon.wait_until_heard("the registration", |heard| tokens(heard).len() == 1);
+    daemon.stop();
+    let error = registering.join().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Disconnected { .. }), "{error}");
 }
 
 #[test]
@@ -208,6 +252,21 @@ fn hang_up_once(
         done |= now;
         now.then_some(Act::HangUp)
     }
+}
+
+/// Of each registration, its token.
+fn tokens(heard: &[RequestBody]) -> Vec<[u8; 16]> {
+    let changes = heard.iter().filter_map(|body| match body {
+        RequestBody::Change(change) => Some(&change.operations),
+        _ => None,
+    });
+    changes
+        .flatten()
+        .filter_map(|operation| match operation {
+            Operation::Register(registration) => Some(registration.token),
+            _ => None,
+        })
+        .collect()
 }
 
 fn claims(heard: &[RequestBody]) -> usize {

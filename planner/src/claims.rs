@@ -165,6 +165,20 @@ impl Claims {
         }
     }
 
+    /// Refuses a token that names another socket already: its client draws it anew for each, and
+    /// quotas tell sockets apart by it.
+    pub fn check_token(&self, opening: &Opening) -> Result<(), Refusal> {
+        let mut known = self.sockets.keys().map(|key| &key.token);
+        if known.any(|token| *token == opening.token) || self.remnants.contains_key(&opening.token)
+        {
+            return Err(Refusal::TokenTaken {
+                interface: opening.interface.name.clone(),
+                queue: opening.queue,
+            });
+        }
+        Ok(())
+    }
+
     fn check_quota(
         &self,
         client: &Client,

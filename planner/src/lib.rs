@@ -11,6 +11,7 @@ mod chain;
 mod change;
 mod claims;
 mod decide;
+#[cfg(test)]
 mod describe;
 mod draft;
 mod engine;

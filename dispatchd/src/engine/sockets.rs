@@ -171,7 +171,10 @@ impl Engine {
                 reply,
             } => {
                 self.sockets.forget_gone();
-                let claimed = self.sockets.claims.open(&client, &opening, may_bare);
+                let claims = &mut self.sockets.claims;
+                let claimed = claims
+                    .check_token(&opening)
+                    .and_then(|()| claims.open(&client, &opening, may_bare));
                 let _ = reply.send(claimed.map(drop));
             }
             SocketEvent::Opened {

@@ -270,7 +270,7 @@ pub enum MapFault {
         known: Names,
     },
     /// The object leaves the number of entries to its loader.
-    #[error("the object doesn't say how many entries it has: give a size with --map-size {map}=N")]
+    #[error("the object doesn't say how many entries it has")]
     Unsized {
         /// The map.
         map: String,

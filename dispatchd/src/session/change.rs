@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 
 use dispatcher_abi::{Engine, EngineChoice};
 use planner::{Obstacle, Outline, Refusal, Reload, Rights};
-use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
+use protocol::{Change, ObjectSource, Operation, RefusalCode, Refused, ReplyBody, Source};
 
 use super::site::Site;
 use super::{Session, stopping};
@@ -32,22 +32,26 @@ impl Session<'_> {
             namespace,
         } = site;
         let dry_run = change.dry_run;
-        let mut loads: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
+        let loads = change.operations.iter().filter_map(load_of);
+        let mut loads = loads.collect::<Result<Vec<LoadOf>, _>>()?;
         let asked = Asked {
             interface: interface.name.clone(),
             change: planner::Change {
                 interface,
-                expected_generation: change.expected_generation.map(planner::Generation),
+                expected_generation: change.expected_revision.map(planner::Generation),
                 mode: change.mode,
                 operations: change
                     .operations
                     .into_iter()
-                    .map(|operation| translate::operation(operation, token))
+                    .map(translate::operation)
                     .collect(),
             },
             namespace,
             dry_run,
         };
+        if let Some(changed) = self.take_up(&asked.change, dry_run)? {
+            return Ok(ReplyBody::Changed(changed));
+        }
         let published = self.hub.board.read();
         planner::admit(&published.state, &self.client, &asked.change)
             .map_err(|refusal| translate::refusal(&refusal))?;
@@ -73,7 +77,13 @@ impl Session<'_> {
                     let changed = translate::outcome(outcome, &facts, dry_run);
                     return Ok(ReplyBody::Changed(changed));
                 }
-                Err(error) => return Err(translate::change_error(&asked.interface, &error)),
+                Err(error) => {
+                    // Perhaps this client's own change, sent before, was done meanwhile.
+                    if let Some(changed) = self.take_up(&asked.change, dry_run)? {
+                        return Ok(ReplyBody::Changed(changed));
+                    }
+                    return Err(translate::change_error(&asked.interface, &error));
+                }
             }
         }
     }
@@ -353,7 +363,7 @@ fn parted(ready: Vec<Ready>) -> (Vec<planner::Facts>, BTreeMap<planner::LoadId, 
 
 /// A load that an operation asks for.
 struct LoadOf {
-    source: Source,
+    source: ObjectSource,
     share_group: Option<String>,
     replaces: Option<String>,
     engine: EngineChoice,
@@ -380,7 +390,7 @@ impl LoadOf {
 
     /// Whether what is known of one is known of the other.
     fn is_of_the_same(&self, other: &Self) -> bool {
-        let key = |source: &Source| (source.object, source.program.clone(), source.frags);
+        let key = |source: &ObjectSource| (source.object, source.program.clone(), source.frags);
         key(&self.source) == key(&other.source)
     }
 
@@ -407,30 +417,43 @@ impl LoadOf {
     }
 }
 
-fn load_of(operation: &Operation) -> Option<LoadOf> {
+fn load_of(operation: &Operation) -> Option<Result<LoadOf, Refused>> {
     match operation {
-        Operation::Register(registration) => Some(LoadOf {
-            source: registration.source.clone(),
-            share_group: registration.share_group.clone(),
-            replaces: None,
-            engine: registration.engine,
-            seen: None,
-            refused: None,
-        }),
-        Operation::Replace { name, source } => Some(LoadOf {
-            source: source.clone(),
+        Operation::Register(registration) => {
+            Some(object_of(&registration.source).map(|source| LoadOf {
+                source,
+                share_group: registration.share_group.clone(),
+                replaces: None,
+                engine: registration.engine,
+                seen: None,
+                refused: None,
+            }))
+        }
+        Operation::Replace { name, source } => Some(object_of(source).map(|source| LoadOf {
+            source,
             share_group: None,
             replaces: Some(name.clone()),
             engine: EngineChoice::Auto,
             seen: None,
             refused: None,
-        }),
+        })),
         Operation::Unregister { .. }
         | Operation::UnregisterAll
         | Operation::Move { .. }
         | Operation::Order { .. }
         | Operation::Set { .. }
         | Operation::Configure(_) => None,
+    }
+}
+
+/// The object that code comes from: this daemon knows no other source that a client may name.
+fn object_of(source: &Source) -> Result<ObjectSource, Refused> {
+    match source {
+        Source::Object(object) => Ok(object.clone()),
+        Source::Loaded(_) | Source::BuiltIn(_) => Err(translate::refused(
+            RefusalCode::Unsupported,
+            "this daemon runs programs from objects only",
+        )),
     }
 }
 

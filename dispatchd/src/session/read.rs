@@ -56,18 +56,19 @@ impl Session<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: protocol::VERSION_HIGHEST,
             uptime_s: self.hub.started.elapsed().as_secs(),
-            freplace: self.hub.probes.freplace.clone(),
-            tailcall: self.hub.probes.tailcall.clone(),
+            freplace: translate::probe(&self.hub.probes.freplace),
+            tailcall: translate::probe(&self.hub.probes.tailcall),
             chains: count(chains.len()),
             members: count(chains.values().map(|chain| chain.members.len()).sum()),
+            warnings: Vec::new(),
+            options: protocol::Options::new(),
         })
     }
 
-    pub(super) fn map_descriptor(&self, site: &Site, name: &str, map: &str) -> Answer {
-        let interface = &site.interface.name;
-        let key = site.interface.key;
+    pub(super) fn map_descriptor(&self, member: MemberId, map: &str) -> Answer {
         let published = self.hub.board.read();
-        let (_, _, member) = find(&published, key, interface, name)?;
+        let (chain, member) = by_id(&published, member)?;
+        let (interface, name) = (&chain.interface.name, &member.name);
         // One is enough to freeze the map, and to give every queue's packets to another socket.
         if name == REDIRECT_MEMBER {
             return Err(translate::refused(
@@ -102,6 +103,23 @@ impl Session<'_> {
         })?;
         Ok((ReplyBody::Map(translate::map_shape(found)), Some(fd)))
     }
+}
+
+/// The member with this id, and its chain.
+pub(super) fn by_id(
+    published: &Published,
+    id: MemberId,
+) -> Result<(&planner::Chain, &planner::Member), Refused> {
+    let chains = published.state.chains.values();
+    chains
+        .flat_map(|chain| chain.members.iter().map(move |member| (chain, member)))
+        .find(|(_, member)| member.id == id)
+        .ok_or_else(|| {
+            translate::refused(
+                RefusalCode::NoSuchMember,
+                format!("no member has the id {id}"),
+            )
+        })
 }
 
 /// The sockets of an interface, if this is the member that gives them packets.

@@ -12,8 +12,8 @@ use dispatcher_abi::{
 };
 use planner::{Opening, PinnedMemory, QueueKey, SocketKey};
 use protocol::{
-    OpenSocket, Operation, RefusalCode, Refused, Registration, ReplyBody, Socket, SocketGrant,
-    SocketMode, SocketOptions, Source, Umem,
+    Note, ObjectSource, Open, OpenSocket, Operation, Options, RefusalCode, Refused, Registration,
+    ReplyBody, Socket, SocketGrant, SocketMode, SocketOptions, Source, Umem,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -45,7 +45,7 @@ impl Session<'_> {
                 chain: site.interface.key,
                 queue: open.queue,
             },
-            token: super::change::token(),
+            token: open.token,
         };
         let first = self.shared_with(interface, &open.grant)?;
         let beside = is_beside(&open.grant, first.as_ref(), key.place);
@@ -92,7 +92,6 @@ impl Session<'_> {
         let reply = ReplyBody::Socket(Socket {
             ifindex: key.place.chain.ifindex,
             queue: open.queue,
-            token: key.token,
             zero_copy: made.zero_copy,
         });
         Ok((reply, Some(given)))
@@ -237,7 +236,7 @@ impl Session<'_> {
     }
 
     /// Registers the redirect program as the daemon's own member, by the way of every other.
-    fn register_redirect(&self, site: &Site) -> Result<Vec<String>, Refused> {
+    fn register_redirect(&self, site: &Site) -> Result<Vec<Open<Note>>, Refused> {
         let object = redirect_object();
         let digest = Sha256::digest(&*object).into();
         let daemon = Session {
@@ -248,10 +247,8 @@ impl Session<'_> {
         let queues = queues_of(site)?.map_or(REDIRECT_QUEUES, |queues| queues.most);
         let change = protocol::Change {
             interface: site.interface.name.clone(),
-            expected_generation: None,
-            dry_run: false,
-            mode: None,
             operations: vec![Operation::Register(Box::new(redirect(digest, queues)))],
+            ..protocol::Change::default()
         };
         let site = Site {
             interface: site.interface.clone(),
@@ -289,16 +286,14 @@ fn redirect(object: protocol::Digest, queues: u32) -> Registration {
     let entries = queues.max(REDIRECT_QUEUES);
     Registration {
         name: Some(REDIRECT_MEMBER.to_owned()),
-        source: Source {
+        source: Source::Object(ObjectSource {
             object,
             program: Some(REDIRECT_PROGRAM.to_owned()),
             map_sizes: [SOCKETS_MAP, CLAIMS_MAP]
                 .map(|map| (map.to_owned(), entries))
                 .to_vec(),
-            globals: Vec::new(),
-            tail_calls: Vec::new(),
-            frags: false,
-        },
+            ..ObjectSource::default()
+        }),
         priority: Some(REDIRECT_PRIORITY),
         chain_call: Some(VerdictMask::PASS),
         allowed: None,
@@ -308,6 +303,8 @@ fn redirect(object: protocol::Digest, queues: u32) -> Registration {
         engine: EngineChoice::Auto,
         tail_depth: None,
         share_group: None,
+        token: super::change::token(),
+        options: Options::new(),
     }
 }
 

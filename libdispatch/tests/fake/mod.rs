@@ -13,8 +13,8 @@ use std::{
 
 use libdispatch::{Engine, Mode};
 use protocol::{
-    Changed, Connection, Listener, Operation, RefusalCode, Refused, Registered, Reply, ReplyBody,
-    Request, RequestBody, Welcome, memfd,
+    Changed, Connection, Form, Listener, Open, Operation, Push, RefusalCode, Refused, Registered,
+    Remedy, Reply, ReplyBody, Request, RequestBody, Source, Step, Welcome, memfd,
 };
 use rustix::net::Shutdown;
 
@@ -24,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What the daemon does with a request.
 pub(crate) enum Act {
     Say(ReplyBody),
+    /// After two pushes, one of which no version has.
+    SayAfterPushes(ReplyBody),
     SayWith(ReplyBody, OwnedFd),
     Refuse(RefusalCode, &'static str, Option<String>),
+    RefuseFor(RefusalCode, &'static str, Remedy),
     HangUp,
     Nothing,
 }
@@ -199,10 +202,16 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
         };
         let (body, fd) = match act {
             Act::Say(body) => (Ok(body), None),
+            Act::SayAfterPushes(body) => {
+                push(connection);
+                (Ok(body), None)
+            }
             Act::SayWith(body, fd) => (Ok(body), Some(fd)),
             Act::Refuse(code, message, log) => {
-                let message = message.to_owned();
-                (Err(Refused { code, message, log }), None)
+                (Err(Refused::new(code, message).with_log(log)), None)
+            }
+            Act::RefuseFor(code, message, remedy) => {
+                (Err(Refused::new(code, message).with_remedy(remedy)), None)
             }
             Act::HangUp => return,
             Act::Nothing => continue,
@@ -215,6 +224,17 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
     }
 }
 
+/// Something happened, and something that nobody has a word for.
+fn push(connection: &Connection) {
+    let known = Open::Known(Push::Lost { count: 1 });
+    let later = [&8_u64.to_le_bytes()[..], &999_u32.to_le_bytes(), &[1; 4]].concat();
+    let unknown: Open<Push> = protocol::decode_part(&later).unwrap();
+    for push in [known, unknown] {
+        let body = Ok(ReplyBody::Push(push));
+        connection.send(&Reply { id: 0, body }, &[]).unwrap();
+    }
+}
+
 /// What a daemon answers that has no chain and takes everything.
 fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
     if body.interface().is_some() {
@@ -222,9 +242,9 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
     }
     match body {
         RequestBody::Hello(_) => Act::Say(ReplyBody::Welcome(Welcome {
-            version: 0,
+            version: protocol::VERSION_HIGHEST,
             daemon: "fake".to_owned(),
-            features: Vec::new(),
+            ..Welcome::default()
         })),
         RequestBody::PutObject => {
             use sha2::Digest as _;
@@ -243,6 +263,8 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
         RequestBody::Show { .. }
         | RequestBody::Status
         | RequestBody::MapDescriptor { .. }
+        | RequestBody::Subscribe { .. }
+        | RequestBody::Unsubscribe
         | RequestBody::OpenSocket(_) => Act::Refuse(
             RefusalCode::NoSuchMember,
             "the fake has nothing to show",
@@ -258,7 +280,10 @@ fn changed(state: &mut State, change: &protocol::Change) -> Changed {
             Operation::Register(registration) => registration
                 .name
                 .as_deref()
-                .or(registration.source.program.as_deref())
+                .or(match &registration.source {
+                    Source::Object(object) => object.program.as_deref(),
+                    Source::Loaded(_) | Source::BuiltIn(_) => None,
+                })
                 .unwrap_or("program"),
             Operation::Replace { name, .. } => name,
             _ => continue,
@@ -270,19 +295,25 @@ fn changed(state: &mut State, change: &protocol::Change) -> Changed {
             id,
             slot: u16::try_from(members.len()).unwrap(),
             program_id: u32::try_from(100 + id).unwrap(),
-            engine: Engine::Tailcall,
-            token: [u8::try_from(id).unwrap(); 16],
+            form: Form {
+                engine: Engine::Tailcall,
+                attach_type: protocol::ATTACH_TYPE_XDP,
+                frags: false,
+            },
+            taken_up: false,
         });
     }
     if !change.dry_run {
         state.generation += 1;
     }
+    let generation = state.generation + u64::from(change.dry_run);
     Changed {
-        generation: state.generation + u64::from(change.dry_run),
+        chain: 1,
+        revision: generation,
+        build: generation,
         mode: Some(Mode::Native),
-        notes: Vec::new(),
         members,
-        plan: vec!["swap the root".to_owned()],
-        reloads: Vec::new(),
+        plan: vec![Step::Grace.into()],
+        ..Changed::default()
     }
 }

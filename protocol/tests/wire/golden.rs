@@ -11,14 +11,18 @@ use dispatcher_abi::{
     VerdictMask,
 };
 use protocol::{
-    BusyPoll, Chain, Change, Changed, CodecError, Configuration, EngineProbe, GlobalValue, Hello,
-    Hook, MapShape, Member, MemberDetail, MemberState, NetNs, OpenSocket, Operation, Owner,
-    Position, RefusalCode, Refused, Registered, Registration, Reply, ReplyBody, Request,
-    RequestBody, Settings, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
-    SocketOptions, SocketState, Source, Status, TailCall, Umem, UmemLayout, Welcome,
+    BuiltInSource, BusyPoll, Chain, Change, Changed, CodecError, Configuration, EngineProbe,
+    EngineReason, Form, GlobalValue, GoneWhy, Hello, Hook, HookProgram, LoadedSource, MapShape,
+    Member, MemberDetail, MemberState, Message, NetNs, ObjectSource, OpenSocket, Operation,
+    OptionKey, Options, Origin, Owner, Pending, Pins, Position, RefusalCode, Refused, Registered,
+    Registration, Reply, ReplyBody, Request, RequestBody, Settings, Socket, SocketCounts,
+    SocketDetail, SocketGrant, SocketMode, SocketOptions, SocketState, Source, Status, Step,
+    TailCall, Umem, UmemLayout, Unreadable, Variants, Welcome,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::examples::{notes, probe_reasons, pushes, remedies, steps, unreadables, warnings};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
 
@@ -73,28 +77,41 @@ fn difference(frozen: &str, now: &str) -> String {
 fn golden() -> String {
     let mut lines = String::new();
     let id = 0x0102_0304;
-    every(&mut lines, "request", &requests(), 8, |body| Request {
-        id,
-        body,
+    every(&mut lines, "request", &requests(), 8, |body| {
+        Whole(Request { id, body })
     });
-    every(&mut lines, "reply", &replies(), 12, |body| Reply {
-        id,
-        body: Ok(body),
+    every(&mut lines, "reply", &replies(), 12, |body| {
+        Whole(Reply { id, body: Ok(body) })
     });
-    one(
-        &mut lines,
-        "reply/refused",
-        &Reply {
-            id,
-            body: Err(refused()),
-        },
-    );
+    for (name, body) in [
+        ("reply/refused", refused()),
+        (
+            "reply/refused-with-remedy",
+            refused().with_remedy(remedies()[6].clone()),
+        ),
+    ] {
+        let body = Err(body);
+        one(&mut lines, name, &Whole(Reply { id, body }));
+    }
+    greetings_with_options(&mut lines, id);
+    one(&mut lines, "options/two", &options());
     every(&mut lines, "operation", &operations(), 0, |operation| {
         operation
     });
     every(&mut lines, "position", &positions(), 0, |position| position);
     every(&mut lines, "global", &globals(), 0, |value| value);
-    every(&mut lines, "code", CODES, 0, |code| code);
+    every(&mut lines, "source", &sources(), 0, |source| source);
+    codes(&mut lines);
+    open(&mut lines, "note", &notes());
+    open(&mut lines, "step", &steps());
+    open(&mut lines, "engine-reason", ENGINE_REASONS);
+    open(&mut lines, "probe-reason", &probe_reasons());
+    open(&mut lines, "unreadable", &unreadables());
+    open(&mut lines, "warning", &warnings());
+    open(&mut lines, "remedy", &remedies());
+    open(&mut lines, "push", &pushes());
+    every(&mut lines, "gone", GONE, 0, |why| why);
+    every(&mut lines, "origin", ORIGINS, 0, |origin| origin);
     every(&mut lines, "hook", HOOKS, 0, |hook| hook);
     every(&mut lines, "state", STATES, 0, |state| state);
     every(&mut lines, "engine", Engine::ALL, 0, |word| word);
@@ -117,6 +134,111 @@ fn golden() -> String {
     lines
 }
 
+/// A message, or a part of one, as bytes and back.
+pub(crate) trait Sent: Sized {
+    fn bytes(&self) -> Vec<u8>;
+    fn sent(bytes: &[u8]) -> Result<Self, CodecError>;
+}
+
+impl<T: Serialize + DeserializeOwned> Sent for T {
+    fn bytes(&self) -> Vec<u8> {
+        protocol::encode_part(self).unwrap()
+    }
+
+    fn sent(bytes: &[u8]) -> Result<Self, CodecError> {
+        protocol::decode_part(bytes)
+    }
+}
+
+/// A whole message: options may stand at its end.
+#[derive(Debug, PartialEq)]
+struct Whole<T>(T);
+
+impl<T: Message> Sent for Whole<T> {
+    fn bytes(&self) -> Vec<u8> {
+        protocol::encode(&self.0).unwrap()
+    }
+
+    fn sent(bytes: &[u8]) -> Result<Self, CodecError> {
+        protocol::decode(bytes).map(Whole)
+    }
+}
+
+/// Codes, which may come from a later version.
+fn codes(lines: &mut String) {
+    for (index, code) in RefusalCode::ALL.iter().enumerate() {
+        let bytes = one(lines, &format!("code/{code:?}"), code);
+        assert_eq!(usize::from(bytes[0]), index, "{code:?} is out of order");
+    }
+    let next = u8::try_from(RefusalCode::ALL.len()).unwrap();
+    let unknown = RefusalCode::sent(&[next, 0, 0, 0]).unwrap();
+    assert_eq!(unknown, RefusalCode::Unknown(next.into()));
+}
+
+/// An enum that travels with its length: a variant that comes later is skipped.
+fn open<Variant>(lines: &mut String, kind: &str, examples: &[Variant])
+where
+    Variant: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Variants,
+{
+    let count = usize::try_from(Variant::COUNT).unwrap();
+    assert_eq!(count, examples.len(), "{kind}");
+    every(lines, kind, examples, 8, protocol::Open::Known);
+    let later = [
+        &8_u64.to_le_bytes()[..],
+        &Variant::COUNT.to_le_bytes(),
+        &[1; 4],
+    ]
+    .concat();
+    let protocol::Open::Unknown(unknown) = protocol::Open::<Variant>::sent(&later).unwrap() else {
+        panic!("{kind} has a variant that isn't counted");
+    };
+    assert_eq!(unknown.number(), Variant::COUNT);
+    let again = protocol::Open::<Variant>::Unknown(unknown).bytes();
+    assert_eq!(
+        again, later,
+        "{kind}: what isn't known is passed on as it is"
+    );
+}
+
+/// The greetings have their options behind everything, if they have any.
+fn greetings_with_options(lines: &mut String, id: u64) {
+    let hello = Hello {
+        lowest: 1,
+        highest: 1,
+        client: "stats 0.1".into(),
+        options: options(),
+    };
+    let body = RequestBody::Hello(hello);
+    one(
+        lines,
+        "request/hello-with-options",
+        &Whole(Request { id, body }),
+    );
+    let welcome = Welcome {
+        version: 1,
+        daemon: "0.1.0".into(),
+        features: Vec::new(),
+        options: options(),
+    };
+    let body = Ok(ReplyBody::Welcome(welcome));
+    one(
+        lines,
+        "reply/welcome-with-options",
+        &Whole(Reply { id, body }),
+    );
+}
+
+pub(crate) fn options() -> Options {
+    let mut options = Options::new();
+    options
+        .set(OptionKey::<u32>::required(7), &0x0102_0304)
+        .unwrap();
+    options
+        .set(OptionKey::<String>::optional(3), &"tap".to_owned())
+        .unwrap();
+    options
+}
+
 /// One line for each variant of an enum, whose number stands at `offset` in the message.
 fn every<Variant, Message>(
     lines: &mut String,
@@ -126,7 +248,7 @@ fn every<Variant, Message>(
     message: impl Fn(Variant) -> Message,
 ) where
     Variant: Clone + Debug,
-    Message: Serialize + DeserializeOwned + Debug + PartialEq,
+    Message: Sent + Debug + PartialEq,
 {
     for (index, example) in examples.iter().enumerate() {
         let debug = format!("{example:?}");
@@ -142,10 +264,13 @@ fn every<Variant, Message>(
             "{kind}/{variant} is out of order"
         );
     }
+    if offset == 8 && !kind.starts_with("request") {
+        return;
+    }
     // Nobody forgets the variant that comes next.
     let mut next = vec![0; 256];
     next[offset] = u8::try_from(examples.len()).unwrap();
-    let CodecError::Undecodable { reason } = protocol::decode::<Message>(&next).unwrap_err() else {
+    let CodecError::Undecodable { reason } = Message::sent(&next).unwrap_err() else {
         panic!("{kind} has a variant without an example");
     };
     let end = format!("expected variant index 0 <= i < {}", examples.len());
@@ -157,10 +282,10 @@ fn every<Variant, Message>(
 
 fn one<Message>(lines: &mut String, name: &str, message: &Message) -> Vec<u8>
 where
-    Message: Serialize + DeserializeOwned + Debug + PartialEq,
+    Message: Sent + Debug + PartialEq,
 {
-    let bytes = protocol::encode(message).unwrap();
-    assert_eq!(&protocol::decode::<Message>(&bytes).unwrap(), message);
+    let bytes = message.bytes();
+    assert_eq!(&Message::sent(&bytes).unwrap(), message);
     write!(lines, "{name} ").unwrap();
     for byte in &bytes {
         write!(lines, "{byte:02x}").unwrap();
@@ -169,20 +294,22 @@ where
     bytes
 }
 
-fn requests() -> [RequestBody; 12] {
+fn requests() -> [RequestBody; 14] {
     [
         RequestBody::Hello(Hello {
             lowest: 0,
             highest: 1,
             client: "stats 0.1".into(),
+            options: Options::new(),
         }),
         RequestBody::PutObject,
         RequestBody::Change(Change {
             interface: "eth0".into(),
-            expected_generation: Some(4),
+            expected_revision: Some(4),
             dry_run: true,
             mode: Some(ModeChoice::Native),
             operations: vec![Operation::UnregisterAll],
+            options: options(),
         }),
         RequestBody::List {
             interface: Some("eth0".into()),
@@ -193,13 +320,11 @@ fn requests() -> [RequestBody; 12] {
         },
         RequestBody::Status,
         RequestBody::MapDescriptor {
-            interface: "eth0".into(),
-            name: "stats".into(),
+            member: 9,
             map: "COUNTS".into(),
         },
         RequestBody::Reclaim {
-            interface: "eth0".into(),
-            name: "stats".into(),
+            member: 9,
             token: [0xa5; 16],
         },
         RequestBody::OpenSocket(OpenSocket {
@@ -207,6 +332,8 @@ fn requests() -> [RequestBody; 12] {
             queue: 3,
             grant: SocketGrant::Bare,
             redirect: true,
+            token: [0xa5; 16],
+            options: Options::new(),
         }),
         RequestBody::ActivateSocket {
             interface: "eth0".into(),
@@ -223,6 +350,10 @@ fn requests() -> [RequestBody; 12] {
             queue: 3,
             token: [0xa5; 16],
         },
+        RequestBody::Subscribe {
+            interface: Some("eth0".into()),
+        },
+        RequestBody::Unsubscribe,
     ]
 }
 
@@ -274,6 +405,8 @@ fn operations() -> [Operation; 8] {
             engine: EngineChoice::Auto,
             tail_depth: Some(1),
             share_group: Some("web".into()),
+            token: [0xa5; 16],
+            options: Options::new(),
         })),
         Operation::Unregister {
             name: "stats".into(),
@@ -293,6 +426,7 @@ fn operations() -> [Operation; 8] {
                 allowed: Some(VerdictMask::ALL),
                 on_miss: Some(OnMiss::Abort),
                 lifetime: Some(Lifetime::Kept),
+                options: Options::new(),
             },
         },
         Operation::Replace {
@@ -304,12 +438,18 @@ fn operations() -> [Operation; 8] {
             counters: Some(true),
             engine: Some(EngineChoice::Tailcall),
             mode: Some(ModeChoice::Generic),
+            options: Options::new(),
         }),
     ]
 }
 
 fn source() -> Source {
-    Source {
+    let [object, ..] = sources();
+    object
+}
+
+fn sources() -> [Source; 3] {
+    let object = Source::Object(ObjectSource {
         object: [0xd1; 32],
         program: Some("count".into()),
         map_sizes: vec![("COUNTS".into(), 1024)],
@@ -320,7 +460,17 @@ fn source() -> Source {
             program: "parse".into(),
         }],
         frags: true,
-    }
+        options: Options::new(),
+    });
+    let loaded = Source::Loaded(LoadedSource {
+        program_id: 77,
+        options: Options::new(),
+    });
+    let built_in = Source::BuiltIn(BuiltInSource {
+        name: "pass".into(),
+        options: Options::new(),
+    });
+    [object, loaded, built_in]
 }
 
 fn globals() -> [GlobalValue; 2] {
@@ -337,43 +487,59 @@ fn positions() -> [Position; 5] {
     ]
 }
 
-fn replies() -> [ReplyBody; 12] {
+fn replies() -> [ReplyBody; 15] {
     [
         ReplyBody::Welcome(Welcome {
             version: 0,
             daemon: "0.1.0".into(),
             features: vec!["freplace".into()],
+            options: Options::new(),
         }),
         ReplyBody::Object { digest: [0xd1; 32] },
         ReplyBody::Changed(Changed {
-            generation: 5,
+            chain: 6,
+            revision: 5,
+            build: 7,
             mode: Some(Mode::Native),
-            notes: vec!["note".into()],
+            notes: vec![notes()[3].clone().into()],
             members: vec![Registered {
                 name: "stats".into(),
                 id: 9,
                 slot: 1,
                 program_id: 77,
-                engine: Engine::Tailcall,
-                token: [0xa5; 16],
+                form: form(),
+                taken_up: true,
             }],
-            plan: vec!["swap".into()],
+            plan: vec![Step::Grace.into()],
             reloads: vec!["firewall".into()],
+            options: Options::new(),
         }),
         ReplyBody::Chains(vec![Chain {
+            id: 6,
             interface: "eth0".into(),
             ifindex: 2,
             netns: NetNs {
                 cookie: 1,
                 name: Some("blue".into()),
             },
-            mode: Mode::Generic,
-            hook: Hook::Netlink,
-            generation: 5,
-            final_verdict: FinalVerdict::Pass,
+            mode: Some(Mode::Generic),
+            hook: Some(Hook::Netlink),
+            attached: false,
+            looked_ms_ago: Some(40),
+            hook_program: Some(hook_program()),
+            parked: true,
+            revision: 5,
+            build: 7,
+            pending: Some(Pending {
+                deadline_s: 60,
+                reverts_to: 4,
+            }),
+            unreadable: Some(Unreadable::BrokenRegistry.into()),
+            final_verdict: Some(FinalVerdict::Pass),
             counters: true,
             frags: false,
             members: vec![member()],
+            options: Options::new(),
         }]),
         ReplyBody::Member(Box::new(MemberDetail {
             member: member(),
@@ -383,14 +549,15 @@ fn replies() -> [ReplyBody; 12] {
             share_group: Some("web".into()),
             maps: vec![map()],
             sockets: vec![socket()],
+            options: Options::new(),
         })),
         ReplyBody::Status(Status {
             version: "0.1.0".into(),
-            protocol: 0,
+            protocol: 1,
             uptime_s: 3600,
             freplace: EngineProbe {
                 available: false,
-                reason: Some("EINVAL".into()),
+                reason: Some(probe_reasons()[1].clone().into()),
             },
             tailcall: EngineProbe {
                 available: true,
@@ -398,20 +565,24 @@ fn replies() -> [ReplyBody; 12] {
             },
             chains: 1,
             members: 2,
+            warnings: vec![warnings()[0].clone().into()],
+            options: Options::new(),
         }),
         ReplyBody::Map(map()),
         ReplyBody::Reclaimed,
         ReplyBody::Socket(Socket {
             ifindex: 2,
             queue: 3,
-            token: [0xa5; 16],
             zero_copy: true,
         }),
         ReplyBody::SocketActivated {
-            notes: vec!["note".into()],
+            notes: vec![notes()[0].clone().into()],
         },
         ReplyBody::SocketClosed,
         ReplyBody::SocketReclaimed,
+        ReplyBody::Subscribed,
+        ReplyBody::Unsubscribed,
+        ReplyBody::Push(pushes()[0].clone().into()),
     ]
 }
 
@@ -430,6 +601,7 @@ fn socket() -> SocketDetail {
             rx_fill_ring_empty_descs: 5,
             tx_ring_empty_descs: 6,
         }),
+        options: Options::new(),
     }
 }
 
@@ -452,15 +624,22 @@ fn member() -> Member {
         requested_priority: 40,
         chain_call: VerdictMask::PASS,
         allowed: VerdictMask::ALL,
-        engine: Engine::Freplace,
-        engine_reason: Some("why".into()),
+        form: form(),
+        engine_reason: Some(EngineReason::Prototype.into()),
         state: MemberState::Lingering,
         owner: owner(),
         lifetime: Lifetime::Attached,
+        origin: Origin::BuiltIn,
         sha256: Some([0xd1; 32]),
+        pins: Some(Pins {
+            program: "/sys/fs/bpf/p".into(),
+            maps: "/sys/fs/bpf/m".into(),
+        }),
         packets: SlotCounters {
             counts: [1, 2, 3, 4, 5, 6, 7, 8, 9],
         },
+        ns_per_packet: Some(31),
+        options: Options::new(),
     }
 }
 
@@ -476,11 +655,8 @@ fn map() -> MapShape {
 }
 
 fn refused() -> Refused {
-    Refused {
-        code: RefusalCode::Verifier,
-        message: "refused by the verifier".into(),
-        log: Some("R1 invalid mem access".into()),
-    }
+    Refused::new(RefusalCode::Verifier, "refused by the verifier")
+        .with_log(Some("R1 invalid mem access".into()))
 }
 
 const HOOKS: &[Hook] = &[Hook::Link, Hook::Netlink];
@@ -489,7 +665,21 @@ const STATES: &[MemberState] = &[
     MemberState::Running,
     MemberState::Waiting,
     MemberState::Lingering,
-    MemberState::Adopted,
+];
+
+const ORIGINS: &[Origin] = &[
+    Origin::Object,
+    Origin::Loaded,
+    Origin::Adopted,
+    Origin::BuiltIn,
+];
+
+const GONE: &[GoneWhy] = &[GoneWhy::Removed, GoneWhy::Expired, GoneWhy::InterfaceGone];
+
+const ENGINE_REASONS: &[EngineReason] = &[
+    EngineReason::NoTypes,
+    EngineReason::Prototype,
+    EngineReason::Refused,
 ];
 
 const SOCKET_MODES: &[SocketMode] = &[SocketMode::Auto, SocketMode::Copy, SocketMode::ZeroCopy];
@@ -500,41 +690,17 @@ const SOCKET_STATES: &[SocketState] = &[
     SocketState::Lingering,
 ];
 
-/// Every code there is.
-pub(crate) const CODES: &[RefusalCode] = &[
-    RefusalCode::Version,
-    RefusalCode::Malformed,
-    RefusalCode::Descriptor,
-    RefusalCode::TooLarge,
-    RefusalCode::NotAllowed,
-    RefusalCode::NotOwner,
-    RefusalCode::Quota,
-    RefusalCode::NoSuchInterface,
-    RefusalCode::InterfaceBusy,
-    RefusalCode::InterfaceGone,
-    RefusalCode::Mode,
-    RefusalCode::Generation,
-    RefusalCode::NoSuchMember,
-    RefusalCode::BadName,
-    RefusalCode::NameTaken,
-    RefusalCode::ChainFull,
-    RefusalCode::TailCallBudget,
-    RefusalCode::Conflict,
-    RefusalCode::NoSuchObject,
-    RefusalCode::NotAnObject,
-    RefusalCode::NoSuchProgram,
-    RefusalCode::AmbiguousProgram,
-    RefusalCode::WrongProgramType,
-    RefusalCode::Unsupported,
-    RefusalCode::Helper,
-    RefusalCode::Map,
-    RefusalCode::Global,
-    RefusalCode::Verifier,
-    RefusalCode::Engine,
-    RefusalCode::Claim,
-    RefusalCode::Kernel,
-    RefusalCode::Daemon,
-    RefusalCode::QueueTaken,
-    RefusalCode::NoSuchQueue,
-    RefusalCode::NoSuchSocket,
-];
+fn form() -> Form {
+    Form {
+        engine: Engine::Tailcall,
+        attach_type: protocol::ATTACH_TYPE_XDP,
+        frags: true,
+    }
+}
+
+fn hook_program() -> HookProgram {
+    HookProgram {
+        id: 4711,
+        name: "rival".into(),
+    }
+}
