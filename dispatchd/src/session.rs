@@ -31,8 +31,6 @@ use crate::translate;
 
 /// A client that takes no reply for this long is hung up on, so that its thread ends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that says nothing at all for this long is hung up on.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects that one connection may have staged, in bytes altogether.
 const STAGED_BYTES_MAX: usize = 4 * OBJECT_BYTES_MAX;
 /// Characters of a refusal's reason in the log. The client gets all of it.
@@ -78,10 +76,22 @@ pub struct Admitted {
     pub rights: Rights,
 }
 
-/// Serves a connection until it ends; then its members linger.
-pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId, admitted: Admitted) {
+/// The first message of a connection; `None` if it ended before. One that can't be understood is
+/// refused.
+pub fn greeting(connection: &Connection) -> Result<Option<Request>, protocol::ReceiveError> {
+    understood(connection, connection.receive_greeting())
+}
+
+/// Serves a connection from its greeting until it ends; then its members linger.
+pub fn serve(
+    hub: &Hub,
+    connection: &Connection,
+    id: ConnectionId,
+    admitted: Admitted,
+    greeting: &Request,
+) {
     let _gone = Gone { hub, id };
-    if let Err(error) = converse(hub, connection, id, admitted) {
+    if let Err(error) = converse(hub, connection, id, admitted, greeting) {
         tracing::debug!(connection = id.0, error = %translate::chain(&*error), "the connection failed");
     }
 }
@@ -104,15 +114,11 @@ fn converse(
     connection: &Connection,
     id: ConnectionId,
     admitted: Admitted,
+    greeting: &Request,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let peer = admitted.peer;
     connection.set_send_timeout(Some(SEND_TIMEOUT))?;
-    connection.set_receive_timeout(Some(HELLO_TIMEOUT))?;
-    let greeting = connection.receive_greeting::<Request>();
-    let Some(request) = understood(connection, greeting)? else {
-        return Ok(());
-    };
-    let (mut session, welcome) = match Session::open(hub, admitted, id, &request.body) {
+    let (mut session, welcome) = match Session::open(hub, admitted, id, &greeting.body) {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(
@@ -122,25 +128,15 @@ fn converse(
                 "refused a client"
             );
             let body = Err(refused);
-            connection.send(
-                &Reply {
-                    id: request.id,
-                    body,
-                },
-                &[],
-            )?;
+            let id = greeting.id;
+            connection.send(&Reply { id, body }, &[])?;
             return Ok(());
         }
     };
     connection.set_receive_timeout(None)?;
     let body = Ok(ReplyBody::Welcome(welcome));
-    connection.send(
-        &Reply {
-            id: request.id,
-            body,
-        },
-        &[],
-    )?;
+    let id = greeting.id;
+    connection.send(&Reply { id, body }, &[])?;
     let may_load = may_load(admitted.rights);
     loop {
         let received = if may_load {
