@@ -34,9 +34,9 @@ pub(crate) fn status(status: &Status) -> String {
 
 fn warnings(status: &Status) -> String {
     let warnings = status.warnings.iter();
-    warnings
-        .map(|warning| format!("warning   {}\n", escape(&warning.to_string())))
-        .collect()
+    warnings.fold(String::new(), |text, warning| {
+        text + "warning   " + &escape(&warning.to_string()) + "\n"
+    })
 }
 
 fn uptime(seconds: u64) -> String {

@@ -57,7 +57,7 @@ pub enum Error {
         /// The member.
         name: String,
         /// What the daemon said to the claim.
-        reason: Refusal,
+        reason: Box<Refusal>,
     },
 
     /// A file can't be read.
@@ -112,10 +112,8 @@ impl Error {
     /// What kind of failure it is, in a word: a refusal's code, or what went wrong on this side.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Refused(refusal)
-            | Self::Lost {
-                reason: refusal, ..
-            } => refusal.code.name(),
+            Self::Refused(refusal) => refusal.code.name(),
+            Self::Lost { reason, .. } => reason.code.name(),
             Self::NotReachable { .. } => "not_reachable",
             Self::Disconnected { .. } => "disconnected",
             Self::TimedOut { .. } => "timed_out",
@@ -131,12 +129,10 @@ impl Error {
 
     /// The refusal, if the daemon said no.
     pub fn refusal(&self) -> Option<&Refusal> {
-        if let Self::Refused(refusal)
-        | Self::Lost {
-            reason: refusal, ..
-        } = self
-        {
+        if let Self::Refused(refusal) = self {
             Some(refusal)
+        } else if let Self::Lost { reason, .. } = self {
+            Some(reason)
         } else {
             None
         }

@@ -218,7 +218,7 @@ impl SocketLease {
             Some(Held::Lost(reason)) => Err(Error::Lost {
                 interface: self.interface.clone(),
                 name: format!("the socket of queue {}", self.queue()),
-                reason: reason.clone(),
+                reason: Box::new(reason.clone()),
             }),
             Some(Held::Yes | Held::Wanted { .. }) | None => Ok(()),
         }

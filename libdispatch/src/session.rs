@@ -174,7 +174,7 @@ impl Session {
                 Held::Lost(reason) => Err(Error::Lost {
                     interface: key.0,
                     name: key.1,
-                    reason: reason.clone(),
+                    reason: Box::new(reason.clone()),
                 }),
                 Held::Yes | Held::Wanted { .. } => Ok(()),
             },
