@@ -67,12 +67,12 @@ struct Session<'a> {
 /// An answer: its body, and a descriptor to go with it.
 type Answer = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
-/// Who is at the other end, as the kernel says, and what it may do: known before it says a word.
+/// A peer as the kernel names it, and its rights: both are known before it says a word.
 #[derive(Clone, Copy, Debug)]
 pub struct Admitted {
     /// Its credentials.
     pub peer: protocol::Peer,
-    /// What it may do.
+    /// Its rights.
     pub rights: Rights,
 }
 
@@ -359,7 +359,7 @@ fn stopping() -> Refused {
     translate::refused(RefusalCode::Daemon, "the daemon is stopping")
 }
 
-/// Turns down what has to be understood and isn't.
+/// Turns down a request with an option that has to be understood and isn't.
 fn check_options(request: &RequestBody) -> Result<(), Refused> {
     match request.not_understood() {
         None => Ok(()),

@@ -148,7 +148,7 @@ pub struct Refusal {
     pub message: String,
     /// The verifier's log, whole, if the verifier refused the program.
     pub log: Option<String>,
-    /// What would mend it, if the daemon knows.
+    /// The remedy, if the daemon knows one.
     pub remedy: Option<Remedy>,
 }
 

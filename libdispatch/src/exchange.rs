@@ -127,7 +127,7 @@ fn receive(
     }
 }
 
-/// Turns down an answer with something in it that has to be understood and isn't.
+/// Turns down an answer with an option that has to be understood and isn't.
 fn understood(answer: ReplyBody, request: &'static str) -> Result<ReplyBody, Failure> {
     match answer.not_understood() {
         None => Ok(answer),

@@ -95,7 +95,7 @@ impl Session {
         loop {
             let connection = match self.connected() {
                 Ok(connection) => connection,
-                Err(Error::NotReachable { .. }) if sent => {
+                Err(_) if sent => {
                     let request = name_of(body);
                     return Err(Error::Disconnected { request });
                 }

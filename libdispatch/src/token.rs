@@ -1,4 +1,4 @@
-//! What a client draws before it asks for something that it may have to claim again.
+//! The random bytes by which a client is known again.
 
 use protocol::Token;
 

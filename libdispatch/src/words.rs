@@ -1,4 +1,4 @@
-//! What the daemon tells people. It says it as data, so that programs can match on it; `Display` has
+//! Texts for people. The daemon says them as data, so that programs can match on them; `Display` has
 //! the English, one line without its end. Names in it are as others chose them:
 //! [`escape`](crate::escape) a line before printing it.
 

@@ -268,7 +268,7 @@ fn pushes_between_the_replies_are_passed_over() {
 }
 
 #[test]
-fn an_answer_that_has_to_be_understood_and_isnt_is_no_answer() {
+fn an_answer_with_an_unknown_option_that_must_be_understood_is_no_answer() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon);
     daemon.script(|body| {
@@ -305,7 +305,7 @@ fn a_refusal_says_what_would_mend_it() {
 }
 
 #[test]
-fn a_user_who_is_turned_away_hears_what_would_let_it_in() {
+fn a_user_who_is_turned_away_hears_of_the_remedy() {
     let daemon = FakeDaemon::start();
     daemon.script(|_| Some(Act::Refuse(Code::NotAllowed, "uid 7 may not", None)));
     let error = try_connect(&daemon).unwrap_err();

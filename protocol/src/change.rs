@@ -23,7 +23,7 @@ pub struct Change {
     /// What to do, in order: [`OPERATIONS_MAX`](crate::OPERATIONS_MAX) at most.
     #[serde(deserialize_with = "bounded::operations")]
     pub operations: Vec<Operation>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -125,7 +125,7 @@ pub struct Registration {
     /// got no answer sends the same change again: if the daemon had done it, the member is taken up
     /// ([`Registered::taken_up`](crate::Registered::taken_up)).
     pub token: Token,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -171,7 +171,7 @@ pub struct ObjectSource {
     /// The program takes packets of several buffers, even if its section doesn't say so
     /// (`xdp.frags`).
     pub frags: bool,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -180,7 +180,7 @@ pub struct ObjectSource {
 pub struct LoadedSource {
     /// The kernel's id of it.
     pub program_id: u32,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -190,7 +190,7 @@ pub struct BuiltInSource {
     /// Its name.
     #[serde(deserialize_with = "bounded::name")]
     pub name: String,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -243,7 +243,7 @@ pub struct Settings {
     pub on_miss: Option<OnMiss>,
     /// `Kept` gives an attached member to the daemon. The other way is refused.
     pub lifetime: Option<Lifetime>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -259,6 +259,6 @@ pub struct Configuration {
     pub engine: Option<EngineChoice>,
     /// Where the hook is. Changing it leaves the interface without a program for a moment.
     pub mode: Option<ModeChoice>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }

@@ -53,7 +53,7 @@ pub struct Chain {
     pub frags: bool,
     /// The members, in run order.
     pub members: Vec<Member>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -142,7 +142,7 @@ pub struct Member {
     pub packets: SlotCounters,
     /// Nanoseconds that it takes for a packet, on average; `None` while nobody measures.
     pub ns_per_packet: Option<u64>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -215,7 +215,7 @@ pub struct MemberDetail {
     pub maps: Vec<MapShape>,
     /// The `AF_XDP` sockets that it gives packets to, by queue; of the redirect program only.
     pub sockets: Vec<SocketDetail>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -274,7 +274,7 @@ pub struct Status {
     pub members: u32,
     /// What is wrong now.
     pub warnings: Vec<Open<Warning>>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 

@@ -1,4 +1,4 @@
-//! What a later version adds to a struct: a list of numbered values at its end.
+//! Room for later versions at the end of a struct: a list of numbered values.
 //!
 //! A reader skips numbers that it doesn't know, so a sender can say something new to an old peer.
 //! Where skipping would be wrong, the sender sets [`MUST_UNDERSTAND`] in the number, and a reader

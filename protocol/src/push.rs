@@ -1,4 +1,4 @@
-//! What the daemon tells a client that subscribed: something happened.
+//! News for a client that subscribed: something happened.
 
 use serde::{Deserialize, Serialize};
 

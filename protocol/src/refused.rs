@@ -151,7 +151,7 @@ pub struct Refused {
     pub options: Options,
 }
 
-/// What would mend it, an [`Open<Remedy>`](Remedy).
+/// The remedy, as [`Open<Remedy>`](Remedy).
 const REMEDY: OptionKey<Open<Remedy>> = OptionKey::optional(1);
 
 impl Refused {
@@ -181,7 +181,7 @@ impl Refused {
         self
     }
 
-    /// The same with what would mend it.
+    /// The same with a remedy.
     #[must_use]
     pub fn with_remedy(mut self, remedy: Remedy) -> Self {
         // A remedy is a few numbers and a name: it always fits.
@@ -190,7 +190,7 @@ impl Refused {
         self
     }
 
-    /// What would mend it, if the daemon knows, and says so in words of this version.
+    /// The remedy, if the daemon names one that this version knows.
     pub fn remedy(&self) -> Option<Remedy> {
         match self.options.get(REMEDY).ok().flatten()? {
             Open::Known(remedy) => Some(remedy),
@@ -202,8 +202,8 @@ impl Refused {
 /// The end of a message that was cut.
 const CUT: &str = " …";
 
-/// What would mend a refusal: the client says it in the words of its user, who has a command line
-/// or has none.
+/// A step that would mend a refusal. The client says it in the words of its user, who has a command
+/// line or has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Remedy {
     /// The daemon lets the user in.

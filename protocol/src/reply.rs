@@ -134,7 +134,7 @@ pub struct Changed {
     pub plan: Vec<Open<Step>>,
     /// Members that have to be loaded again, with a new program id.
     pub reloads: Vec<String>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 

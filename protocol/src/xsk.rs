@@ -19,7 +19,7 @@ pub struct OpenSocket {
     pub redirect: bool,
     /// Drawn by the client for this socket alone: what names it from now on.
     pub token: Token,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 
@@ -148,7 +148,7 @@ pub struct SocketDetail {
     pub bytes: u64,
     /// What the kernel counted; `None` while its client has not come back.
     pub counts: Option<SocketCounts>,
-    /// What a later version adds.
+    /// Room for later versions.
     pub options: Options,
 }
 

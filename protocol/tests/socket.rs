@@ -323,7 +323,7 @@ fn a_greeting_is_small_and_brings_no_descriptor() {
 }
 
 #[test]
-fn who_says_nothing_large_has_no_memfd_read() {
+fn a_body_in_a_memfd_is_not_read_of_a_peer_that_has_nothing_large_to_say() {
     let (client, daemon) = pair();
     client.send(&large(), &[]).unwrap();
     let refused = daemon.receive_inline::<Request>().unwrap_err();

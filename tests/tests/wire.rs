@@ -48,7 +48,7 @@ fn a_client_of_version_0_reads_why_it_is_refused() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
-fn what_comes_before_a_welcome_costs_next_to_nothing() {
+fn connections_that_have_not_greeted_cost_next_to_nothing() {
     let scene = Scene::with(&["--allow-uid", "54321"]);
     // What the first clients of any kind leave behind in the allocator is not counted.
     let descriptors = scene.rig.daemon.descriptors();
@@ -122,7 +122,7 @@ fn a_user_whom_nobody_let_in_is_refused_before_it_says_a_word() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
-fn who_may_not_load_stages_nothing_and_sends_nothing_large() {
+fn a_user_without_the_right_to_load_stages_nothing_and_sends_nothing_large() {
     let scene = Scene::with(&["--allow-uid", "54321"]);
     as_user(USER, || {
         let client = Raw::connect(&scene.rig);
@@ -146,7 +146,7 @@ fn who_may_not_load_stages_nothing_and_sends_nothing_large() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
-fn what_has_to_be_understood_and_isnt_is_refused_and_the_rest_is_skipped() {
+fn an_unknown_option_is_skipped_or_refused_as_its_number_says() {
     let scene = Scene::new();
     let client = Raw::connect(&scene.rig);
     let mut skipped = Options::new();

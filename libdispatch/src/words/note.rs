@@ -1,4 +1,4 @@
-//! What the caller should know about what was done.
+//! Remarks about a change that was made.
 
 use std::fmt;
 

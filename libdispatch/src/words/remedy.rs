@@ -1,4 +1,4 @@
-//! What would mend a refusal.
+//! Remedies for refusals.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use dispatcher_abi::Mode;
 use super::twin;
 
 twin! {
-    /// What would mend a refusal. `Display` says it in words of the command line; a program with an
-    /// interface of its own says it in words of that.
+    /// A step that would mend a refusal. `Display` says it in words of the command line; a program with
+    /// an interface of its own has words of its own.
     Remedy {
         /// The daemon lets the user in.
         AllowUser,

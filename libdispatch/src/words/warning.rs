@@ -1,4 +1,4 @@
-//! What is wrong until it is mended.
+//! Faults, until they are mended.
 
 use std::fmt;
 

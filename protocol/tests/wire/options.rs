@@ -1,4 +1,4 @@
-//! Options: what isn't known is skipped, or refused if it says so; and no list is long.
+//! Options: unknown ones are skipped, or refused if their number says so; and no list is long.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn a_value_of_another_type_is_an_error_and_not_another_value() {
 }
 
 #[test]
-fn only_what_has_to_be_understood_and_isnt_is_refused() {
+fn only_an_unknown_option_that_must_be_understood_is_refused() {
     let set = options();
     assert_eq!(set.not_understood(&[]), Some(7));
     assert_eq!(set.not_understood(&[3]), Some(7));
@@ -142,7 +142,7 @@ fn a_list_is_bounded_in_number_and_in_bytes() {
 
 proptest! {
     #[test]
-    fn what_isnt_known_is_passed_on_as_it_is(options in any_options()) {
+    fn an_unknown_option_is_passed_on_as_it_is(options in any_options()) {
         let sent = protocol::encode_part(&options).unwrap();
         prop_assert_eq!(protocol::decode_part::<Options>(&sent), Ok(options));
     }
