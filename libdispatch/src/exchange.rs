@@ -10,7 +10,7 @@ use protocol::{
     Change, Connection, Operation, ReceiveError, Reply, ReplyBody, Request, RequestBody, SendError,
 };
 
-use crate::{Error, Refusal, RefusalCode};
+use crate::{Error, Lifetime, Refusal, RefusalCode};
 
 /// An answer and its descriptors.
 pub(crate) type Answer = (ReplyBody, Vec<OwnedFd>);
@@ -163,6 +163,21 @@ pub(crate) fn is_harmless(body: &RequestBody) -> bool {
 pub(crate) fn registers(change: &Change) -> bool {
     let mut operations = change.operations.iter();
     operations.any(|operation| matches!(operation, Operation::Register(_)))
+}
+
+/// Whether a change registers a member that lives as long as its client.
+pub(crate) fn attaches(change: &Change) -> bool {
+    let mut operations = change.operations.iter();
+    operations.any(|operation| match operation {
+        Operation::Register(registration) => registration.lifetime == Lifetime::Attached,
+        Operation::Unregister { .. }
+        | Operation::UnregisterAll
+        | Operation::Move { .. }
+        | Operation::Order { .. }
+        | Operation::Set { .. }
+        | Operation::Replace { .. }
+        | Operation::Configure(_) => false,
+    })
 }
 
 /// The request in an error's text.

@@ -16,15 +16,16 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::{
     Error, Lifetime, RefusalCode, Remedy,
     claim::{Claim, Claims, Held},
-    exchange::{self, Answer, Failure, is_harmless, name_of},
+    exchange::{self, Answer, Failure, attaches, is_harmless, name_of},
     lease::Leased,
     netns::NetNsFile,
     program::Object,
 };
 
-/// How long a change whose answer was lost waits for a daemon to be there again: what a service
-/// manager takes to start one, several times over.
-const COME_BACK: Duration = Duration::from_secs(5);
+/// How long the registration of an attached member whose answer was lost waits for a daemon to be
+/// there again: what a service manager takes to start one, several times over. Without its client
+/// the member would run until its linger time is over.
+const COME_BACK: Duration = Duration::from_secs(10);
 /// Between two looks for it: there is nothing to wait on.
 const COME_BACK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -122,7 +123,9 @@ impl Session {
                         && !change.dry_run
                     {
                         sent = true;
-                        self.await_daemon();
+                        if attaches(change) {
+                            self.await_daemon();
+                        }
                     }
                 }
                 Failure::Failed(error) => {

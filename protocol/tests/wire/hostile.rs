@@ -1,11 +1,14 @@
 //! Bytes that no honest peer sends. What they may allocate: `tests/allocation.rs`.
 
+use std::fmt::Debug;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::{
     BODY_BYTES_MAX, BuiltInSource, Change, CodecError, GlobalValue, Hello, MESSAGE_BYTES_MAX,
-    NAME_BYTES_MAX, OPERATIONS_MAX, ObjectSource, OpenSocket, Operation, Options, Position,
-    RefusalCode, Refused, Reply, Request, RequestBody, Settings, SocketGrant, Source, TailCall,
+    Message, NAME_BYTES_MAX, OPERATIONS_MAX, ObjectSource, OpenSocket, Operation, Options,
+    Position, RefusalCode, Refused, Reply, Request, RequestBody, Settings, SocketGrant, Source,
+    TailCall,
 };
 
 use crate::{messages, replies};
@@ -27,7 +30,7 @@ proptest! {
         let mut bytes = protocol::encode(&request).unwrap();
         let place = place.index(bytes.len());
         bytes[place] = byte;
-        let _ = protocol::decode::<Request>(&bytes);
+        there_is_one_way_to_say_it::<Request>(&bytes);
     }
 
     #[test]
@@ -39,7 +42,16 @@ proptest! {
         let mut bytes = protocol::encode(&reply).unwrap();
         let place = place.index(bytes.len());
         bytes[place] = byte;
-        let _ = protocol::decode::<Reply>(&bytes);
+        there_is_one_way_to_say_it::<Reply>(&bytes);
+    }
+}
+
+/// As the fuzz targets do: what can be decoded is encoded to as many bytes, which are it again.
+fn there_is_one_way_to_say_it<T: Message + Debug + PartialEq>(bytes: &[u8]) {
+    if let Ok(message) = protocol::decode::<T>(bytes) {
+        let again = protocol::encode(&message).unwrap();
+        assert_eq!(again.len(), bytes.len());
+        assert_eq!(protocol::decode::<T>(&again), Ok(message));
     }
 }
 
