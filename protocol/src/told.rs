@@ -1,5 +1,5 @@
 //! Texts for people, as data: their words are the client's. Each of these travels as
-//! [`Open`](crate::Open), so that a client of today passes over the news of a later daemon.
+//! [`Open`], so that a client of today passes over the news of a later daemon.
 
 use dispatcher_abi::{Engine, FinalVerdict, Mode};
 use serde::{Deserialize, Serialize};
