@@ -3,7 +3,9 @@
 use dispatcher_abi::{Engine, Mode, ModeChoice};
 use protocol::Operation;
 
-use crate::{Client, Configuration, Error, Position, Program, Settings, program::Object};
+use crate::{
+    Client, Configuration, Error, Position, Program, Settings, claim::ClaimNumber, program::Object,
+};
 
 /// A set of operations on one interface: all of it happens, in one swap, or nothing.
 ///
@@ -127,10 +129,14 @@ impl<'a> Change<'a> {
     /// [`Error::Refused`]: nothing changed. [`Error::Disconnected`] and [`Error::TimedOut`]: it is
     /// unknown whether it was done; [`Client::list`] shows.
     pub fn apply(self) -> Result<Changed, Error> {
-        let mut session = self.client.session();
-        let changed = session.change(self.wire, &self.objects)?;
-        self.client.start_keeper(&mut session);
-        Ok(changed.into())
+        self.apply_and_claim().map(|(changed, _)| changed)
+    }
+
+    /// The same, with the claims of the attached members that it registered, in their order.
+    pub(crate) fn apply_and_claim(self) -> Result<(Changed, Vec<ClaimNumber>), Error> {
+        let (changed, claims) = self.client.session().change(self.wire, &self.objects)?;
+        self.client.start_keeper();
+        Ok((changed.into(), claims))
     }
 
     fn with(mut self, operation: Operation) -> Self {
