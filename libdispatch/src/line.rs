@@ -63,7 +63,7 @@ impl Patience {
     }
 
     /// The answer to a request did not come in time.
-    fn timed_out(&self, body: &RequestBody) -> Error {
+    pub(crate) fn timed_out(&self, body: &RequestBody) -> Error {
         Error::TimedOut {
             request: request::name_of(body),
             timeout: self.answer,

@@ -7,10 +7,11 @@
 //! **A client has one connection at home and a few aside.** What belongs to a connection (attached
 //! members, staged objects, sockets) belongs to the one at home, and is asked for there, in the order
 //! in which the threads ask: the daemon answers one request of a connection at a time, and a program
-//! that the verifier takes a minute for holds up what is asked behind it. Everything else (lists, counts, the end
-//! of a member) goes home too while nothing else is asked there, and otherwise over a connection of its
-//! own, which ends with the answer. At most [`SIDES_MAX`] of those are open at a time, since the
-//! daemon counts a user's connections; beyond that, requests wait behind others at home.
+//! that takes the verifier a minute holds up what is asked behind it. Everything else (lists, counts,
+//! the end of a member) goes home too while nothing else is asked there, and otherwise over a
+//! connection of its own, which ends with the answer. At most [`SIDES_MAX`] of those are open at a
+//! time, since the daemon counts a user's connections: the next one waits until one of them ends. If
+//! the daemon takes no more connections, all goes home.
 //!
 //! **One thread connects, the others wait for it** (as long as they have time), so that claims are
 //! made once, before anything else is asked of a new daemon.
@@ -20,7 +21,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use protocol::{ReplyBody, RequestBody};
@@ -48,7 +49,7 @@ pub(crate) struct Session {
     /// How long one answer may take.
     timeout: Duration,
     state: Mutex<State>,
-    /// Told when [`State::home`] changes.
+    /// Told when [`State::home`] changes, and when there is room aside.
     moved: Condvar,
 }
 
@@ -65,6 +66,15 @@ struct State {
     lines: u64,
     /// The last clone of the client is gone.
     closed: bool,
+}
+
+/// What became of a wish for a connection aside.
+enum Side {
+    Open(Arc<Line>),
+    /// None can be made.
+    Refused,
+    /// There was no room for another in time.
+    Awaited,
 }
 
 /// The connection that claims are held on.
@@ -205,6 +215,7 @@ impl Session {
         interface: &str,
         what: impl FnOnce() -> String,
     ) -> Result<(), Error> {
+        self.lose_if_broken();
         self.home(&self.patience())?;
         match self.with_claims(|claims| claims.lost_reason(claim).cloned()) {
             None => Ok(()),
@@ -282,37 +293,55 @@ impl Session {
         if let Some(result) = self.ask_if_idle(&home, body, patience) {
             return (home, result);
         }
-        if let Some(side) = self.side(patience) {
-            let result = self.ask_if_idle(&side, body, patience);
-            self.leave(&side);
-            if let Some(result) = result {
-                return (side, result);
+        match self.side(patience) {
+            Side::Open(side) => {
+                let result = self.ask_over(&side, body, fds, patience);
+                self.leave(&side);
+                (side, result)
             }
+            Side::Refused => {
+                let result = self.ask_over(&home, body, fds, patience);
+                (home, result)
+            }
+            Side::Awaited => (home, Err(patience.timed_out(body).into())),
         }
-        let result = self.ask_over(&home, body, fds, patience);
-        (home, result)
     }
 
-    /// A connection aside, if one may be made and can be. Failing that, there is the one at home.
-    fn side(&self, patience: &Patience) -> Option<Arc<Line>> {
+    /// A connection aside, as soon as there is room for one.
+    fn side(&self, patience: &Patience) -> Side {
+        let limit = patience.limit();
         let mut state = self.state();
-        if state.closed || state.sides.len() + state.sides_coming >= SIDES_MAX {
-            return None;
+        while state.sides.len() + state.sides_coming >= SIDES_MAX {
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Side::Awaited;
+            }
+            let waited = self.moved.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.sides_coming += 1;
         drop(state);
-        let line = self.open(patience, |_| ()).ok();
+        let opened = self.open(patience, |_| ());
         let mut state = self.state();
         state.sides_coming -= 1;
-        let line = line.filter(|_| !state.closed)?;
-        state.sides.push(Arc::clone(&line));
-        Some(line)
+        let side = match opened {
+            Ok(line) if !state.closed => {
+                state.sides.push(Arc::clone(&line));
+                Side::Open(line)
+            }
+            Ok(_) | Err(_) => Side::Refused,
+        };
+        drop(state);
+        self.moved.notify_all();
+        side
     }
 
     /// Closes a connection aside whose answer has come.
     fn leave(&self, side: &Arc<Line>) {
         let mut state = self.state();
         state.sides.retain(|other| !Arc::ptr_eq(other, side));
+        drop(state);
+        self.moved.notify_all();
     }
 
     fn stage_and_ask(

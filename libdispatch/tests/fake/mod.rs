@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
+    io::PipeReader,
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -13,13 +14,16 @@ use std::{
 
 use libdispatch::{Engine, Mode};
 use protocol::{
-    Changed, Connection, Listener, Operation, RefusalCode, Refused, Registered, Reply, ReplyBody,
-    Request, RequestBody, Welcome, memfd,
+    Changed, Connection, Listener, MapShape, Operation, RefusalCode, Refused, Registered, Reply,
+    ReplyBody, Request, RequestBody, Welcome, memfd,
 };
-use rustix::net::Shutdown;
+use rustix::{
+    event::{PollFd, PollFlags},
+    net::Shutdown,
+};
 
 /// Longest time that a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the daemon does with a request.
 pub(crate) enum Act {
@@ -28,6 +32,11 @@ pub(crate) enum Act {
     Refuse(RefusalCode, &'static str, Option<String>),
     HangUp,
     Nothing,
+    /// Waits for the end of the pipe or of the connection, then does something else. Other
+    /// connections are served in the meantime.
+    After(PipeReader, Box<Act>),
+    /// What the daemon does without a script.
+    Usual,
 }
 
 /// What the daemon does instead of its usual answer, if anything.
@@ -92,6 +101,15 @@ impl FakeDaemon {
         self.wait("all connections to end", |state| state.open.is_empty());
     }
 
+    /// Closes the connection over which a request came, and no other.
+    pub(crate) fn hang_up_on(&self, is: impl Fn(&RequestBody) -> bool) {
+        let state = self.state();
+        let heard = state.heard.iter().rev();
+        let (number, _) = heard.clone().find(|(_, body)| is(body)).unwrap();
+        let open = state.open.iter().find(|(other, _)| other == number);
+        rustix::net::shutdown(&open.unwrap().1, Shutdown::Both).unwrap();
+    }
+
     /// Listens again.
     pub(crate) fn resume(&mut self) {
         self.state().stopping = false;
@@ -126,6 +144,18 @@ impl FakeDaemon {
 
     pub(crate) fn wait_until_heard(&self, what: &str, is: impl Fn(&[RequestBody]) -> bool) {
         self.wait(what, |state| is(&heard(state)));
+    }
+
+    /// Waits until so many connections have been greeted.
+    pub(crate) fn wait_until_greeted(&self, what: &str, times: usize) {
+        let is_hello = |(_, body): &&(usize, RequestBody)| matches!(body, RequestBody::Hello(_));
+        self.wait(what, |state| {
+            state.heard.iter().filter(is_hello).count() >= times
+        });
+    }
+
+    pub(crate) fn wait_until_connections(&self, what: &str, is: impl Fn(usize) -> bool) {
+        self.wait(what, |state| is(state.open.len()));
     }
 
     pub(crate) fn wait_until_left(&self) {
@@ -172,6 +202,7 @@ fn accept(listener: &Listener, shared: &Shared) {
         let number = state.connections;
         let socket = connection.as_fd().try_clone_to_owned().unwrap();
         state.open.push((number, socket));
+        shared.1.notify_all();
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             serve(number, &connection, &shared);
@@ -186,26 +217,36 @@ fn accept(listener: &Listener, shared: &Shared) {
 }
 
 fn serve(number: usize, connection: &Connection, shared: &Shared) {
-    while let Ok(Some((request, fds))) = connection.receive::<Request>() {
-        let act = {
+    'requests: while let Ok(Some((request, mut fds))) = connection.receive::<Request>() {
+        let mut act = {
             let mut state = shared.0.lock().unwrap();
             state.heard.push((number, request.body.clone()));
             shared.1.notify_all();
-            let scripted = state
-                .script
-                .as_mut()
-                .and_then(|script| script(&request.body));
-            scripted.unwrap_or_else(|| usual(&mut state, &request.body, fds))
+            let script = state.script.as_mut();
+            script.and_then(|script| script(&request.body))
         };
-        let (body, fd) = match act {
-            Act::Say(body) => (Ok(body), None),
-            Act::SayWith(body, fd) => (Ok(body), Some(fd)),
-            Act::Refuse(code, message, log) => {
-                let message = message.to_owned();
-                (Err(Refused { code, message, log }), None)
+        let (body, fd) = loop {
+            match act.unwrap_or(Act::Usual) {
+                Act::Say(body) => break (Ok(body), None),
+                Act::SayWith(body, fd) => break (Ok(body), Some(fd)),
+                Act::Refuse(code, message, log) => {
+                    let message = message.to_owned();
+                    break (Err(Refused { code, message, log }), None);
+                }
+                Act::HangUp => return,
+                Act::Nothing => continue 'requests,
+                Act::After(pipe, then) => {
+                    if !wait_for(&pipe, connection) {
+                        return;
+                    }
+                    act = Some(*then);
+                }
+                Act::Usual => {
+                    let mut state = shared.0.lock().unwrap();
+                    let fds = std::mem::take(&mut fds);
+                    act = Some(usual(&mut state, &request.body, fds));
+                }
             }
-            Act::HangUp => return,
-            Act::Nothing => continue,
         };
         let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
         let id = request.id;
@@ -213,6 +254,16 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
             return;
         }
     }
+}
+
+/// Waits for the end of the pipe; says whether it came before that of the connection.
+fn wait_for(pipe: &PipeReader, connection: &Connection) -> bool {
+    let mut polled = [
+        PollFd::new(pipe, PollFlags::IN),
+        PollFd::new(connection, PollFlags::RDHUP),
+    ];
+    rustix::event::poll(&mut polled, None).unwrap();
+    !polled[0].revents().is_empty()
 }
 
 /// What a daemon answers that has no chain and takes everything.
@@ -235,15 +286,35 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
         RequestBody::Change(change) => Act::Say(ReplyBody::Changed(changed(state, change))),
         RequestBody::List { .. } => Act::Say(ReplyBody::Chains(Vec::new())),
         RequestBody::Reclaim { .. } => Act::Say(ReplyBody::Reclaimed),
+        RequestBody::OpenSocket(open) => {
+            state.members += 1;
+            let shape = protocol::Socket {
+                ifindex: 1,
+                queue: open.queue,
+                token: [u8::try_from(state.members % 256).unwrap(); 16],
+                zero_copy: false,
+            };
+            Act::SayWith(ReplyBody::Socket(shape), std::io::pipe().unwrap().0.into())
+        }
+        RequestBody::MapDescriptor { name, map, .. } => {
+            let shape = MapShape {
+                name: map.clone(),
+                id: 1,
+                map_type: 2,
+                key_size: 4,
+                value_size: 8,
+                max_entries: 1,
+            };
+            let contents = format!("{map} of {name}");
+            let contents = memfd::sealed("map", contents.as_bytes()).unwrap();
+            Act::SayWith(ReplyBody::Map(shape), contents)
+        }
         RequestBody::ActivateSocket { .. } => {
             Act::Say(ReplyBody::SocketActivated { notes: Vec::new() })
         }
         RequestBody::CloseSocket { .. } => Act::Say(ReplyBody::SocketClosed),
         RequestBody::ReclaimSocket { .. } => Act::Say(ReplyBody::SocketReclaimed),
-        RequestBody::Show { .. }
-        | RequestBody::Status
-        | RequestBody::MapDescriptor { .. }
-        | RequestBody::OpenSocket(_) => Act::Refuse(
+        RequestBody::Show { .. } | RequestBody::Status => Act::Refuse(
             RefusalCode::NoSuchMember,
             "the fake has nothing to show",
             None,
@@ -271,7 +342,7 @@ fn changed(state: &mut State, change: &protocol::Change) -> Changed {
             slot: u16::try_from(members.len()).unwrap(),
             program_id: u32::try_from(100 + id).unwrap(),
             engine: Engine::Tailcall,
-            token: [u8::try_from(id).unwrap(); 16],
+            token: [u8::try_from(id % 256).unwrap(); 16],
         });
     }
     if !change.dry_run {
