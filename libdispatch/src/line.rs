@@ -62,8 +62,16 @@ impl Patience {
         self.until.map_or(limit, |until| until.min(limit))
     }
 
+    /// As long as one answer may take from now on, for everything that leads to it.
+    pub(crate) fn for_one_answer(&self) -> Self {
+        Self {
+            answer: self.answer,
+            until: Some(self.limit()),
+        }
+    }
+
     /// The answer to a request did not come in time.
-    pub(crate) fn timed_out(&self, body: &RequestBody) -> Error {
+    fn timed_out(&self, body: &RequestBody) -> Error {
         Error::TimedOut {
             request: request::name_of(body),
             timeout: self.answer,

@@ -11,7 +11,8 @@
 //! the end of a member) goes home too while nothing else is asked there, and otherwise over a
 //! connection of its own, which ends with the answer. At most [`SIDES_MAX`] of those are open at a
 //! time, since the daemon counts a user's connections: the next one waits until one of them ends. If
-//! the daemon takes no more connections, all goes home.
+//! the daemon takes no more connections, or no time is left for another, all goes home: what is sent
+//! there will be done, even if nobody waits for it any longer.
 //!
 //! **One thread connects, the others wait for it** (as long as they have time), so that claims are
 //! made once, before anything else is asked of a new daemon.
@@ -66,15 +67,6 @@ struct State {
     lines: u64,
     /// The last clone of the client is gone.
     closed: bool,
-}
-
-/// What became of a wish for a connection aside.
-enum Side {
-    Open(Arc<Line>),
-    /// None can be made.
-    Refused,
-    /// There was no room for another in time.
-    Awaited,
 }
 
 /// The connection that claims are held on.
@@ -293,28 +285,26 @@ impl Session {
         if let Some(result) = self.ask_if_idle(&home, body, patience) {
             return (home, result);
         }
-        match self.side(patience) {
-            Side::Open(side) => {
-                let result = self.ask_over(&side, body, fds, patience);
-                self.leave(&side);
-                (side, result)
-            }
-            Side::Refused => {
-                let result = self.ask_over(&home, body, fds, patience);
-                (home, result)
-            }
-            Side::Awaited => (home, Err(patience.timed_out(body).into())),
-        }
+        // All of it in the time of one answer.
+        let patience = patience.for_one_answer();
+        let Some(side) = self.side(&patience) else {
+            let result = self.ask_over(&home, body, fds, &patience);
+            return (home, result);
+        };
+        let result = self.ask_over(&side, body, fds, &patience);
+        self.leave(&side);
+        (side, result)
     }
 
-    /// A connection aside, as soon as there is room for one.
-    fn side(&self, patience: &Patience) -> Side {
+    /// A connection aside, as soon as there is room for one; `None` if that isn't so in time, or the
+    /// daemon takes no more.
+    fn side(&self, patience: &Patience) -> Option<Arc<Line>> {
         let limit = patience.limit();
         let mut state = self.state();
         while state.sides.len() + state.sides_coming >= SIDES_MAX {
             let left = limit.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Side::Awaited;
+                return None;
             }
             let waited = self.moved.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -324,13 +314,8 @@ impl Session {
         let opened = self.open(patience, |_| ());
         let mut state = self.state();
         state.sides_coming -= 1;
-        let side = match opened {
-            Ok(line) if !state.closed => {
-                state.sides.push(Arc::clone(&line));
-                Side::Open(line)
-            }
-            Ok(_) | Err(_) => Side::Refused,
-        };
+        let side = opened.ok().filter(|_| !state.closed);
+        state.sides.extend(side.clone());
         drop(state);
         self.moved.notify_all();
         side

@@ -119,6 +119,37 @@ fn a_lease_is_dropped_in_time_and_closed_when_its_turn_comes() {
 }
 
 #[test]
+fn a_registration_is_dropped_in_time_and_unregistered_when_its_turn_comes() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let registration = register(&client, "stats");
+    let lists = |heard: &[RequestBody]| {
+        let is_list = |body: &&RequestBody| matches!(body, RequestBody::List { .. });
+        heard.iter().filter(is_list).count()
+    };
+    let release = hold_all(&daemon, |body| {
+        is_register(body) || matches!(body, RequestBody::List { .. })
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| drop(client.register("eth1", &program("blocked")).unwrap()));
+        daemon.wait_until_heard("the registration", |heard| {
+            heard.iter().filter(|body| is_register(body)).count() == 2
+        });
+        for _ in 0..3 {
+            scope.spawn(|| client.list(None).unwrap());
+        }
+        daemon.wait_until_heard("a list on every connection aside", |heard| {
+            lists(heard) == 3
+        });
+        assert_bounded(|| drop(registration));
+        assert!(!daemon.heard().iter().any(is_unregister));
+        drop(release);
+    });
+    let is_ours = |body: &RequestBody| is_unregister(body) && body.interface() == Some("eth0");
+    daemon.wait_until_heard("the end of the member", |heard| heard.iter().any(is_ours));
+}
+
+#[test]
 fn guards_are_dropped_in_time_while_a_connection_is_being_made() {
     let stops: [fn(&RequestBody) -> bool; 2] = [
         |body| matches!(body, RequestBody::Hello(_)),
