@@ -1,7 +1,8 @@
 //! What the daemon shows: chains, members, its own state.
 
 use dispatcher_abi::{
-    Engine, FinalVerdict, Lifetime, Mode, OnMiss, Priority, SlotCounters, VerdictMask,
+    Engine, FinalVerdict, Lifetime, Mode, OnMiss, PRIORITY_DEFAULT, Priority, SlotCounters,
+    VerdictMask,
 };
 
 use crate::SocketDetail;
@@ -60,8 +61,9 @@ impl Hook {
     }
 }
 
-/// One member of a chain.
+/// One member of a chain: what a listing says of it, and what [`MemberDetail`] begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// Its slot; `None` if it doesn't run.
     pub slot: Option<u16>,
@@ -81,11 +83,11 @@ pub struct Member {
     pub chain_call: VerdictMask,
     /// What it may decide.
     pub allowed: VerdictMask,
-    /// How its slot calls it.
+    /// The engine by which its slot calls it.
     pub engine: Engine,
     /// Why that is by tail call where the kernel has freplace; `None` if it isn't.
     pub engine_reason: Option<String>,
-    /// What it is doing.
+    /// Whether it runs, and whether its client is there.
     pub state: MemberState,
     /// Who registered it.
     pub owner: Owner,
@@ -95,6 +97,51 @@ pub struct Member {
     pub sha256: Option<[u8; 32]>,
     /// Packets by what became of them.
     pub packets: SlotCounters,
+}
+
+impl Member {
+    /// A running member of which nothing else is said than id and name: what a test of a display
+    /// begins with. The daemon's members come from [`Client::list`](crate::Client::list).
+    pub fn new(id: u64, name: &str) -> Self {
+        Self {
+            slot: None,
+            id,
+            name: name.to_owned(),
+            program: name.to_owned(),
+            program_id: None,
+            priority: PRIORITY_DEFAULT,
+            requested_priority: PRIORITY_DEFAULT,
+            chain_call: VerdictMask::PASS,
+            allowed: VerdictMask::ALL,
+            engine: Engine::Tailcall,
+            engine_reason: None,
+            state: MemberState::Running,
+            owner: Owner {
+                uid: 0,
+                pid: 0,
+                client: String::new(),
+            },
+            lifetime: Lifetime::Attached,
+            sha256: None,
+            packets: SlotCounters::default(),
+        }
+    }
+}
+
+impl MemberDetail {
+    /// A member of which a listing says everything: what a test of a display begins with. The
+    /// daemon's members come from [`Client::show`](crate::Client::show).
+    pub fn new(member: Member) -> Self {
+        Self {
+            member,
+            on_miss: OnMiss::Abort,
+            tail_depth: 0,
+            linger_ms: 0,
+            share_group: None,
+            maps: Vec::new(),
+            sockets: Vec::new(),
+        }
+    }
 }
 
 /// What a member is doing.
@@ -136,10 +183,11 @@ pub struct Owner {
 
 /// Everything about one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberDetail {
     /// What the listing shows.
     pub member: Member,
-    /// What happens when it did not run.
+    /// What happens to a packet for which it did not run.
     pub on_miss: OnMiss,
     /// Tail calls it may make itself, for one packet.
     pub tail_depth: u32,
@@ -162,11 +210,11 @@ pub struct MapShape {
     pub id: u32,
     /// `enum bpf_map_type`.
     pub map_type: u32,
-    /// Key, in bytes.
+    /// Bytes of a key.
     pub key_size: u32,
-    /// Value, in bytes.
+    /// Bytes of a value.
     pub value_size: u32,
-    /// Entries.
+    /// How many entries it has room for.
     pub max_entries: u32,
 }
 
@@ -221,44 +269,78 @@ impl From<protocol::Chain> for Chain {
     }
 }
 
+/// Exhaustive: a field of the wire that is not shown doesn't compile.
 impl From<protocol::Member> for Member {
     fn from(member: protocol::Member) -> Self {
+        let protocol::Member {
+            slot,
+            id,
+            name,
+            program,
+            program_id,
+            priority,
+            requested_priority,
+            chain_call,
+            allowed,
+            engine,
+            engine_reason,
+            state,
+            owner,
+            lifetime,
+            sha256,
+            packets,
+        } = member;
         Self {
-            slot: member.slot,
-            id: member.id,
-            name: member.name,
-            program: member.program,
-            program_id: member.program_id,
-            priority: member.priority,
-            requested_priority: member.requested_priority,
-            chain_call: member.chain_call,
-            allowed: member.allowed,
-            engine: member.engine,
-            engine_reason: member.engine_reason,
-            state: match member.state {
-                protocol::MemberState::Running => MemberState::Running,
-                protocol::MemberState::Waiting => MemberState::Waiting,
-                protocol::MemberState::Lingering => MemberState::Lingering,
-                protocol::MemberState::Adopted => MemberState::Adopted,
-            },
-            owner: member.owner.into(),
-            lifetime: member.lifetime,
-            sha256: member.sha256,
-            packets: member.packets,
+            slot,
+            id,
+            name,
+            program,
+            program_id,
+            priority,
+            requested_priority,
+            chain_call,
+            allowed,
+            engine,
+            engine_reason,
+            state: state.into(),
+            owner: owner.into(),
+            lifetime,
+            sha256,
+            packets,
         }
     }
 }
 
 impl From<protocol::MemberDetail> for MemberDetail {
     fn from(detail: protocol::MemberDetail) -> Self {
+        let protocol::MemberDetail {
+            member,
+            on_miss,
+            tail_depth,
+            linger_ms,
+            share_group,
+            maps,
+            sockets,
+        } = detail;
         Self {
-            member: detail.member.into(),
-            on_miss: detail.on_miss,
-            tail_depth: detail.tail_depth,
-            linger_ms: detail.linger_ms,
-            share_group: detail.share_group,
-            maps: detail.maps.into_iter().map(MapShape::from).collect(),
-            sockets: detail.sockets.into_iter().map(SocketDetail::from).collect(),
+            member: member.into(),
+            on_miss,
+            tail_depth,
+            linger_ms,
+            share_group,
+            maps: maps.into_iter().map(MapShape::from).collect(),
+            sockets: sockets.into_iter().map(SocketDetail::from).collect(),
+        }
+    }
+}
+
+impl From<protocol::MemberState> for MemberState {
+    fn from(state: protocol::MemberState) -> Self {
+        match state {
+            protocol::MemberState::Running => Self::Running,
+            protocol::MemberState::Waiting => Self::Waiting,
+            protocol::MemberState::Lingering => Self::Lingering,
+            protocol::MemberState::Adopted => Self::Adopted,
         }
     }
 }
