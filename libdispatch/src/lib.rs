@@ -32,7 +32,8 @@
 //! | what runs, with its packet counts | [`Client::list`], [`Client::show`] |
 //!
 //! Everything blocks; there is no runtime and no thread until the first registration, which
-//! starts one that sleeps until the connection breaks.
+//! starts one that sleeps until the connection breaks. A [`Client`] may be used by any number of
+//! threads at once: a long load by one of them doesn't hold up another's list.
 //!
 //! The socket is `/run/dispatchd/dispatchd.sock`, or what the environment variable
 //! `DISPATCHD_SOCKET` says, or what [`ClientBuilder::socket`] says.
