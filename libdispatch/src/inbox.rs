@@ -43,7 +43,7 @@ pub(crate) enum End {
 
 /// What has become of a request.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum Fate {
     Answered(Said),
     Ended(End),
 }
@@ -95,15 +95,15 @@ impl Inbox {
     }
 
     /// What became of a request, once that is known. Asked for once.
-    pub(crate) fn take(&mut self, id: u64) -> Option<Outcome> {
+    pub(crate) fn take(&mut self, id: u64) -> Option<Fate> {
         if let Some(Asked::Answered(_)) = self.asked.get(&id)
             && let Some(Asked::Answered(said)) = self.asked.remove(&id)
         {
-            return Some(Outcome::Answered(said));
+            return Some(Fate::Answered(said));
         }
         let end = self.end.clone()?;
         self.forget(id);
-        Some(Outcome::Ended(end))
+        Some(Fate::Ended(end))
     }
 
     /// Whether the daemon has answered everything.
@@ -153,7 +153,7 @@ mod tests {
         inbox.end(End::HungUp);
         for id in asked {
             let taken = inbox.take(id);
-            assert!(matches!(taken, Some(Outcome::Ended(End::Refused(_)))));
+            assert!(matches!(taken, Some(Fate::Ended(End::Refused(_)))));
         }
     }
 
@@ -174,11 +174,11 @@ mod tests {
             inbox.end(End::HungUp);
             for (index, id) in order.into_iter().enumerate() {
                 match inbox.take(id) {
-                    Some(Outcome::Answered(said)) => {
+                    Some(Fate::Answered(said)) => {
                         prop_assert!(index < end_after);
                         prop_assert_eq!(said.unwrap().0, answer(id).body.unwrap());
                     }
-                    Some(Outcome::Ended(End::HungUp)) => prop_assert!(index >= end_after),
+                    Some(Fate::Ended(End::HungUp)) => prop_assert!(index >= end_after),
                     other => prop_assert!(false, "{other:?}"),
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::{OpenSocket, ReplyBody, RequestBody, SocketGrant};
 
 use crate::claim::{ClaimNumber, Token};
-use crate::line::Patience;
+use crate::patience::Patience;
 use crate::{Client, Error, SocketRequest};
 
 /// How long dropping a lease waits for the daemon.

@@ -49,6 +49,7 @@ mod lease;
 mod line;
 mod listing;
 mod netns;
+mod patience;
 mod program;
 mod registration;
 mod request;
@@ -56,6 +57,8 @@ mod session;
 mod settings;
 mod socket_listing;
 mod socket_request;
+mod sync;
+mod turn;
 #[allow(unsafe_code, reason = "memory that is shared with the kernel")]
 pub mod xsk;
 

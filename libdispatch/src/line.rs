@@ -2,17 +2,17 @@
 //!
 //! A request is sent as soon as the socket takes it, also behind others that have no answer yet: the
 //! daemon answers the requests of one connection in their order. Of the threads that wait for
-//! answers one reads from the socket, and puts what it reads into the [`Inbox`]; when it has its own
-//! answer, or no more time, another takes its place. No lock is held while a thread reads or waits:
-//! the socket doesn't block, and every wait is a `poll` or a condition variable with a time limit. So
-//! a thread waits as long as its own [`Patience`] says, whatever the others do.
+//! answers one reads from the socket ([`Turn`]), and puts what it reads into the [`Inbox`]. No lock is
+//! held while a thread reads or waits: the socket doesn't block, and every wait is a `poll` or a
+//! condition variable with a time limit. So a thread waits as long as its own [`Patience`] says,
+//! whatever the others do.
 
 use std::{
     collections::BTreeSet,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::MutexGuard,
     time::{Duration, Instant},
 };
 
@@ -26,75 +26,24 @@ use rustix::{
 use crate::{
     Error, Refusal, RefusalCode,
     claim::LineNumber,
-    inbox::{End, Inbox, Outcome},
+    inbox::{End, Fate, Inbox},
+    patience::Patience,
     request::{self, Answer, Failure},
+    turn::{Shared, Turn},
 };
-
-/// How long a call waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// For each answer.
-    answer: Duration,
-    /// For all of it.
-    until: Option<Instant>,
-}
-
-impl Patience {
-    /// So long for each answer.
-    pub(crate) fn for_each_answer(answer: Duration) -> Self {
-        Self {
-            answer,
-            until: None,
-        }
-    }
-
-    /// So long for the whole call, however many answers it needs.
-    pub(crate) fn for_all(answer: Duration) -> Self {
-        Self {
-            answer,
-            until: Some(Instant::now() + answer),
-        }
-    }
-
-    /// When the wait for an answer ends that begins now.
-    pub(crate) fn limit(&self) -> Instant {
-        let limit = Instant::now() + self.answer;
-        self.until.map_or(limit, |until| until.min(limit))
-    }
-
-    /// As long as one answer may take from now on, for everything that leads to it.
-    pub(crate) fn for_one_answer(&self) -> Self {
-        Self {
-            answer: self.answer,
-            until: Some(self.limit()),
-        }
-    }
-
-    /// The answer to a request did not come in time.
-    fn timed_out(&self, body: &RequestBody) -> Error {
-        Error::TimedOut {
-            request: request::name_of(body),
-            timeout: self.answer,
-        }
-    }
-}
 
 /// A connection to the daemon. It is closed when nobody has it any more.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) number: LineNumber,
     connection: Connection,
-    shared: Mutex<Shared>,
-    /// Told when an answer came, when the connection ended, and when nobody reads any more.
-    came: Condvar,
+    memory: Turn<Memory>,
 }
 
-/// What the threads share: memory.
+/// What the threads share.
 #[derive(Debug, Default)]
-struct Shared {
+struct Memory {
     inbox: Inbox,
-    /// Whether a thread reads from the socket.
-    reading: bool,
     /// The objects that the daemon has from this connection.
     staged: BTreeSet<Digest>,
 }
@@ -119,8 +68,7 @@ impl Line {
         Ok(Self {
             number,
             connection: Connection::from_fd(socket),
-            shared: Mutex::default(),
-            came: Condvar::new(),
+            memory: Turn::new(Memory::default()),
         })
     }
 
@@ -133,11 +81,11 @@ impl Line {
     ) -> Result<Answer, Failure> {
         let limit = patience.limit();
         loop {
-            if let Some(id) = self.send(self.shared(), body, fds, patience)? {
+            if let Some(id) = self.send(self.memory.lock(), body, fds, patience)? {
                 return self.answer(id, body, patience);
             }
             if !self.poll(PollFlags::OUT, limit) {
-                return Err(patience.timed_out(body).into());
+                return Err(timed_out(body, patience).into());
             }
         }
     }
@@ -150,11 +98,11 @@ impl Line {
         fds: &[BorrowedFd<'_>],
         patience: &Patience,
     ) -> Option<Result<Answer, Failure>> {
-        let shared = self.shared();
-        if !shared.inbox.is_idle() {
+        let memory = self.memory.lock();
+        if !memory.inbox.is_idle() {
             return None;
         }
-        match self.send(shared, body, fds, patience) {
+        match self.send(memory, body, fds, patience) {
             Ok(id) => Some(self.answer(id?, body, patience)),
             Err(failure) => Some(Err(failure)),
         }
@@ -162,7 +110,7 @@ impl Line {
 
     /// Whether it is known that no more answers will come.
     pub(crate) fn has_ended(&self) -> bool {
-        self.shared().inbox.ended().is_some()
+        self.memory.lock().inbox.ended().is_some()
     }
 
     /// Whether the daemon has hung up, as far as the socket knows.
@@ -176,37 +124,36 @@ impl Line {
     pub(crate) fn hang_up(&self) {
         // One that is not connected any more has ended as well.
         let _ = rustix::net::shutdown(&self.connection, Shutdown::Both);
-        self.shared().inbox.end(End::HungUp);
-        self.came.notify_all();
+        self.memory.change(|memory| memory.inbox.end(End::HungUp));
     }
 
     pub(crate) fn has_staged(&self, digest: &Digest) -> bool {
-        self.shared().staged.contains(digest)
+        self.memory.lock().staged.contains(digest)
     }
 
     pub(crate) fn set_staged(&self, digest: Digest) {
-        self.shared().staged.insert(digest);
+        self.memory.lock().staged.insert(digest);
     }
 
     /// Sends a request and returns its id; `None` if the socket doesn't take it now.
     fn send(
         &self,
-        mut shared: MutexGuard<'_, Shared>,
+        mut memory: MutexGuard<'_, Shared<Memory>>,
         body: &RequestBody,
         fds: &[BorrowedFd<'_>],
         patience: &Patience,
     ) -> Result<Option<u64>, Failure> {
-        if shared.inbox.ended().is_some() {
+        if memory.inbox.ended().is_some() {
             return Err(Failure::Unsent(io::ErrorKind::NotConnected.into()));
         }
-        let id = shared.inbox.ask();
+        let id = memory.inbox.ask();
         let body = body.clone();
         let error = match self.connection.send(&Request { id, body }, fds) {
             Ok(()) => return Ok(Some(id)),
             Err(error) => error,
         };
-        shared.inbox.forget(id);
-        drop(shared);
+        memory.inbox.forget(id);
+        drop(memory);
         match error {
             SendError::Io(source) if source.kind() == io::ErrorKind::WouldBlock => Ok(None),
             SendError::Io(source) if is_hang_up(source.kind()) => {
@@ -241,17 +188,17 @@ impl Line {
     /// Waits for the answer to a request that was sent.
     fn answer(&self, id: u64, body: &RequestBody, patience: &Patience) -> Result<Answer, Failure> {
         match self.read_until(patience.limit(), |inbox| inbox.take(id)) {
-            Some(Outcome::Answered(Ok(answer))) => Ok(answer),
-            Some(Outcome::Answered(Err(refused))) => Err(Error::Refused(refused.into()).into()),
-            Some(Outcome::Ended(End::Refused(refusal))) => Err(Error::Refused(refusal).into()),
-            Some(Outcome::Ended(End::HungUp)) => Err(Failure::Unanswered),
-            Some(Outcome::Ended(End::Garbled(answer))) => {
+            Some(Fate::Answered(Ok(answer))) => Ok(answer),
+            Some(Fate::Answered(Err(refused))) => Err(Error::Refused(refused.into()).into()),
+            Some(Fate::Ended(End::Refused(refusal))) => Err(Error::Refused(refusal).into()),
+            Some(Fate::Ended(End::HungUp)) => Err(Failure::Unanswered),
+            Some(Fate::Ended(End::Garbled(answer))) => {
                 let request = request::name_of(body);
                 Err(Error::Unexpected { request, answer }.into())
             }
             None => {
-                self.shared().inbox.abandon(id);
-                Err(patience.timed_out(body).into())
+                self.memory.lock().inbox.abandon(id);
+                Err(timed_out(body, patience).into())
             }
         }
     }
@@ -263,32 +210,13 @@ impl Line {
         limit: Instant,
         mut look: impl FnMut(&mut Inbox) -> Option<T>,
     ) -> Option<T> {
-        let mut shared = self.shared();
-        loop {
-            if let Some(found) = look(&mut shared.inbox) {
-                return Some(found);
-            }
-            let left = limit.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            if shared.reading {
-                let waited = self.came.wait_timeout(shared, left);
-                shared = waited.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            shared.reading = true;
-            drop(shared);
-            let read = self.read(limit);
-            shared = self.shared();
-            shared.reading = false;
-            match read {
-                Read::Reply(reply, fds) => shared.inbox.deliver(reply, fds),
-                Read::End(end) => shared.inbox.end(end),
-                Read::Nothing => {}
-            }
-            self.came.notify_all();
-        }
+        let look = |memory: &mut Memory| look(&mut memory.inbox);
+        let keep = |memory: &mut Memory, read| match read {
+            Read::Reply(reply, fds) => memory.inbox.deliver(reply, fds),
+            Read::End(end) => memory.inbox.end(end),
+            Read::Nothing => {}
+        };
+        self.memory.wait(limit, look, || self.read(limit), keep)
     }
 
     /// The next message, if one comes in time.
@@ -320,11 +248,6 @@ impl Line {
             }
         }
     }
-
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        // What is shared is consistent between any two steps.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// To wait for the daemon's hang-up, and nothing else.
@@ -338,6 +261,14 @@ impl AsFd for Line {
 fn until(limit: Instant) -> Duration {
     let left = limit.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))
+}
+
+/// The answer to a request did not come in time.
+fn timed_out(body: &RequestBody, patience: &Patience) -> Error {
+    Error::TimedOut {
+        request: request::name_of(body),
+        timeout: patience.answer,
+    }
 }
 
 fn is_hang_up(kind: io::ErrorKind) -> bool {

@@ -6,7 +6,7 @@ use dispatcher_abi::{Engine, Lifetime, Mode, SlotCounters};
 
 use crate::{
     Change, Changed, Client, Error, MemberDetail, Position, Program, Settings, change::Registered,
-    claim::ClaimNumber, line::Patience,
+    claim::ClaimNumber, patience::Patience,
 };
 
 /// How long dropping a registration waits for the daemon.

@@ -30,8 +30,9 @@ use protocol::{ReplyBody, RequestBody};
 use crate::{
     Error,
     claim::{ClaimNumber, Claims, LineNumber},
-    line::{Line, Patience},
+    line::Line,
     netns::NetNsFile,
+    patience::Patience,
     program::Object,
     request::{Answer, Failure, belongs_to_connection, is_harmless, name_of},
 };

@@ -10,11 +10,7 @@ use std::{
 use protocol::{Hello, ReplyBody, RequestBody};
 
 use super::{Home, Session, unexpected};
-use crate::{
-    Error, RefusalCode,
-    line::{Line, Patience},
-    request::Failure,
-};
+use crate::{Error, RefusalCode, line::Line, patience::Patience, request::Failure};
 
 impl Session {
     /// The connection at home, made now if there is none. If another thread is making it, it is
