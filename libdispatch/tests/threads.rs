@@ -100,8 +100,17 @@ fn connections_aside_end_with_their_answers_and_are_few() {
     );
 }
 
+/// Each scene takes the five seconds of a drop, so they are played side by side.
 #[test]
-fn a_lease_is_dropped_in_time_and_closed_when_its_turn_comes() {
+fn guards_are_dropped_in_time_whatever_other_threads_wait_for() {
+    thread::scope(|scope| {
+        scope.spawn(a_lease_is_closed_when_its_turn_comes);
+        scope.spawn(a_member_is_unregistered_when_its_turn_comes);
+        scope.spawn(guards_are_dropped_while_a_connection_is_being_made);
+    });
+}
+
+fn a_lease_is_closed_when_its_turn_comes() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon);
     let lease = open(&client, 0);
@@ -118,8 +127,7 @@ fn a_lease_is_dropped_in_time_and_closed_when_its_turn_comes() {
     daemon.wait_until_heard("the return", |heard| heard.iter().any(is_close));
 }
 
-#[test]
-fn a_registration_is_dropped_in_time_and_unregistered_when_its_turn_comes() {
+fn a_member_is_unregistered_when_its_turn_comes() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon);
     let registration = register(&client, "stats");
@@ -149,8 +157,7 @@ fn a_registration_is_dropped_in_time_and_unregistered_when_its_turn_comes() {
     daemon.wait_until_heard("the end of the member", |heard| heard.iter().any(is_ours));
 }
 
-#[test]
-fn guards_are_dropped_in_time_while_a_connection_is_being_made() {
+fn guards_are_dropped_while_a_connection_is_being_made() {
     let stops: [fn(&RequestBody) -> bool; 2] = [
         |body| matches!(body, RequestBody::Hello(_)),
         |body| matches!(body, RequestBody::Reclaim { .. }),

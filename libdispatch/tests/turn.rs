@@ -49,7 +49,10 @@ fn wait(turn: &Turn<Came>, source: &Mutex<VecDeque<u32>>, answer: u32) -> Fetche
 
 /// Threads that wait for one answer each, which come in this order, and then the end.
 fn model(waited_for: &'static [u32], come: &'static [u32]) {
-    loom::model(move || {
+    let mut orders = loom::model::Builder::new();
+    // All orders of three threads take ten seconds. A wake-up that is lost shows with few switches.
+    orders.preemption_bound = Some(3);
+    orders.check(move || {
         let turn = Arc::new(Turn::new(Came::default()));
         let source = Arc::new(Mutex::new(come.iter().copied().collect::<VecDeque<_>>()));
         let (last, others) = waited_for.split_last().expect("somebody waits");
