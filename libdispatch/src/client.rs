@@ -286,6 +286,7 @@ impl ClientBuilder {
     }
 
     /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms.
+    /// Where the daemon carries out what other threads asked first, the time begins after that.
     /// Default: 120 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -44,6 +44,8 @@ pub(crate) struct Line {
 #[derive(Debug, Default)]
 struct Memory {
     inbox: Inbox,
+    /// When the last answer came.
+    answered: Option<Instant>,
     /// The objects that the daemon has from this connection.
     staged: BTreeSet<Digest>,
 }
@@ -185,20 +187,34 @@ impl Line {
         }
     }
 
-    /// Waits for the answer to a request that was sent.
+    /// Waits for the answer to a request that was sent. The time for it begins when the daemon has
+    /// answered what was asked before.
     fn answer(&self, id: u64, body: &RequestBody, patience: &Patience) -> Result<Answer, Failure> {
-        match self.read_until(patience.limit(), |inbox| inbox.take(id)) {
-            Some(Fate::Answered(Ok(answer))) => Ok(answer),
-            Some(Fate::Answered(Err(refused))) => Err(Error::Refused(refused.into()).into()),
-            Some(Fate::Ended(End::Refused(refusal))) => Err(Error::Refused(refusal).into()),
-            Some(Fate::Ended(End::HungUp)) => Err(Failure::Unanswered),
-            Some(Fate::Ended(End::Garbled(answer))) => {
+        let mut limit = patience.limit();
+        let fate = loop {
+            if let Some(fate) = self.read_until(limit, |inbox| inbox.take(id)) {
+                break fate;
+            }
+            let mut memory = self.memory.lock();
+            let begun = memory
+                .answered
+                .map(|answered| patience.limit_from(answered));
+            match begun {
+                Some(later) if later > limit => limit = later,
+                Some(_) | None => {
+                    memory.inbox.abandon(id);
+                    return Err(timed_out(body, patience).into());
+                }
+            }
+        };
+        match fate {
+            Fate::Answered(Ok(answer)) => Ok(answer),
+            Fate::Answered(Err(refused)) => Err(Error::Refused(refused.into()).into()),
+            Fate::Ended(End::Refused(refusal)) => Err(Error::Refused(refusal).into()),
+            Fate::Ended(End::HungUp) => Err(Failure::Unanswered),
+            Fate::Ended(End::Garbled(answer)) => {
                 let request = request::name_of(body);
                 Err(Error::Unexpected { request, answer }.into())
-            }
-            None => {
-                self.memory.lock().inbox.abandon(id);
-                Err(timed_out(body, patience).into())
             }
         }
     }
@@ -212,7 +228,12 @@ impl Line {
     ) -> Option<T> {
         let look = |memory: &mut Memory| look(&mut memory.inbox);
         let keep = |memory: &mut Memory, read| match read {
-            Read::Reply(reply, fds) => memory.inbox.deliver(reply, fds),
+            Read::Reply(reply, fds) => {
+                if reply.id != 0 {
+                    memory.answered = Some(Instant::now());
+                }
+                memory.inbox.deliver(reply, fds);
+            }
             Read::End(end) => memory.inbox.end(end),
             Read::Nothing => {}
         };

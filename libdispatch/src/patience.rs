@@ -33,7 +33,12 @@ impl Patience {
 
     /// When the wait for an answer ends that begins now.
     pub(crate) fn limit(&self) -> Instant {
-        let limit = Instant::now() + self.answer;
+        self.limit_from(Instant::now())
+    }
+
+    /// When it ends if it began at this time.
+    pub(crate) fn limit_from(&self, begun: Instant) -> Instant {
+        let limit = begun + self.answer;
         self.until.map_or(limit, |until| until.min(limit))
     }
 }

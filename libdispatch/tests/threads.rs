@@ -100,6 +100,36 @@ fn connections_aside_end_with_their_answers_and_are_few() {
     );
 }
 
+/// Five loads of almost a second each, asked for at once with two seconds for an answer.
+#[test]
+fn the_time_for_an_answer_begins_when_the_daemon_has_answered_what_was_asked_before() {
+    let daemon = FakeDaemon::start();
+    let client = Client::builder()
+        .socket(daemon.path())
+        .timeout(Duration::from_secs(2))
+        .connect()
+        .unwrap();
+    daemon.script(|body| {
+        is_open(body).then(|| {
+            let (end, release) = io::pipe().unwrap();
+            thread::spawn(move || {
+                // A daemon at work: the bound below is on the order, not on this time.
+                thread::park_timeout(Duration::from_millis(800));
+                drop(release);
+            });
+            Act::After(end, Box::new(Act::Usual))
+        })
+    });
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for queue in 0..5 {
+            let client = &client;
+            scope.spawn(move || assert_eq!(open(client, queue).queue(), queue));
+        }
+    });
+    assert!(began.elapsed() > Duration::from_secs(3), "one by one");
+}
+
 /// Each scene takes the five seconds of a drop, so they are played side by side.
 #[test]
 fn guards_are_dropped_in_time_whatever_other_threads_wait_for() {
