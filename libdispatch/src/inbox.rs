@@ -1,6 +1,6 @@
 //! The answers of one connection, for the threads that wait for them.
 //!
-//! Memory only: who reads from the connection, and who waits, is [`line`](crate::line)'s.
+//! Memory only: reading and waiting are done in [`line`](crate::line).
 
 use std::{collections::BTreeMap, os::fd::OwnedFd};
 
@@ -41,7 +41,7 @@ pub(crate) enum End {
     Garbled(String),
 }
 
-/// What has become of a request.
+/// How a request ended.
 #[derive(Debug)]
 pub(crate) enum Fate {
     Answered(Said),
@@ -69,7 +69,7 @@ impl Inbox {
         }
     }
 
-    /// An answer came. What answers nothing is an event, and nobody's.
+    /// An answer came. One that answers no request is an event, which nobody waits for.
     pub(crate) fn deliver(&mut self, reply: Reply, fds: Vec<OwnedFd>) {
         match reply.body {
             // A refusal with id 0 is for the whole connection.

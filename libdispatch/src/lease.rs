@@ -74,7 +74,7 @@ impl SocketLease {
     ///
     /// # Errors
     ///
-    /// A socket without an RX ring is refused ([`RefusalCode::Conflict`]). Make that of a bare socket
+    /// A socket without an RX ring is refused ([`RefusalCode::Conflict`](crate::RefusalCode)). Make that of a bare socket
     /// before.
     pub fn activate(&self) -> Result<Vec<String>, Error> {
         self.check_held()?;

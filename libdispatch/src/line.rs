@@ -92,8 +92,8 @@ impl Line {
         }
     }
 
-    /// The same, if the daemon has answered everything else that it was asked on this line: then
-    /// nothing that was asked before delays the answer.
+    /// The same, if the daemon has answered everything else that it was asked on this line: no
+    /// earlier request delays the answer then.
     pub(crate) fn ask_if_idle(
         &self,
         body: &RequestBody,

@@ -44,7 +44,7 @@ pub(crate) fn is_harmless(body: &RequestBody) -> bool {
     }
 }
 
-/// Whether the answer depends on the connection: what the request makes or names belongs to one.
+/// Whether the request makes or names something that belongs to a connection.
 pub(crate) fn belongs_to_connection(body: &RequestBody) -> bool {
     match body {
         // An object is staged on a connection, and an attached member lives as long as one.

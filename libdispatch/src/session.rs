@@ -1,11 +1,11 @@
 //! One client's conversation with the daemon, and its renewal after the connection was lost.
 //!
-//! **No lock is held over a call that waits.** What the mutex guards is memory: which connections
-//! there are and what is claimed over them. A thread takes a connection (a [`Line`]), lets go of the
+//! **No lock is held over a call that waits.** The mutex guards memory: the connections that there
+//! are, and the claims that are held on them. A thread takes a connection (a [`Line`]), lets go of the
 //! lock, and asks and waits as long as its own [`Patience`] lasts.
 //!
-//! **A client has one connection at home and a few aside.** What belongs to a connection (attached
-//! members, staged objects, sockets) belongs to the one at home, and is asked for there, in the order
+//! **A client has one connection at home and a few aside.** Attached members, staged objects and
+//! sockets belong to a connection: to the one at home. They are asked for there, in the order
 //! in which the threads ask: the daemon answers one request of a connection at a time, and a program
 //! that takes the verifier a minute holds up what is asked behind it. Everything else (lists, counts,
 //! the end of a member) goes home too while nothing else is asked there, and otherwise over a
@@ -220,7 +220,7 @@ impl Session {
         }
     }
 
-    /// Whether the keeper has nothing to keep. If so, it is gone as far as others know.
+    /// Whether the keeper has nothing to keep. If so, the next [`employ`](Self::employ) starts another.
     pub(crate) fn rests(&self) -> bool {
         let mut state = self.state();
         let rests = state.closed || (state.claims.all_lost() && matches!(state.home, Home::None));
@@ -259,7 +259,7 @@ impl Session {
         self.moved.notify_all();
     }
 
-    /// A daemon that is gone has closed the connection at home as well as the one that said so.
+    /// Gives up the connection at home if the daemon has closed it.
     pub(crate) fn lose_if_broken(&self) {
         let home = match &self.state().home {
             Home::Up(line) => Arc::clone(line),

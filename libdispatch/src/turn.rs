@@ -1,7 +1,7 @@
 //! Of several threads that wait for something that one of them has to fetch, one fetches.
 //!
 //! The others sleep until it has fetched something, which may be theirs. No lock is held while it
-//! fetches. When it has what it waits for, or no more time, another takes its place.
+//! fetches. When it finds its own, or has no more time, another takes its place.
 
 use std::{
     ops::{Deref, DerefMut},
