@@ -2,9 +2,9 @@
 
 use libdispatch::{
     Chain, Changed, Count, Engine, EngineProbe, EngineReason, FinalVerdict, Hook, HookProgram,
-    Lifetime, MapShape, Member, MemberDetail, MemberState, Mode, Namespace, Note, OnMiss, Origin,
-    Owner, Pending, Pins, ProbeReason, Registered, SlotCounters, SocketCounts, SocketDetail,
-    SocketState, Status, Step, Unreadable, Verdict, VerdictMask, Warning,
+    Lifetime, MapShape, Member, MemberDetail, MemberState, Mode, Namespace, Note, OnMiss, Owner,
+    Pending, Pins, ProbeReason, Registered, SlotCounters, SocketCounts, SocketDetail, SocketState,
+    Status, Step, Unreadable, Verdict, VerdictMask, Warning,
 };
 
 use crate::changing::Outcome;
@@ -99,18 +99,16 @@ pub(crate) fn waiting_chain() -> Chain {
 }
 
 pub(crate) fn detail() -> MemberDetail {
-    MemberDetail {
-        member: observer(),
-        on_miss: OnMiss::Continue,
-        tail_depth: 1,
-        linger_ms: 30_000,
-        share_group: Some("taps".to_owned()),
-        maps: vec![
-            map("EVENTS", 40, 27, [0, 0, 4096]),
-            map("NEXT", 41, 3, [4, 4, 8]),
-        ],
-        sockets: Vec::new(),
-    }
+    let mut detail = MemberDetail::new(observer());
+    detail.on_miss = OnMiss::Continue;
+    detail.tail_depth = 1;
+    detail.linger_ms = 30_000;
+    detail.share_group = Some("taps".to_owned());
+    detail.maps = vec![
+        map("EVENTS", 40, 27, [0, 0, 4096]),
+        map("NEXT", 41, 3, [4, 4, 8]),
+    ];
+    detail
 }
 
 /// The redirect program with the sockets of two queues.
@@ -135,13 +133,12 @@ pub(crate) fn redirect() -> MemberDetail {
         rx_fill_ring_empty_descs: 5,
         tx_ring_empty_descs: 6,
     };
-    MemberDetail {
-        sockets: vec![
-            socket(0, SocketState::Active, Some(counts)),
-            socket(3, SocketState::Lingering, None),
-        ],
-        ..detail()
-    }
+    let mut detail = detail();
+    detail.sockets = vec![
+        socket(0, SocketState::Active, Some(counts)),
+        socket(3, SocketState::Lingering, None),
+    ];
+    detail
 }
 
 pub(crate) fn daemon() -> Status {
@@ -232,78 +229,58 @@ pub(crate) fn emptied() -> Outcome {
 }
 
 fn stats() -> Member {
-    Member {
-        slot: Some(0),
-        id: 1,
-        name: "stats".to_owned(),
-        program: "count_packets".to_owned(),
-        program_id: Some(215),
-        priority: 10,
-        requested_priority: 10,
-        chain_call: VerdictMask::PASS,
-        allowed: VerdictMask::ALL,
-        engine: Engine::Tailcall,
-        attach_type: 37,
-        frags: false,
-        engine_reason: None,
-        state: MemberState::Running,
-        owner: Owner {
-            uid: 0,
-            pid: 1234,
-            client: "stats".to_owned(),
-        },
-        lifetime: Lifetime::Attached,
-        origin: Origin::Object,
-        sha256: Some([0xab; 32]),
-        pins: None,
-        packets: packets(&[(Count::Pass, 123_456)]),
-        ns_per_packet: None,
-    }
+    let mut member = Member::new(1, "stats");
+    member.slot = Some(0);
+    member.program = "count_packets".to_owned();
+    member.program_id = Some(215);
+    member.priority = 10;
+    member.requested_priority = 10;
+    member.owner = Owner {
+        uid: 0,
+        pid: 1234,
+        client: "stats".to_owned(),
+    };
+    member.sha256 = Some([0xab; 32]);
+    member.packets = packets(&[(Count::Pass, 123_456)]);
+    member
 }
 
 fn firewall() -> Member {
-    Member {
-        slot: Some(1),
-        id: 2,
-        name: "firewall".to_owned(),
-        program: "firewall".to_owned(),
-        program_id: Some(1216),
-        priority: 10,
-        requested_priority: 20,
-        chain_call: VerdictMask::of(&[Verdict::Pass, Verdict::Tx]),
-        engine_reason: Some(EngineReason::NoTypes),
-        owner: Owner {
-            uid: 1000,
-            pid: 99,
-            client: "dispatchctl".to_owned(),
-        },
-        lifetime: Lifetime::Kept,
-        packets: packets(&[(Count::Drop, 3), (Count::Pass, 120), (Count::Missed, 1)]),
-        ..stats()
-    }
+    let mut member = Member::new(2, "firewall");
+    member.slot = Some(1);
+    member.program_id = Some(1216);
+    member.priority = 10;
+    member.requested_priority = 20;
+    member.chain_call = VerdictMask::of(&[Verdict::Pass, Verdict::Tx]);
+    member.engine_reason = Some(EngineReason::NoTypes);
+    member.owner = Owner {
+        uid: 1000,
+        pid: 99,
+        client: "dispatchctl".to_owned(),
+    };
+    member.lifetime = Lifetime::Kept;
+    member.sha256 = Some([0xab; 32]);
+    member.packets = packets(&[(Count::Drop, 3), (Count::Pass, 120), (Count::Missed, 1)]);
+    member
 }
 
 fn observer() -> Member {
-    Member {
-        slot: Some(2),
-        id: 3,
-        name: "tap".to_owned(),
-        program: "tap".to_owned(),
-        program_id: Some(217),
-        priority: 50,
-        requested_priority: 50,
-        chain_call: VerdictMask::NONE,
-        allowed: VerdictMask::PASS,
-        engine: Engine::Freplace,
-        state: MemberState::Lingering,
-        pins: Some(Pins {
-            program: "/sys/fs/bpf/dispatchd/1-2/member-3/program".to_owned(),
-            maps: "/sys/fs/bpf/dispatchd/1-2/member-3/maps".to_owned(),
-        }),
-        ns_per_packet: Some(31),
-        packets: packets(&[(Count::Pass, 117), (Count::Overruled, 3)]),
-        ..stats()
-    }
+    let mut member = Member::new(3, "tap");
+    member.slot = Some(2);
+    member.program_id = Some(217);
+    member.chain_call = VerdictMask::NONE;
+    member.allowed = VerdictMask::PASS;
+    member.engine = Engine::Freplace;
+    member.state = MemberState::Lingering;
+    member.owner = stats().owner;
+    member.sha256 = Some([0xab; 32]);
+    member.pins = Some(Pins {
+        program: "/sys/fs/bpf/dispatchd/1-2/member-3/program".to_owned(),
+        maps: "/sys/fs/bpf/dispatchd/1-2/member-3/maps".to_owned(),
+    });
+    member.ns_per_packet = Some(31);
+    member.packets = packets(&[(Count::Pass, 117), (Count::Overruled, 3)]);
+    member
 }
 
 fn packets(kinds: &[(Count, u64)]) -> SlotCounters {

@@ -4,8 +4,8 @@ use dispatcher_abi::{Engine, Mode, ModeChoice};
 use protocol::Operation;
 
 use crate::{
-    Client, Configuration, Error, Note, Position, Program, Settings, Step, program::Object, token,
-    words,
+    Client, Configuration, Error, Note, Position, Program, Settings, Step, claim::ClaimNumber,
+    program::Object, token, words,
 };
 
 /// A set of operations on one interface: all of it happens, in one swap, or nothing.
@@ -130,10 +130,14 @@ impl<'a> Change<'a> {
     /// unknown whether it was done; [`Client::list`] shows. A change that registers something and
     /// loses its connection is asked again by itself, and taken up if it had been done.
     pub fn apply(self) -> Result<Changed, Error> {
-        let mut session = self.client.session();
-        let changed = session.change(self.wire, &self.objects)?;
-        self.client.start_keeper(&mut session);
-        Ok(changed.into())
+        self.apply_and_claim().map(|(changed, _)| changed)
+    }
+
+    /// The same, with the claims of the attached members that it registered, in their order.
+    pub(crate) fn apply_and_claim(self) -> Result<(Changed, Vec<ClaimNumber>), Error> {
+        let (changed, claims) = self.client.session().change(self.wire, &self.objects)?;
+        self.client.start_keeper();
+        Ok((changed.into(), claims))
     }
 
     fn with(mut self, operation: Operation) -> Self {

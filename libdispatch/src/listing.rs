@@ -1,7 +1,8 @@
 //! What the daemon shows: chains, members, its own state.
 
 use dispatcher_abi::{
-    Engine, FinalVerdict, Lifetime, Mode, OnMiss, Priority, SlotCounters, VerdictMask,
+    Engine, FinalVerdict, Lifetime, Mode, OnMiss, PRIORITY_DEFAULT, Priority, SlotCounters,
+    VerdictMask,
 };
 
 use crate::{EngineReason, ProbeReason, SocketDetail, Unreadable, Warning, words};
@@ -98,8 +99,9 @@ pub struct Pending {
     pub reverts_to: u64,
 }
 
-/// One member of a chain.
+/// One member of a chain: what a listing says of it, and what [`MemberDetail`] begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// Its slot; `None` if it doesn't run.
     pub slot: Option<u16>,
@@ -119,7 +121,7 @@ pub struct Member {
     pub chain_call: VerdictMask,
     /// What it may decide.
     pub allowed: VerdictMask,
-    /// How its slot calls it.
+    /// The engine by which its slot calls it.
     pub engine: Engine,
     /// `enum bpf_attach_type` that its program was loaded with: 37 (XDP) or 0.
     pub attach_type: u32,
@@ -127,7 +129,7 @@ pub struct Member {
     pub frags: bool,
     /// Why it runs by tail call where the kernel has freplace; `None` if it doesn't.
     pub engine_reason: Option<EngineReason>,
-    /// What it is doing.
+    /// Whether it runs, and whether its client is there.
     pub state: MemberState,
     /// Who registered it.
     pub owner: Owner,
@@ -171,6 +173,56 @@ impl Origin {
     }
 }
 
+impl Member {
+    /// A running member of which nothing else is said than id and name: what a test of a display
+    /// begins with. The daemon's members come from [`Client::list`](crate::Client::list).
+    pub fn new(id: u64, name: &str) -> Self {
+        Self {
+            slot: None,
+            id,
+            name: name.to_owned(),
+            program: name.to_owned(),
+            program_id: None,
+            priority: PRIORITY_DEFAULT,
+            requested_priority: PRIORITY_DEFAULT,
+            chain_call: VerdictMask::PASS,
+            allowed: VerdictMask::ALL,
+            engine: Engine::Tailcall,
+            attach_type: protocol::ATTACH_TYPE_XDP,
+            frags: false,
+            engine_reason: None,
+            state: MemberState::Running,
+            owner: Owner {
+                uid: 0,
+                pid: 0,
+                client: String::new(),
+            },
+            lifetime: Lifetime::Attached,
+            origin: Origin::Object,
+            sha256: None,
+            pins: None,
+            packets: SlotCounters::default(),
+            ns_per_packet: None,
+        }
+    }
+}
+
+impl MemberDetail {
+    /// A member of which a listing says everything: what a test of a display begins with. The
+    /// daemon's members come from [`Client::show`](crate::Client::show).
+    pub fn new(member: Member) -> Self {
+        Self {
+            member,
+            on_miss: OnMiss::Abort,
+            tail_depth: 0,
+            linger_ms: 0,
+            share_group: None,
+            maps: Vec::new(),
+            sockets: Vec::new(),
+        }
+    }
+}
+
 /// What a member is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -207,10 +259,11 @@ pub struct Owner {
 
 /// Everything about one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberDetail {
     /// What the listing shows.
     pub member: Member,
-    /// What happens when it did not run.
+    /// What happens to a packet for which it did not run.
     pub on_miss: OnMiss,
     /// Tail calls it may make itself, for one packet.
     pub tail_depth: u32,
@@ -242,11 +295,11 @@ pub struct MapShape {
     pub id: u32,
     /// `enum bpf_map_type`.
     pub map_type: u32,
-    /// Key, in bytes.
+    /// Bytes of a key.
     pub key_size: u32,
-    /// Value, in bytes.
+    /// Bytes of a value.
     pub value_size: u32,
-    /// Entries.
+    /// How many entries it has room for.
     pub max_entries: u32,
 }
 
@@ -317,56 +370,112 @@ impl From<protocol::Chain> for Chain {
     }
 }
 
+/// Exhaustive: a field of the wire that is not shown doesn't compile. No option is known yet.
 impl From<protocol::Member> for Member {
     fn from(member: protocol::Member) -> Self {
+        let protocol::Member {
+            slot,
+            id,
+            name,
+            program,
+            program_id,
+            priority,
+            requested_priority,
+            chain_call,
+            allowed,
+            form:
+                protocol::Form {
+                    engine,
+                    attach_type,
+                    frags,
+                },
+            engine_reason,
+            state,
+            owner,
+            lifetime,
+            origin,
+            sha256,
+            pins,
+            packets,
+            ns_per_packet,
+            options: _,
+        } = member;
         Self {
-            slot: member.slot,
-            id: member.id,
-            name: member.name,
-            program: member.program,
-            program_id: member.program_id,
-            priority: member.priority,
-            requested_priority: member.requested_priority,
-            chain_call: member.chain_call,
-            allowed: member.allowed,
-            engine: member.form.engine,
-            attach_type: member.form.attach_type,
-            frags: member.form.frags,
-            engine_reason: member.engine_reason.map(EngineReason::from),
-            state: match member.state {
-                protocol::MemberState::Running => MemberState::Running,
-                protocol::MemberState::Waiting => MemberState::Waiting,
-                protocol::MemberState::Lingering => MemberState::Lingering,
-            },
-            owner: member.owner.into(),
-            lifetime: member.lifetime,
-            origin: match member.origin {
-                protocol::Origin::Object => Origin::Object,
-                protocol::Origin::Loaded => Origin::Loaded,
-                protocol::Origin::Adopted => Origin::Adopted,
-                protocol::Origin::BuiltIn => Origin::BuiltIn,
-            },
-            sha256: member.sha256,
-            pins: member.pins.map(|pins| Pins {
-                program: pins.program,
-                maps: pins.maps,
-            }),
-            packets: member.packets,
-            ns_per_packet: member.ns_per_packet,
+            slot,
+            id,
+            name,
+            program,
+            program_id,
+            priority,
+            requested_priority,
+            chain_call,
+            allowed,
+            engine,
+            attach_type,
+            frags,
+            engine_reason: engine_reason.map(EngineReason::from),
+            state: state.into(),
+            owner: owner.into(),
+            lifetime,
+            origin: origin.into(),
+            sha256,
+            pins: pins.map(Pins::from),
+            packets,
+            ns_per_packet,
         }
     }
 }
 
 impl From<protocol::MemberDetail> for MemberDetail {
     fn from(detail: protocol::MemberDetail) -> Self {
+        let protocol::MemberDetail {
+            member,
+            on_miss,
+            tail_depth,
+            linger_ms,
+            share_group,
+            maps,
+            sockets,
+            options: _,
+        } = detail;
         Self {
-            member: detail.member.into(),
-            on_miss: detail.on_miss,
-            tail_depth: detail.tail_depth,
-            linger_ms: detail.linger_ms,
-            share_group: detail.share_group,
-            maps: words::all(detail.maps),
-            sockets: words::all(detail.sockets),
+            member: member.into(),
+            on_miss,
+            tail_depth,
+            linger_ms,
+            share_group,
+            maps: words::all(maps),
+            sockets: words::all(sockets),
+        }
+    }
+}
+
+impl From<protocol::MemberState> for MemberState {
+    fn from(state: protocol::MemberState) -> Self {
+        match state {
+            protocol::MemberState::Running => Self::Running,
+            protocol::MemberState::Waiting => Self::Waiting,
+            protocol::MemberState::Lingering => Self::Lingering,
+        }
+    }
+}
+
+impl From<protocol::Origin> for Origin {
+    fn from(origin: protocol::Origin) -> Self {
+        match origin {
+            protocol::Origin::Object => Self::Object,
+            protocol::Origin::Loaded => Self::Loaded,
+            protocol::Origin::Adopted => Self::Adopted,
+            protocol::Origin::BuiltIn => Self::BuiltIn,
+        }
+    }
+}
+
+impl From<protocol::Pins> for Pins {
+    fn from(pins: protocol::Pins) -> Self {
+        Self {
+            program: pins.program,
+            maps: pins.maps,
         }
     }
 }

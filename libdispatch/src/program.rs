@@ -219,10 +219,6 @@ impl Program {
         }
     }
 
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        self.lifetime
-    }
-
     /// The part that a replacement uses too.
     pub(crate) fn source(&self) -> protocol::Source {
         protocol::Source::Object(protocol::ObjectSource {
