@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use planner::{
-    Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, Moment, Note, Plan,
-    Policy, QueueKey, Recovery, SocketKey, State, done_before,
+    Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, MemberId, Moment,
+    Note, Plan, Policy, QueueKey, Recovery, SocketKey, State, done_before,
 };
 
 use crate::change::Making;
@@ -75,7 +75,7 @@ pub(crate) struct Asked<E> {
 #[derive(Clone, Debug)]
 pub(crate) enum Want {
     Change,
-    Reclaim { name: String, token: [u8; 16] },
+    Reclaim { member: MemberId, token: [u8; 16] },
     Activate { key: SocketKey },
     Close { key: SocketKey },
     ReclaimSocket { key: SocketKey, cookie: u64 },
@@ -214,7 +214,7 @@ impl<E: Clone> Controller<E> {
             }
             Request::Open(opening) => return self.open(id, &authority, &opening),
             Request::Made { key, made } => return self.made(id, key, made),
-            Request::Reclaim { name, token } => Want::Reclaim { name, token },
+            Request::Reclaim { member, token } => Want::Reclaim { member, token },
             Request::Activate { key } => Want::Activate { key },
             Request::Close { key } => Want::Close { key },
             Request::ReclaimSocket { key, cookie } => Want::ReclaimSocket { key, cookie },

@@ -1,8 +1,8 @@
 //! What the controller is told.
 
 use planner::{
-    ChainKey, Change, Cleanup, Client, ConnectionId, Facts, FailureKind, Interface, Note, Opening,
-    Outline, SocketKey,
+    ChainKey, Change, Cleanup, Client, ConnectionId, Facts, FailureKind, Interface, MemberId, Note,
+    Opening, Outline, SocketKey,
 };
 
 /// A request's number, chosen by the side that tells of it; never used twice.
@@ -58,7 +58,7 @@ pub enum Request {
     /// A lingering member becomes its client's again.
     Reclaim {
         /// The member.
-        name: String,
+        member: MemberId,
         /// The token that it was registered with.
         token: [u8; 16],
     },

@@ -1,6 +1,6 @@
 //! What lanes do: clients' requests, and what the daemon does by itself.
 
-use planner::{ChainKey, Change, Commit, Operation, decide, expire, without_redirect};
+use planner::{ChainKey, Change, Commit, MemberId, Operation, decide, expire, without_redirect};
 
 use crate::controller::{Life, Want};
 use crate::lane::{After, Then, Work};
@@ -37,24 +37,29 @@ impl<E: Clone> Controller<E> {
         };
         match asked.want.clone() {
             Want::Change => self.begin_change(site, id),
-            Want::Reclaim { name, token } => self.reclaim(site, id, &name, &token),
+            Want::Reclaim { member, token } => self.reclaim(site, id, member, &token),
             Want::Activate { key } => self.activate(site, id, key),
             Want::Close { key } => self.close(site, id, key),
             Want::ReclaimSocket { key, cookie } => self.reclaim_socket(site, id, key, cookie),
         }
     }
 
-    fn reclaim(&mut self, site: ChainKey, id: RequestId, name: &str, token: &[u8; 16]) {
+    fn reclaim(&mut self, site: ChainKey, id: RequestId, member: MemberId, token: &[u8; 16]) {
         let Some(asked) = self.requests.get(&id) else {
             return;
         };
-        let reclaimed = self.state.reclaim(&asked.authority, site, name, token);
+        let name = self
+            .state
+            .member(member)
+            .map(|(_, found)| found.name.clone());
+        let name = name.unwrap_or_else(|| member.to_string());
+        let reclaimed = self.state.reclaim(&asked.authority, site, &name, token);
         let uid = asked.authority.uid();
         match reclaimed {
             Ok(_) => {
                 self.changed();
                 let interface = self.name_of(site);
-                let member = name.to_owned();
+                let member = name;
                 self.tell(Notice::ClientBack {
                     interface,
                     member,

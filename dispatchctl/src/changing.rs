@@ -77,7 +77,7 @@ fn change(
 pub(crate) fn begin<'a>(client: &'a Client, interface: &str, args: &ChangingArgs) -> Change<'a> {
     let change = client.change(interface).dry_run(args.dry_run);
     match args.if_generation {
-        Some(generation) => change.expect_generation(generation),
+        Some(generation) => change.expect_revision(generation),
         None => change,
     }
 }

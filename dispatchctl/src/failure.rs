@@ -4,6 +4,8 @@ use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
 
 use libdispatch::{Error, escape};
 
+use crate::{json, output};
+
 /// Why a command was not done.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -36,8 +38,8 @@ impl Failure {
         }
     }
 
-    /// Tells the operator, on standard error.
-    pub(crate) fn report(self) -> ExitCode {
+    /// Tells the operator, on standard error; and who asked for JSON on standard output too.
+    pub(crate) fn report(self, json: bool) -> ExitCode {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Output(error) => {
@@ -46,6 +48,11 @@ impl Failure {
             }
             Self::Failed { interface, error } => {
                 eprint!("{}", text(interface.as_deref(), &error));
+                if json {
+                    let said = said(&error);
+                    // The exit code says that it failed, read or not.
+                    let _ = output::print(&json::error(interface.as_deref(), &said, &error));
+                }
                 ExitCode::from(code(&error))
             }
         }
@@ -60,14 +67,28 @@ fn code(error: &Error) -> u8 {
     }
 }
 
-/// One line with the cause, and its causes; the verifier's log, whole, after it.
-fn text(interface: Option<&str>, error: &Error) -> String {
+/// What went wrong and its causes, without what would mend it.
+fn said(error: &Error) -> String {
+    if let Error::Refused(refusal) = error {
+        return refusal.message.clone();
+    }
+    message(error)
+}
+
+/// What went wrong and its causes.
+fn message(error: &Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let _ = write!(message, ": {error}");
         cause = error.source();
     }
+    message
+}
+
+/// One line with the cause, and its causes; the verifier's log, whole, after it.
+fn text(interface: Option<&str>, error: &Error) -> String {
+    let message = message(error);
     let mut text = match interface {
         Some(interface) if !names(&message, interface) => {
             format!("dispatchctl: {}: {}\n", escape(interface), escape(&message))
@@ -139,6 +160,7 @@ mod tests {
             code: RefusalCode::Verifier,
             message: message.to_owned(),
             log,
+            remedy: None,
         })
     }
 }

@@ -2,16 +2,22 @@
 //!
 //! Fields are never removed or renamed, and mean the same for ever; new ones may come.
 
+mod chain;
+mod changed;
+mod error;
 mod socket;
 
 use libdispatch::{
-    Chain, Count, EngineProbe, MapShape, Member, MemberDetail, Owner, Registered, SlotCounters,
-    Status, VerdictMask,
+    Chain, Count, EngineProbe, MapShape, Member, MemberDetail, Owner, Pins, SlotCounters, Status,
+    VerdictMask,
 };
 use serde::Serialize;
 
+pub(crate) use self::chain::list;
+pub(crate) use self::changed::changes;
+pub(crate) use self::error::error;
 use self::socket::SocketView;
-use crate::{changing::Outcome, digest::hex, map_type};
+use crate::{digest::hex, map_type};
 
 pub(crate) fn status(status: &Status) -> String {
     document(&StatusView {
@@ -24,12 +30,7 @@ pub(crate) fn status(status: &Status) -> String {
         },
         chains: status.chains,
         members: status.members,
-    })
-}
-
-pub(crate) fn list(chains: &[Chain]) -> String {
-    document(&ListView {
-        chains: chains.iter().map(ChainView::from).collect(),
+        warnings: texts(&status.warnings),
     })
 }
 
@@ -47,17 +48,6 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
     })
 }
 
-/// One interface's change is the document; several are a list in it.
-pub(crate) fn changes(outcomes: &[Outcome], dry_run: bool) -> String {
-    let view = |outcome| ChangedView::new(outcome, dry_run);
-    match outcomes {
-        [outcome] => document(&view(outcome)),
-        several => document(&ChangesView {
-            changes: several.iter().map(view).collect(),
-        }),
-    }
-}
-
 fn document(view: &impl Serialize) -> String {
     let mut text =
         serde_json::to_string_pretty(view).expect("text and numbers can always be written");
@@ -70,75 +60,31 @@ struct StatusView<'a> {
     version: &'a str,
     protocol: u16,
     uptime_s: u64,
-    engines: EnginesView<'a>,
+    engines: EnginesView,
     chains: u32,
     members: u32,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct EnginesView<'a> {
-    freplace: EngineView<'a>,
-    tailcall: EngineView<'a>,
+struct EnginesView {
+    freplace: EngineView,
+    tailcall: EngineView,
 }
 
 #[derive(Serialize)]
-struct EngineView<'a> {
+struct EngineView {
     available: bool,
-    reason: Option<&'a str>,
+    reason: Option<String>,
 }
 
-impl<'a> From<&'a EngineProbe> for EngineView<'a> {
-    fn from(probe: &'a EngineProbe) -> Self {
+impl From<&EngineProbe> for EngineView {
+    fn from(probe: &EngineProbe) -> Self {
         Self {
             available: probe.available,
-            reason: probe.reason.as_deref(),
+            reason: probe.reason.as_ref().map(ToString::to_string),
         }
     }
-}
-
-#[derive(Serialize)]
-struct ListView<'a> {
-    chains: Vec<ChainView<'a>>,
-}
-
-#[derive(Serialize)]
-struct ChainView<'a> {
-    interface: &'a str,
-    ifindex: u32,
-    netns: NetNsView<'a>,
-    mode: &'static str,
-    hook: &'static str,
-    generation: u64,
-    final_verdict: &'static str,
-    counters: bool,
-    frags: bool,
-    members: Vec<MemberView<'a>>,
-}
-
-impl<'a> From<&'a Chain> for ChainView<'a> {
-    fn from(chain: &'a Chain) -> Self {
-        Self {
-            interface: &chain.interface,
-            ifindex: chain.ifindex,
-            netns: NetNsView {
-                cookie: chain.netns.cookie,
-                name: chain.netns.name.as_deref(),
-            },
-            mode: chain.mode.name(),
-            hook: chain.hook.name(),
-            generation: chain.generation,
-            final_verdict: chain.final_verdict.name(),
-            counters: chain.counters,
-            frags: chain.frags,
-            members: chain.members.iter().map(MemberView::from).collect(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct NetNsView<'a> {
-    cookie: u64,
-    name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -153,12 +99,15 @@ struct MemberView<'a> {
     chain_call: Vec<&'static str>,
     allowed: Vec<&'static str>,
     engine: &'static str,
-    engine_reason: Option<&'a str>,
+    engine_reason: Option<String>,
     state: &'static str,
     owner: OwnerView<'a>,
     lifetime: &'static str,
+    source: &'static str,
     sha256: Option<String>,
+    pins: Option<PinsView<'a>>,
     packets: PacketsView,
+    ns_per_packet: Option<u64>,
 }
 
 impl<'a> From<&'a Member> for MemberView<'a> {
@@ -174,12 +123,15 @@ impl<'a> From<&'a Member> for MemberView<'a> {
             chain_call: verdicts(member.chain_call),
             allowed: verdicts(member.allowed),
             engine: member.engine.name(),
-            engine_reason: member.engine_reason.as_deref(),
+            engine_reason: member.engine_reason.as_ref().map(ToString::to_string),
             state: member.state.name(),
             owner: (&member.owner).into(),
             lifetime: member.lifetime.name(),
+            source: member.origin.name(),
             sha256: member.sha256.map(hex),
+            pins: member.pins.as_ref().map(PinsView::from),
             packets: member.packets.into(),
+            ns_per_packet: member.ns_per_packet,
         }
     }
 }
@@ -197,6 +149,21 @@ impl<'a> From<&'a Owner> for OwnerView<'a> {
             uid: owner.uid,
             pid: owner.pid,
             client: &owner.client,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PinsView<'a> {
+    program: &'a str,
+    maps: &'a str,
+}
+
+impl<'a> From<&'a Pins> for PinsView<'a> {
+    fn from(pins: &'a Pins) -> Self {
+        Self {
+            program: &pins.program,
+            maps: &pins.maps,
         }
     }
 }
@@ -271,58 +238,9 @@ impl<'a> From<&'a MapShape> for MapView<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct ChangesView<'a> {
-    changes: Vec<ChangedView<'a>>,
-}
-
-#[derive(Serialize)]
-struct ChangedView<'a> {
-    interface: &'a str,
-    dry_run: bool,
-    generation: u64,
-    mode: Option<&'static str>,
-    notes: &'a [String],
-    members: Vec<RegisteredView<'a>>,
-    plan: &'a [String],
-    reloads: &'a [String],
-}
-
-impl<'a> ChangedView<'a> {
-    fn new(outcome: &'a Outcome, dry_run: bool) -> Self {
-        let changed = &outcome.changed;
-        Self {
-            interface: &outcome.interface,
-            dry_run,
-            generation: changed.generation,
-            mode: changed.mode.map(libdispatch::Mode::name),
-            notes: &changed.notes,
-            members: changed.members.iter().map(RegisteredView::from).collect(),
-            plan: &changed.plan,
-            reloads: &changed.reloads,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct RegisteredView<'a> {
-    name: &'a str,
-    id: u64,
-    slot: u16,
-    program_id: Option<u32>,
-    engine: &'static str,
-}
-
-impl<'a> From<&'a Registered> for RegisteredView<'a> {
-    fn from(member: &'a Registered) -> Self {
-        Self {
-            name: &member.name,
-            id: member.id,
-            slot: member.slot,
-            program_id: member.program_id,
-            engine: member.engine.name(),
-        }
-    }
+/// What the daemon says as data, in words.
+fn texts<T: ToString>(said: &[T]) -> Vec<String> {
+    said.iter().map(ToString::to_string).collect()
 }
 
 fn verdicts(mask: VerdictMask) -> Vec<&'static str> {

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse_checked();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(cli.command.wants_json()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the commands print for people. Pure; everything that others named is escaped.
 
 mod sockets;
+mod title;
 
 use libdispatch::{
-    Chain, Count, EngineProbe, Hook, Lifetime, MapShape, Member, MemberDetail, MemberState, Owner,
+    Chain, Count, EngineProbe, Lifetime, MapShape, Member, MemberDetail, MemberState, Owner,
     SlotCounters, Status, VerdictMask, escape,
 };
 
@@ -28,7 +29,14 @@ pub(crate) fn status(status: &Status) -> String {
         engine(&status.tailcall),
         status.chains,
         status.members,
-    )
+    ) + &warnings(status)
+}
+
+fn warnings(status: &Status) -> String {
+    let warnings = status.warnings.iter();
+    warnings.fold(String::new(), |text, warning| {
+        text + "warning   " + &escape(&warning.to_string()) + "\n"
+    })
 }
 
 fn uptime(seconds: u64) -> String {
@@ -44,8 +52,11 @@ fn engine(probe: &EngineProbe) -> String {
     if probe.available {
         return "available".to_owned();
     }
-    let reason = probe.reason.as_deref().unwrap_or("no reason given");
-    let reason = reason.strip_prefix("refused ").unwrap_or(reason);
+    let Some(reason) = &probe.reason else {
+        return "refused: no reason given".to_owned();
+    };
+    let reason = reason.to_string();
+    let reason = reason.strip_prefix("refused ").unwrap_or(&reason);
     format!("refused: {}", escape(reason))
 }
 
@@ -63,25 +74,13 @@ pub(crate) fn list(chains: &[Chain]) -> String {
 }
 
 fn block(chain: &Chain, several_namespaces: bool) -> String {
-    let netns = match &chain.netns.name {
-        Some(name) => format!("  netns {}", escape(name)),
-        None if several_namespaces => format!("  netns cookie {}", chain.netns.cookie),
-        None => String::new(),
-    };
-    let is_netlink = chain.hook == Hook::Netlink;
-    let hook = if is_netlink { "  hook netlink" } else { "" };
-    let frags = if chain.frags { "  frags" } else { "" };
-    let title = format!(
-        "{}  {}  generation {}  final verdict {}{frags}{netns}{hook}\n",
-        escape(&chain.interface),
-        chain.mode,
-        chain.generation,
-        chain.final_verdict
-    );
-    title + &members(chain)
+    title::title(chain, several_namespaces) + &members(chain)
 }
 
 fn members(chain: &Chain) -> String {
+    if chain.members.is_empty() {
+        return String::new();
+    }
     // Nearly always everything is allowed; then the column says nothing.
     let restricted = chain
         .members
@@ -130,12 +129,9 @@ fn members(chain: &Chain) -> String {
 /// Why members run by tail call where the kernel has freplace.
 fn reasons(chain: &Chain) -> String {
     let reasons = chain.members.iter().filter_map(|member| {
-        let reason = member.engine_reason.as_deref()?;
-        Some(format!(
-            "  {} runs by tail call: {}\n",
-            escape(&member.name),
-            escape(reason)
-        ))
+        let reason = member.engine_reason.as_ref()?;
+        let name = escape(&member.name);
+        Some(format!("  {name} runs by tail call: {reason}\n"))
     });
     reasons.collect()
 }
@@ -207,6 +203,7 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
     line("allowed", &verdicts(member.allowed));
     line("on miss", detail.on_miss.name());
     line("tail depth", &detail.tail_depth.to_string());
+    line("source", member.origin.name());
     line("owner", &owner(&member.owner));
     line("lifetime", &lifetime_and_linger(detail));
     line(
@@ -216,6 +213,10 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
     line("member id", &member.id.to_string());
     let object = member.sha256.map_or_else(|| "-".to_owned(), hex);
     line("object", &object);
+    if let Some(pins) = &member.pins {
+        line("pin", &escape(&pins.program));
+        line("map pins", &escape(&pins.maps));
+    }
     line(
         "packets",
         &packets(&member.packets, chain.is_none_or(|chain| chain.counters)),
@@ -235,7 +236,7 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
 fn engine_and_reason(member: &Member) -> String {
     match &member.engine_reason {
         None => member.engine.to_string(),
-        Some(reason) => format!("{}: {}", member.engine, escape(reason)),
+        Some(reason) => format!("{}: {reason}", member.engine),
     }
 }
 
@@ -291,7 +292,7 @@ fn changed(outcome: &Outcome) -> String {
     let interface = escape(&outcome.interface);
     let changed = &outcome.changed;
     let state = match changed.mode {
-        Some(mode) => format!("{mode}, generation {}", changed.generation),
+        Some(mode) => format!("{mode}, generation {}", changed.revision),
         None => "no chain any more".to_owned(),
     };
     if changed.members.is_empty() {
@@ -320,12 +321,13 @@ fn planned(outcome: &Outcome) -> String {
     let title = match changed.mode {
         Some(mode) => format!(
             "{interface}: would be {mode}, generation {}\n",
-            changed.generation
+            changed.revision
         ),
         None => format!("{interface}: would have no chain any more\n"),
     };
     let steps = changed.plan.iter().enumerate();
-    let steps = steps.map(|(index, step)| format!("  {}. {}\n", index + 1, escape(step)));
+    let steps =
+        steps.map(|(index, step)| format!("  {}. {}\n", index + 1, escape(&step.to_string())));
     title + &steps.collect::<String>() + &remarks(outcome)
 }
 
@@ -334,7 +336,8 @@ fn remarks(outcome: &Outcome) -> String {
     let note = |note: &str| format!("{interface}: note: {note}\n");
     let reloads = outcome.changed.reloads.iter();
     let reloads = reloads.map(|name| note(&format!("{} gets a new program id", escape(name))));
-    let notes = outcome.changed.notes.iter().map(|text| note(&escape(text)));
+    let notes = outcome.changed.notes.iter();
+    let notes = notes.map(|text| note(&escape(&text.to_string())));
     reloads.chain(notes).collect()
 }
 

@@ -1,9 +1,10 @@
 //! What a daemon might say: the same for text and JSON.
 
 use libdispatch::{
-    Chain, Changed, Count, Engine, EngineProbe, FinalVerdict, Hook, Lifetime, MapShape, Member,
-    MemberDetail, MemberState, Mode, Namespace, OnMiss, Owner, Registered, SlotCounters,
-    SocketCounts, SocketDetail, SocketState, Status, Verdict, VerdictMask,
+    Chain, Changed, Count, Engine, EngineProbe, EngineReason, FinalVerdict, Hook, HookProgram,
+    Lifetime, MapShape, Member, MemberDetail, MemberState, Mode, Namespace, Note, OnMiss, Owner,
+    Pending, Pins, ProbeReason, Registered, SlotCounters, SocketCounts, SocketDetail, SocketState,
+    Status, Step, Unreadable, Verdict, VerdictMask, Warning,
 };
 
 use crate::changing::Outcome;
@@ -11,16 +12,24 @@ use crate::changing::Outcome;
 /// Two ordinary members, and an observer whose client is gone.
 pub(crate) fn chain() -> Chain {
     Chain {
+        id: 4_294_967_298,
         interface: "eth0".to_owned(),
         ifindex: 2,
         netns: Namespace {
             cookie: 1,
             name: None,
         },
-        mode: Mode::Native,
-        hook: Hook::Link,
-        generation: 7,
-        final_verdict: FinalVerdict::Pass,
+        mode: Some(Mode::Native),
+        hook: Some(Hook::Link),
+        attached: true,
+        looked_ms_ago: None,
+        hook_program: None,
+        parked: false,
+        revision: 7,
+        build: 9,
+        pending: None,
+        unreadable: None,
+        final_verdict: Some(FinalVerdict::Pass),
         counters: true,
         frags: false,
         members: vec![stats(), firewall(), observer()],
@@ -42,9 +51,20 @@ pub(crate) fn odd_chain() -> Chain {
             cookie: 4711,
             name: Some("blue".to_owned()),
         },
-        mode: Mode::Generic,
-        hook: Hook::Netlink,
-        final_verdict: FinalVerdict::Last,
+        mode: Some(Mode::Generic),
+        hook: Some(Hook::Netlink),
+        attached: false,
+        looked_ms_ago: Some(40),
+        hook_program: Some(HookProgram {
+            id: 4711,
+            name: "ri\u{7}val".to_owned(),
+        }),
+        parked: true,
+        pending: Some(Pending {
+            deadline_s: 58,
+            reverts_to: 6,
+        }),
+        final_verdict: Some(FinalVerdict::Last),
         counters: false,
         frags: true,
         members: vec![waiting],
@@ -52,19 +72,43 @@ pub(crate) fn odd_chain() -> Chain {
     }
 }
 
-pub(crate) fn detail() -> MemberDetail {
-    MemberDetail {
-        member: observer(),
-        on_miss: OnMiss::Continue,
-        tail_depth: 1,
-        linger_ms: 30_000,
-        share_group: Some("taps".to_owned()),
-        maps: vec![
-            map("EVENTS", 40, 27, [0, 0, 4096]),
-            map("NEXT", 41, 3, [4, 4, 8]),
-        ],
-        sockets: Vec::new(),
+/// A chain that a later daemon wrote.
+pub(crate) fn unreadable_chain() -> Chain {
+    Chain {
+        mode: None,
+        hook: None,
+        revision: 0,
+        build: 0,
+        unreadable: Some(Unreadable::NewerRegistry { version: 9 }),
+        final_verdict: None,
+        members: Vec::new(),
+        ..chain()
     }
+}
+
+/// A chain that waits for its interface.
+pub(crate) fn waiting_chain() -> Chain {
+    let mut chain = chain();
+    chain.members.truncate(1);
+    Chain {
+        ifindex: 0,
+        hook: None,
+        attached: false,
+        ..chain
+    }
+}
+
+pub(crate) fn detail() -> MemberDetail {
+    let mut detail = MemberDetail::new(observer());
+    detail.on_miss = OnMiss::Continue;
+    detail.tail_depth = 1;
+    detail.linger_ms = 30_000;
+    detail.share_group = Some("taps".to_owned());
+    detail.maps = vec![
+        map("EVENTS", 40, 27, [0, 0, 4096]),
+        map("NEXT", 41, 3, [4, 4, 8]),
+    ];
+    detail
 }
 
 /// The redirect program with the sockets of two queues.
@@ -89,23 +133,24 @@ pub(crate) fn redirect() -> MemberDetail {
         rx_fill_ring_empty_descs: 5,
         tx_ring_empty_descs: 6,
     };
-    MemberDetail {
-        sockets: vec![
-            socket(0, SocketState::Active, Some(counts)),
-            socket(3, SocketState::Lingering, None),
-        ],
-        ..detail()
-    }
+    let mut detail = detail();
+    detail.sockets = vec![
+        socket(0, SocketState::Active, Some(counts)),
+        socket(3, SocketState::Lingering, None),
+    ];
+    detail
 }
 
 pub(crate) fn daemon() -> Status {
     Status {
         version: "0.1.0".to_owned(),
-        protocol: 0,
+        protocol: 1,
         uptime_s: 2 * 86_400 + 3 * 3600 + 4 * 60 + 5,
         freplace: EngineProbe {
             available: false,
-            reason: Some("no BTF in the kernel".to_owned()),
+            reason: Some(ProbeReason::Failed {
+                error: "no BTF in the kernel".to_owned(),
+            }),
         },
         tailcall: EngineProbe {
             available: true,
@@ -113,6 +158,10 @@ pub(crate) fn daemon() -> Status {
         },
         chains: 2,
         members: 5,
+        warnings: vec![Warning::NotAttached {
+            chain: 4_294_967_298,
+            interface: "eth0".to_owned(),
+        }],
     }
 }
 
@@ -124,15 +173,36 @@ pub(crate) fn loaded(interface: &str) -> Outcome {
         slot,
         program_id: u32::try_from(id).ok().map(|id| 200 + id),
         engine: Engine::Tailcall,
+        taken_up: false,
     };
     Outcome {
         interface: interface.to_owned(),
         changed: Changed {
-            generation: 8,
+            chain: 4_294_967_298,
+            revision: 8,
+            build: 10,
             mode: Some(Mode::Generic),
-            notes: vec!["generic mode: the driver refused native: EOPNOTSUPP".to_owned()],
+            notes: vec![Note::NoNativeMode {
+                interface: interface.to_owned(),
+                error: "Operation not supported (os error 95)".to_owned(),
+            }],
             members: vec![member("stats", 1, 0), member("firewall", 2, 1)],
-            plan: vec!["build generation 8".to_owned(), "swap".to_owned()],
+            plan: vec![
+                Step::BuildRoot {
+                    build: 10,
+                    root: "dispatcher".to_owned(),
+                    slots: 2,
+                    final_verdict: FinalVerdict::Pass,
+                    counters: true,
+                    frags: false,
+                },
+                Step::Swap {
+                    interface: interface.to_owned(),
+                    from: 9,
+                    to: 10,
+                },
+                Step::Grace,
+            ],
             reloads: vec!["balancer".to_owned()],
         },
     }
@@ -143,79 +213,74 @@ pub(crate) fn emptied() -> Outcome {
     Outcome {
         interface: "eth0".to_owned(),
         changed: Changed {
-            generation: 0,
+            chain: 0,
+            revision: 0,
+            build: 0,
             mode: None,
             notes: Vec::new(),
             members: Vec::new(),
-            plan: vec!["detach".to_owned()],
+            plan: vec![Step::Detach {
+                build: 9,
+                interface: "eth0".to_owned(),
+            }],
             reloads: Vec::new(),
         },
     }
 }
 
 fn stats() -> Member {
-    Member {
-        slot: Some(0),
-        id: 1,
-        name: "stats".to_owned(),
-        program: "count_packets".to_owned(),
-        program_id: Some(215),
-        priority: 10,
-        requested_priority: 10,
-        chain_call: VerdictMask::PASS,
-        allowed: VerdictMask::ALL,
-        engine: Engine::Tailcall,
-        engine_reason: None,
-        state: MemberState::Running,
-        owner: Owner {
-            uid: 0,
-            pid: 1234,
-            client: "stats".to_owned(),
-        },
-        lifetime: Lifetime::Attached,
-        sha256: Some([0xab; 32]),
-        packets: packets(&[(Count::Pass, 123_456)]),
-    }
+    let mut member = Member::new(1, "stats");
+    member.slot = Some(0);
+    member.program = "count_packets".to_owned();
+    member.program_id = Some(215);
+    member.priority = 10;
+    member.requested_priority = 10;
+    member.owner = Owner {
+        uid: 0,
+        pid: 1234,
+        client: "stats".to_owned(),
+    };
+    member.sha256 = Some([0xab; 32]);
+    member.packets = packets(&[(Count::Pass, 123_456)]);
+    member
 }
 
 fn firewall() -> Member {
-    Member {
-        slot: Some(1),
-        id: 2,
-        name: "firewall".to_owned(),
-        program: "firewall".to_owned(),
-        program_id: Some(1216),
-        priority: 10,
-        requested_priority: 20,
-        chain_call: VerdictMask::of(&[Verdict::Pass, Verdict::Tx]),
-        engine_reason: Some("its object has no type information (BTF) for it".to_owned()),
-        owner: Owner {
-            uid: 1000,
-            pid: 99,
-            client: "dispatchctl".to_owned(),
-        },
-        lifetime: Lifetime::Kept,
-        packets: packets(&[(Count::Drop, 3), (Count::Pass, 120), (Count::Missed, 1)]),
-        ..stats()
-    }
+    let mut member = Member::new(2, "firewall");
+    member.slot = Some(1);
+    member.program_id = Some(1216);
+    member.priority = 10;
+    member.requested_priority = 20;
+    member.chain_call = VerdictMask::of(&[Verdict::Pass, Verdict::Tx]);
+    member.engine_reason = Some(EngineReason::NoTypes);
+    member.owner = Owner {
+        uid: 1000,
+        pid: 99,
+        client: "dispatchctl".to_owned(),
+    };
+    member.lifetime = Lifetime::Kept;
+    member.sha256 = Some([0xab; 32]);
+    member.packets = packets(&[(Count::Drop, 3), (Count::Pass, 120), (Count::Missed, 1)]);
+    member
 }
 
 fn observer() -> Member {
-    Member {
-        slot: Some(2),
-        id: 3,
-        name: "tap".to_owned(),
-        program: "tap".to_owned(),
-        program_id: Some(217),
-        priority: 50,
-        requested_priority: 50,
-        chain_call: VerdictMask::NONE,
-        allowed: VerdictMask::PASS,
-        engine: Engine::Freplace,
-        state: MemberState::Lingering,
-        packets: packets(&[(Count::Pass, 117), (Count::Overruled, 3)]),
-        ..stats()
-    }
+    let mut member = Member::new(3, "tap");
+    member.slot = Some(2);
+    member.program_id = Some(217);
+    member.chain_call = VerdictMask::NONE;
+    member.allowed = VerdictMask::PASS;
+    member.engine = Engine::Freplace;
+    member.state = MemberState::Lingering;
+    member.owner = stats().owner;
+    member.sha256 = Some([0xab; 32]);
+    member.pins = Some(Pins {
+        program: "/sys/fs/bpf/dispatchd/1-2/member-3/program".to_owned(),
+        maps: "/sys/fs/bpf/dispatchd/1-2/member-3/maps".to_owned(),
+    });
+    member.ns_per_packet = Some(31);
+    member.packets = packets(&[(Count::Pass, 117), (Count::Overruled, 3)]);
+    member
 }
 
 fn packets(kinds: &[(Count, u64)]) -> SlotCounters {

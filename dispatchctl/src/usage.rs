@@ -36,6 +36,23 @@ impl Cli {
     }
 }
 
+impl Command {
+    /// Whether it prints a JSON document.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Status(args) => args.json,
+            Self::List(args) => args.json,
+            Self::Show(args) => args.json,
+            Self::Load(args) => args.changing.json,
+            Self::Unload(args) => args.changing.json,
+            Self::Reorder(args) => args.changing.json,
+            Self::Set(args) => args.changing.json,
+            Self::Replace(args) => args.changing.json,
+            Self::Config(args) => args.changing.json,
+        }
+    }
+}
+
 impl LoadArgs {
     fn check(&self) -> Result<(), &'static str> {
         let CodeArgs {

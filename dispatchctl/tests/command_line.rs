@@ -16,7 +16,10 @@ use std::{
 
 use fake::{Act, FakeDaemon};
 use libdispatch::{Lifetime, Verdict, VerdictMask};
-use protocol::{Change, GlobalValue, Operation, Position, RefusalCode, Registration, RequestBody};
+use protocol::{
+    Change, GlobalValue, Operation, Position, RefusalCode, Registration, Remedy, RequestBody,
+    Source,
+};
 
 #[test]
 fn a_command_line_without_sense_is_exit_code_2() {
@@ -60,6 +63,9 @@ fn a_command_line_without_sense_is_exit_code_2() {
 fn a_daemon_that_is_not_there_is_exit_code_3() {
     let output = run(Path::new("/no/such/socket"), "list --json");
     assert_eq!(code(&output), 3);
+    assert_eq!(error(&output)["code"], "not_reachable");
+    let output = run(Path::new("/no/such/socket"), "list");
+    assert_eq!(code(&output), 3);
     assert_eq!(stdout(&output), "");
     assert!(
         stderr(&output).contains("/no/such/socket"),
@@ -80,9 +86,62 @@ fn a_refusal_is_exit_code_1_with_the_whole_log() {
     });
     let output = run(daemon.path(), &format!("load eth0 {OBJECT} --json"));
     assert_eq!(code(&output), 1);
-    assert_eq!(stdout(&output), "");
+    assert_eq!(
+        error(&output),
+        serde_json::json!({
+            "code": "verifier",
+            "message": "the verifier refused firewall",
+            "interface": "eth0",
+            "remedy": null,
+        }),
+        "without the log"
+    );
     let expected = format!("dispatchctl: eth0: the verifier refused firewall\n{log}");
     assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn every_command_says_a_refusal_as_json_too() {
+    for arguments in [
+        "status",
+        "list",
+        "list eth0",
+        "show eth0 a",
+        &format!("load eth0 {OBJECT}"),
+        "unload eth0 a",
+        "reorder eth0 a --first",
+        "set eth0 a --allowed pass",
+        &format!("replace eth0 a {OBJECT}"),
+        "config eth0 --counters off",
+    ] {
+        let daemon = FakeDaemon::start();
+        daemon.script(|body| {
+            let is_asked = !matches!(body, RequestBody::Hello(_) | RequestBody::PutObject);
+            is_asked.then(|| Act::RefuseFor(RefusalCode::Mode, "no", Remedy::SeeStatus))
+        });
+        let plain = run(daemon.path(), arguments);
+        assert_eq!((code(&plain), stdout(&plain)), (1, String::new()));
+        let output = run(daemon.path(), &format!("{arguments} --json"));
+        assert_eq!(code(&output), 1, "{arguments}");
+        assert_eq!(stderr(&output), stderr(&plain), "{arguments}");
+        assert!(
+            stderr(&output).ends_with("no; `dispatchctl status` says why\n"),
+            "{arguments}: {}",
+            stderr(&output)
+        );
+        let said = error(&output);
+        assert_eq!(
+            (&said["code"], &said["message"], &said["remedy"]),
+            (
+                &"mode".into(),
+                &"no".into(),
+                &"`dispatchctl status` says why".into()
+            ),
+            "{arguments}"
+        );
+        let about_one = arguments.contains("eth0");
+        assert_eq!(said["interface"] == "eth0", about_one, "{arguments}");
+    }
 }
 
 #[test]
@@ -122,7 +181,9 @@ fn loaded_programs_are_kept_members_with_what_was_said() {
     assert_eq!(registration.allowed, Some(VerdictMask::NONE));
     assert_eq!(registration.tail_depth, Some(2));
     assert_eq!(registration.share_group.as_deref(), Some("g"));
-    let source = registration.source;
+    let Source::Object(source) = registration.source else {
+        panic!("{:?}", registration.source);
+    };
     assert_eq!(source.program.as_deref(), Some("entry"));
     assert_eq!(source.map_sizes, [("RULES".to_owned(), 16)]);
     assert_eq!(
@@ -218,10 +279,10 @@ fn each_changing_command_is_one_change() {
             changes(&daemon),
             [Change {
                 interface: "eth0".to_owned(),
-                expected_generation: Some(4),
+                expected_revision: Some(4),
                 dry_run: true,
-                mode: None,
                 operations: vec![expected],
+                ..Change::default()
             }]
         );
     }
@@ -308,6 +369,12 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What is in the document of a failure.
+fn error(output: &Output) -> serde_json::Value {
+    let document: serde_json::Value = serde_json::from_str(&stdout(output)).unwrap();
+    document["error"].clone()
 }
 
 fn changes(daemon: &FakeDaemon) -> Vec<Change> {

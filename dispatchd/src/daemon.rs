@@ -81,13 +81,13 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let (probes, template) = probe::probe(args.engine);
     log_probe("tailcall", &probes.tailcall);
     log_probe("freplace", &probes.freplace);
-    if let (EngineChoice::Freplace, Some(reason)) = (args.engine, &probes.freplace.reason) {
-        return Err(StartError::NoFreplace(reason.clone()));
+    if let (EngineChoice::Freplace, Err(reason)) = (args.engine, &probes.freplace) {
+        return Err(StartError::NoFreplace(probe::said(reason)));
     }
-    if let (Some(freplace), Some(tailcall)) = (&probes.freplace.reason, &probes.tailcall.reason) {
+    if let (Err(freplace), Err(tailcall)) = (&probes.freplace, &probes.tailcall) {
         return Err(StartError::NoEngine {
-            freplace: freplace.clone(),
-            tailcall: tailcall.clone(),
+            freplace: probe::said(freplace),
+            tailcall: probe::said(tailcall),
         });
     }
     let objects = objects_of(&args.socket)?;
@@ -336,10 +336,10 @@ fn stop_signals() -> SigSet {
     signals
 }
 
-fn log_probe(engine: &str, probe: &protocol::EngineProbe) {
-    match &probe.reason {
-        None => tracing::info!(engine, "available"),
-        Some(reason) => tracing::info!(engine, reason, "not available"),
+fn log_probe(engine: &str, probe: &Result<(), protocol::ProbeReason>) {
+    match probe {
+        Ok(()) => tracing::info!(engine, "available"),
+        Err(reason) => tracing::info!(engine, reason = probe::said(reason), "not available"),
     }
 }
 

@@ -23,8 +23,8 @@ pub struct Brought {
     pub interface: String,
     /// How many receive queues the interface has, if that matters and is known.
     pub queues: Option<u32>,
-    /// The namespace of the interface.
-    pub namespace: Arc<OwnedFd>,
+    /// The namespace of the interface, if the request named one.
+    pub namespace: Option<Arc<OwnedFd>>,
     /// What its operations load, in their order.
     pub loads: Vec<Bringing>,
     /// A socket that is the daemon's to keep once the request is granted.
@@ -76,9 +76,7 @@ impl Desk {
     /// The namespace that a request brought.
     pub fn namespace(&self, id: RequestId) -> Option<Arc<OwnedFd>> {
         let lying = self.lying();
-        lying
-            .get(&id)
-            .map(|lying| Arc::clone(&lying.brought.namespace))
+        lying.get(&id)?.brought.namespace.clone()
     }
 
     /// The object of this digest that a request brought.

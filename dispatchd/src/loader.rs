@@ -166,7 +166,7 @@ pub enum LoadError {
     #[error("the client is gone")]
     ClientGone,
     /// The freplace engine is missing.
-    #[error("this daemon can't load extension programs; `dispatchctl status` says why")]
+    #[error("this daemon can't load extension programs")]
     NoTemplate,
     /// An extension takes `CAP_PERFMON`, which what strangers bring is loaded without.
     #[error("an extension program {}", Obstacle::Untrusted)]

@@ -1,7 +1,8 @@
-//! Takes connections, each to a thread of its own.
+//! Takes connections: each waits in the lobby until it greets, and has a thread of its own then.
+
+mod lobby;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use planner::ConnectionId;
 use protocol::{Connection, Listener, RefusalCode, Reply};
 
-use crate::session::{self, Hub};
+use self::lobby::{Lobby, Newcomer};
+use crate::session::{self, Admitted, Hub};
 use crate::translate;
 
 /// Connections at once, beyond which only root is let in. Each has a thread and a few objects.
@@ -18,6 +20,8 @@ const CONNECTIONS_MAX: usize = 1024;
 const CONNECTIONS_PER_UID: usize = 64;
 /// How long nobody is let in after one could not be: there is nothing to wait on.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// How long the one thread that takes connections may wait for one of them.
+const GREETING_PATIENCE: Duration = Duration::from_millis(100);
 /// Room for a session, which parses nothing deep.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -28,20 +32,38 @@ struct Open(Mutex<BTreeMap<u32, usize>>);
 /// Serves until the listener is shut down.
 pub fn run(listener: &Listener, hub: &Hub) {
     let open = Arc::new(Open::default());
-    let next = AtomicU64::new(1);
+    let mut lobby = Lobby::default();
+    let mut next = 1;
     loop {
-        let connection = match listener.accept() {
-            Ok(connection) => connection,
+        let ready = match lobby.wait(listener) {
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::error!(%error, "can't wait for connections");
+                thread::sleep(FULL_PAUSE);
+                continue;
+            }
+        };
+        for newcomer in ready.speaking {
+            start(newcomer, hub.clone());
+        }
+        if !ready.at_the_door {
+            continue;
+        }
+        match listener.accept() {
+            Ok(connection) => {
+                let id = ConnectionId(next);
+                next += 1;
+                if let Some((admitted, place)) = admit(&connection, hub, Arc::clone(&open)) {
+                    lobby.add(connection, id, admitted, place);
+                }
+            }
             Err(error) if was_shut_down(&error) => return,
             Err(error) => {
                 tracing::error!(%error, "can't take a connection");
                 // Out of descriptors or memory: others have to end first.
                 thread::sleep(FULL_PAUSE);
-                continue;
             }
-        };
-        let id = ConnectionId(next.fetch_add(1, Ordering::Relaxed));
-        start(connection, hub.clone(), Arc::clone(&open), id);
+        }
     }
 }
 
@@ -49,16 +71,39 @@ fn was_shut_down(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EINVAL)
 }
 
-fn start(connection: Connection, hub: Hub, open: Arc<Open>, id: ConnectionId) {
-    let Ok(peer) = connection.peer() else {
-        return;
+/// Decides whether a connection may wait for its greeting, by what the kernel says of its peer.
+fn admit(connection: &Connection, hub: &Hub, open: Arc<Open>) -> Option<(Admitted, Place)> {
+    let peer = connection.peer().ok()?;
+    // What is sent and read here is small and there: nobody is waited for.
+    connection.set_send_timeout(Some(GREETING_PATIENCE)).ok()?;
+    connection
+        .set_receive_timeout(Some(GREETING_PATIENCE))
+        .ok()?;
+    let grant = hub.policy.grant(peer.uid, None);
+    if grant.is_empty() {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "kept a user out");
+        let message = format!("uid {} may not use this daemon", peer.uid);
+        refuse(connection, RefusalCode::NotAllowed, message);
+        return None;
+    }
+    let Some(place) = Place::take(open, peer.uid) else {
+        let message = format!("uid {} has too many connections", peer.uid);
+        refuse(connection, RefusalCode::Quota, message);
+        return None;
     };
-    let Some(place) = Place::take(open, peer.uid, peer.uid == 0) else {
-        let body = Err(translate::refused(
-            RefusalCode::Quota,
-            format!("uid {} has too many connections", peer.uid),
-        ));
-        let _ = connection.send(&Reply { id: 0, body }, &[]);
+    Some((Admitted { peer, grant }, place))
+}
+
+/// Reads a greeting, and starts a thread for a client that greets as it should.
+fn start(newcomer: Newcomer, hub: Hub) {
+    let Newcomer {
+        connection,
+        id,
+        admitted,
+        place,
+        ..
+    } = newcomer;
+    let Ok(Some(greeting)) = session::greeting(&connection) else {
         return;
     };
     let started = thread::Builder::new()
@@ -66,26 +111,34 @@ fn start(connection: Connection, hub: Hub, open: Arc<Open>, id: ConnectionId) {
         .stack_size(STACK_BYTES)
         .spawn(move || {
             let _place = place;
-            session::serve(&hub, &connection, id);
+            session::serve(&hub, &connection, id, &admitted, &greeting);
         });
     if let Err(error) = started {
         tracing::error!(%error, "can't start a client's thread");
     }
 }
 
+/// Turns a connection down before a byte of it is read, and hangs up. Nobody knows yet which
+/// version the client speaks, so the refusal has no options.
+fn refuse(connection: &Connection, code: RefusalCode, message: String) {
+    let body = Err(translate::refused(code, message));
+    let _ = connection.send(&Reply { id: 0, body }, &[]);
+}
+
 /// A connection's place among those that are open.
+#[derive(Debug)]
 struct Place {
     open: Arc<Open>,
     uid: u32,
 }
 
 impl Place {
-    fn take(open: Arc<Open>, uid: u32, is_root: bool) -> Option<Self> {
+    fn take(open: Arc<Open>, uid: u32) -> Option<Self> {
         let mut count = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = count.values().sum();
         let own = count.get(&uid).copied().unwrap_or_default();
         let full = own >= CONNECTIONS_PER_UID || all >= CONNECTIONS_MAX;
-        if full && !is_root {
+        if uid != 0 && full {
             return None;
         }
         count.insert(uid, own + 1);

@@ -16,7 +16,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use controller::Event;
-use planner::{Authority, Client, ConnectionId, Policy, Verb};
+use planner::{Authority, Client, ConnectionId, Grant, Interface, MemberId, Policy, Refusal, Verb};
 use protocol::{
     Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
     ReplyBody, Request, RequestBody, Welcome,
@@ -34,10 +34,10 @@ use crate::translate;
 
 /// A client that takes no reply for this long is hung up on, so that its thread ends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that says nothing at all for this long is hung up on.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects that one connection may have staged, in bytes altogether.
 const STAGED_BYTES_MAX: usize = 4 * OBJECT_BYTES_MAX;
+/// Characters of a refusal's reason in the log. The client gets all of it.
+const LOGGED_CHARACTERS_MAX: usize = 512;
 /// The longest name a client may give itself, in bytes.
 const CLIENT_NAME_BYTES_MAX: usize = 64;
 
@@ -75,10 +75,31 @@ struct Session<'a> {
 /// An answer: its body, and a descriptor to go with it.
 type Outcome = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
-/// Serves a connection until it ends; then its members linger.
-pub fn serve(hub: &Hub, connection: &Connection, id: ConnectionId) {
+/// A peer as the kernel names it, and what it may do somewhere: both are known before it says a word.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Its credentials.
+    pub peer: protocol::Peer,
+    /// What it may do.
+    pub grant: Grant,
+}
+
+/// The first message of a connection; `None` if it ended before. One that can't be understood is
+/// refused.
+pub fn greeting(connection: &Connection) -> Result<Option<Request>, protocol::ReceiveError> {
+    understood(connection, connection.receive_greeting())
+}
+
+/// Serves a connection from its greeting until it ends; then its members linger.
+pub fn serve(
+    hub: &Hub,
+    connection: &Connection,
+    id: ConnectionId,
+    admitted: &Admitted,
+    greeting: &Request,
+) {
     let _gone = Gone { hub, id };
-    if let Err(error) = converse(hub, connection, id) {
+    if let Err(error) = converse(hub, connection, id, admitted, greeting) {
         tracing::debug!(connection = id.0, error = %translate::chain(&*error), "the connection failed");
     }
 }
@@ -101,39 +122,41 @@ fn converse(
     hub: &Hub,
     connection: &Connection,
     id: ConnectionId,
+    admitted: &Admitted,
+    greeting: &Request,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let peer = admitted.peer;
     connection.set_send_timeout(Some(SEND_TIMEOUT))?;
-    connection.set_receive_timeout(Some(HELLO_TIMEOUT))?;
-    let peer = connection.peer()?;
-    let Some((request, fds)) = receive(connection)? else {
-        return Ok(());
-    };
-    let (mut session, welcome) = match Session::open(hub, connection, peer, id, &request.body, &fds)
+    let (mut session, welcome) = match Session::open(hub, connection, admitted, id, &greeting.body)
     {
         Ok(opened) => opened,
         Err(refused) => {
-            tracing::info!(uid = peer.uid, pid = peer.pid, reason = %protocol::escape(&refused.message), "refused a client");
+            tracing::info!(
+                uid = peer.uid,
+                pid = peer.pid,
+                reason = logged(&refused.message),
+                "refused a client"
+            );
             let body = Err(refused);
-            connection.send(
-                &Reply {
-                    id: request.id,
-                    body,
-                },
-                &[],
-            )?;
+            let id = greeting.id;
+            connection.send(&Reply { id, body }, &[])?;
             return Ok(());
         }
     };
     connection.set_receive_timeout(None)?;
     let body = Ok(ReplyBody::Welcome(welcome));
-    connection.send(
-        &Reply {
-            id: request.id,
-            body,
-        },
-        &[],
-    )?;
-    while let Some((request, fds)) = receive(connection)? {
+    let id = greeting.id;
+    connection.send(&Reply { id, body }, &[])?;
+    let may_load = may_load(&admitted.grant);
+    loop {
+        let received = if may_load {
+            connection.receive::<Request>()
+        } else {
+            connection.receive_inline()
+        };
+        let Some((request, fds)) = understood(connection, received)? else {
+            return Ok(());
+        };
         let (body, fd) = match session.answer(request.body, fds) {
             Ok((body, fd)) => (Ok(body), fd),
             Err(refused) => {
@@ -141,7 +164,7 @@ fn converse(
                     uid = peer.uid,
                     pid = peer.pid,
                     client = %protocol::escape(&session.client.name),
-                    reason = %protocol::escape(&refused.message),
+                    reason = logged(&refused.message),
                     "refused a request",
                 );
                 (Err(refused), None)
@@ -156,14 +179,25 @@ fn converse(
             &fds,
         )?;
     }
-    Ok(())
 }
 
-/// The next request. One that can't be understood is answered with id 0, and ends the connection.
-fn receive(
+/// A refusal's reason for the log: one line of a bounded length, whatever a client put into it.
+fn logged(reason: &str) -> String {
+    let short: String = reason.chars().take(LOGGED_CHARACTERS_MAX).collect();
+    protocol::escape(&short).into_owned()
+}
+
+/// Whether this client stages objects, and so may have something large to say.
+fn may_load(grant: &Grant) -> bool {
+    grant.verbs.contains(Verb::Load)
+}
+
+/// A request that can't be understood is answered with id 0, and ends the connection.
+fn understood<T>(
     connection: &Connection,
-) -> Result<Option<(Request, Vec<OwnedFd>)>, protocol::ReceiveError> {
-    connection.receive::<Request>().inspect_err(|error| {
+    received: Result<T, protocol::ReceiveError>,
+) -> Result<T, protocol::ReceiveError> {
+    received.inspect_err(|error| {
         if let Some(refused) = error.refusal() {
             let body = Err(refused);
             let _ = connection.send(&Reply { id: 0, body }, &[]);
@@ -175,37 +209,23 @@ impl<'a> Session<'a> {
     fn open(
         hub: &'a Hub,
         connection: &'a Connection,
-        peer: protocol::Peer,
+        admitted: &Admitted,
         id: ConnectionId,
         request: &RequestBody,
-        fds: &[OwnedFd],
     ) -> Result<(Self, Welcome), Refused> {
+        let peer = admitted.peer;
         let RequestBody::Hello(hello) = request else {
             return Err(translate::refused(
                 RefusalCode::Malformed,
                 "the first request must be Hello",
             ));
         };
-        if !fds.is_empty() {
-            return Err(translate::refused(
-                RefusalCode::Descriptor,
-                "Hello takes no descriptor",
-            ));
-        }
         let version = common_version(hello)?;
+        check_options(request)?;
         if hello.client.len() > CLIENT_NAME_BYTES_MAX {
             return Err(translate::refused(
                 RefusalCode::Malformed,
                 format!("a client's name has at most {CLIENT_NAME_BYTES_MAX} bytes"),
-            ));
-        }
-        if hub.policy.grant(peer.uid, None).is_empty() {
-            return Err(translate::refused(
-                RefusalCode::NotAllowed,
-                format!(
-                    "uid {} may not use this daemon; `dispatchd --allow-uid {}` lets it in",
-                    peer.uid, peer.uid
-                ),
             ));
         }
         let session = Self {
@@ -223,11 +243,13 @@ impl<'a> Session<'a> {
             version,
             daemon: env!("CARGO_PKG_VERSION").to_owned(),
             features: Vec::new(),
+            options: protocol::Options::new(),
         };
         Ok((session, welcome))
     }
 
     fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Outcome {
+        check_options(&request)?;
         // The namespace is behind what the request has to bring.
         let own = request.descriptors();
         let site = match request.interface() {
@@ -250,11 +272,17 @@ impl<'a> Session<'a> {
             (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
             (RequestBody::Change(change), Some(site)) => self.change(change, &site).map(plain),
             (RequestBody::Show { name, .. }, Some(site)) => self.show(&site, &name).map(plain),
-            (RequestBody::MapDescriptor { name, map, .. }, Some(site)) => {
-                self.map_descriptor(&site, &name, &map)
+            (RequestBody::MapDescriptor { member, map }, _) => {
+                self.map_descriptor(MemberId(member), &map)
             }
-            (RequestBody::Reclaim { name, token, .. }, Some(site)) => {
-                self.reclaim(&site, name, token).map(plain)
+            (RequestBody::Reclaim { member, token }, _) => {
+                self.reclaim(MemberId(member), token).map(plain)
+            }
+            (RequestBody::Subscribe { .. } | RequestBody::Unsubscribe, _) => {
+                Err(translate::refused(
+                    RefusalCode::Unsupported,
+                    "this daemon tells nobody of events",
+                ))
             }
             (RequestBody::OpenSocket(open), Some(site)) => self.open_socket(&open, &site, brought),
             (RequestBody::ActivateSocket { queue, token, .. }, Some(site)) => {
@@ -271,8 +299,6 @@ impl<'a> Session<'a> {
                 RequestBody::Hello(_)
                 | RequestBody::Change(_)
                 | RequestBody::Show { .. }
-                | RequestBody::MapDescriptor { .. }
-                | RequestBody::Reclaim { .. }
                 | RequestBody::OpenSocket(_)
                 | RequestBody::ActivateSocket { .. }
                 | RequestBody::CloseSocket { .. }
@@ -286,6 +312,10 @@ impl<'a> Session<'a> {
     }
 
     fn put_object(&mut self, fd: Option<OwnedFd>) -> Result<ReplyBody, Refused> {
+        let uid = self.client.uid;
+        if !may_load(&self.hub.policy.grant(uid, None)) {
+            return Err(translate::refusal(&Refusal::RedirectOnly { uid }));
+        }
         let fd = fd.ok_or_else(|| {
             translate::refused(
                 RefusalCode::Descriptor,
@@ -317,23 +347,25 @@ impl<'a> Session<'a> {
         Ok(ReplyBody::Object { digest })
     }
 
-    fn reclaim(&self, site: &Site, name: String, token: [u8; 16]) -> Result<ReplyBody, Refused> {
-        self.ask_plainly(site, controller::Request::Reclaim { name, token })?;
+    fn reclaim(&self, member: MemberId, token: [u8; 16]) -> Result<ReplyBody, Refused> {
+        let published = self.hub.board.read();
+        let (chain, _) = read::by_id(&published, member)?;
+        self.ask_at(&chain.interface, controller::Request::Reclaim { member, token })?;
         Ok(ReplyBody::Reclaimed)
+    }
+
+    /// What decides this client's requests at an interface.
+    fn authority(&self, site: &Interface) -> Authority {
+        self.hub.policy.authority(&self.client, site)
     }
 
     /// The client as the loader knows it.
     fn caller(&self, site: &Site) -> Caller<'_> {
         Caller {
             uid: self.client.uid,
-            trusted: self.authority(site).may(Verb::LoadTrusted),
+            trusted: self.authority(&site.interface).may(Verb::LoadTrusted),
             connection: Some(self.connection.as_fd()),
         }
-    }
-
-    /// What decides this client's requests at an interface.
-    fn authority(&self, site: &Site) -> Authority {
-        self.hub.policy.authority(&self.client, &site.interface)
     }
 }
 
@@ -343,6 +375,17 @@ fn plain(body: ReplyBody) -> (ReplyBody, Option<OwnedFd>) {
 
 fn stopping() -> Refused {
     translate::refused(RefusalCode::Daemon, "the daemon is stopping")
+}
+
+/// Turns down a request with an option that has to be understood and isn't.
+fn check_options(request: &RequestBody) -> Result<(), Refused> {
+    match request.not_understood() {
+        None => Ok(()),
+        Some((of, number)) => Err(translate::refused(
+            RefusalCode::Unsupported,
+            format!("{of} has option {number}, which this daemon doesn't know and has to"),
+        )),
+    }
 }
 
 fn common_version(hello: &Hello) -> Result<u16, Refused> {

@@ -1,22 +1,26 @@
 //! The wire's words and the planner's: each knows nothing of the other, and every match here is
 //! exhaustive, so that a new refusal without a wire code does not compile.
 
+mod listing;
+mod plan;
 mod socket;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
-use controller::{Answer, Changed};
-use dispatcher_abi::SlotCounters;
-use planner::{Engines, FailureKind, MemberId, Note, Refusal, TakenUp, Unreadable};
-use protocol::{RefusalCode, Refused};
+use controller::Answer;
+use planner::{FailureKind, NoEngine, Note, Refusal, Unreadable, Why};
+use protocol::{RefusalCode, Refused, Remedy};
 
 use crate::control::Trouble;
-use crate::kernel::{KernelError, MemberMap};
+use crate::kernel::KernelError;
 use crate::loader::{Kind, LoadError};
 use crate::object;
 use crate::unreadable;
 
+pub(crate) use self::listing::{
+    chain_view, engine_reason, form, map_shape, member_detail, probe, unreadable_view, warnings,
+};
+pub(crate) use self::plan::{outcome, taken_up};
 pub(crate) use self::socket::{not_made, socket_view};
 
 /// An error with its causes, in one line. A cause that its error has repeated already, as those of
@@ -36,11 +40,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// A refusal of this code.
 pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused {
-    Refused {
-        code,
-        message: message.into(),
-        log: None,
-    }
+    Refused::new(code, message)
 }
 
 /// What the planner turned down.
@@ -73,13 +73,75 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::NoFrames { .. }
         | Refusal::HasReceiver { .. } => RefusalCode::Conflict,
         Refusal::ClaimMismatch { .. }
+        | Refusal::TokenTaken { .. }
         | Refusal::NotLingering { .. }
         | Refusal::SocketMismatch { .. } => RefusalCode::Claim,
         Refusal::QueueTaken { .. } | Refusal::QueueLeftOpen { .. } => RefusalCode::QueueTaken,
         Refusal::SocketQuota { .. } | Refusal::MemoryQuota { .. } => RefusalCode::Quota,
         Refusal::NoSuchSocket { .. } => RefusalCode::NoSuchSocket,
     };
-    refused(code, refusal.to_string())
+    let refused = refused(code, refusal.to_string());
+    match remedy(refusal) {
+        Some(remedy) => refused.with_remedy(remedy),
+        None => refused,
+    }
+}
+
+/// What would mend it.
+fn remedy(refusal: &Refusal) -> Option<Remedy> {
+    match refusal {
+        Refusal::NoRights { uid } | Refusal::RedirectOnly { uid } => {
+            Some(Remedy::AllowLoad { uid: *uid })
+        }
+        Refusal::BareNotAllowed { uid, .. } => Some(Remedy::AllowBare { uid: *uid }),
+        Refusal::ModeDiffers {
+            interface, asked, ..
+        } => Some(Remedy::ChangeMode {
+            interface: interface.clone(),
+            mode: *asked,
+        }),
+        Refusal::Engine {
+            reason: NoEngine::Unavailable(_),
+            ..
+        } => Some(Remedy::SeeStatus),
+        Refusal::ChangedMeanwhile { .. } => Some(Remedy::TryAgain),
+        Refusal::SocketQuota { .. } => Some(Remedy::MoreSockets),
+        Refusal::MemoryQuota { .. } => Some(Remedy::MoreMemory),
+        Refusal::RootOnly { .. }
+        | Refusal::NotOwner { .. }
+        | Refusal::NothingToDo { .. }
+        | Refusal::NoChain { .. }
+        | Refusal::Revision { .. }
+        | Refusal::NoOffload { .. }
+        | Refusal::Engine {
+            reason: NoEngine::Program(_),
+            ..
+        }
+        | Refusal::NoSuchMember { .. }
+        | Refusal::BadName { .. }
+        | Refusal::NameTaken { .. }
+        | Refusal::ChainFull { .. }
+        | Refusal::TailCallBudget { .. }
+        | Refusal::ChainsOnOther { .. }
+        | Refusal::BesideItself { .. }
+        | Refusal::OrderIncomplete { .. }
+        | Refusal::OrderRepeats { .. }
+        | Refusal::ReplacesNewCode { .. }
+        | Refusal::KeptStays { .. }
+        | Refusal::EmptyChain { .. }
+        | Refusal::ClaimMismatch { .. }
+        | Refusal::NameReserved { .. }
+        | Refusal::QueueTaken { .. }
+        | Refusal::QueueLeftOpen { .. }
+        | Refusal::TokenTaken { .. }
+        | Refusal::NoSuchSocket { .. }
+        | Refusal::NotRedirected { .. }
+        | Refusal::NoRxRing { .. }
+        | Refusal::NoFrames { .. }
+        | Refusal::HasReceiver { .. }
+        | Refusal::SocketMismatch { .. }
+        | Refusal::NotLingering { .. } => None,
+    }
 }
 
 /// Why something was not done, by the controller's answer; `None` if it was.
@@ -142,40 +204,94 @@ fn kernel_error(interface: &str, error: &KernelError, in_the_way: &[String]) -> 
 }
 
 /// What a client should know.
-pub(crate) fn notes(notes: &[Note]) -> Vec<String> {
-    notes.iter().map(note).collect()
+pub(crate) fn notes(notes: &[Note]) -> Vec<protocol::Open<protocol::Note>> {
+    notes.iter().map(|it| note(it).into()).collect()
 }
 
-fn note(note: &Note) -> String {
+fn note(note: &Note) -> protocol::Note {
     match note {
-        Note::ByTailCall { member, obstacle } => format!("{member} runs by tail call: {obstacle}"),
+        Note::ByTailCall { member, obstacle } => protocol::Note::RunsByTailCall {
+            member: member.clone(),
+            reason: engine_reason(*obstacle).into(),
+        },
         Note::Generic {
             interface,
             errno,
             in_the_way,
-        } if in_the_way.is_empty() => format!(
-            "{interface} has no native XDP ({}); generic mode is used",
-            std::io::Error::from_raw_os_error(*errno)
-        ),
+        } if in_the_way.is_empty() => protocol::Note::NoNativeMode {
+            interface: interface.clone(),
+            error: said_by(*errno),
+        },
         Note::Generic {
             interface,
             in_the_way,
             ..
-        } => format!(
-            "packets of {interface} may have several buffers, which these members don't take \
-             (section xdp.frags): {}; generic mode is used",
-            in_the_way.join(", ")
-        ),
-        Note::NotKept { errno } => format!(
-            "the object can't be kept ({}): what would load its member again will be refused",
-            std::io::Error::from_raw_os_error(*errno)
-        ),
+        } => protocol::Note::NoNativeFrags {
+            interface: interface.clone(),
+            members: in_the_way.clone(),
+        },
+        Note::NotKept { errno } => protocol::Note::ObjectNotKept {
+            error: said_by(*errno),
+        },
+    }
+}
+
+/// The kernel's own words for an errno.
+fn said_by(errno: i32) -> String {
+    std::io::Error::from_raw_os_error(errno).to_string()
+}
+
+/// Why a chain can't be read.
+pub(crate) fn why(why: &Why) -> protocol::Unreadable {
+    match why {
+        Why::Registry { fault, .. } => match fault {
+            planner::RegistryFault::TooNew { reader, .. } => {
+                protocol::Unreadable::NewerRegistry { version: *reader }
+            }
+            planner::RegistryFault::Unknown { .. }
+            | planner::RegistryFault::NoRegistry
+            | planner::RegistryFault::TooOld { .. }
+            | planner::RegistryFault::Truncated
+            | planner::RegistryFault::Garbled
+            | planner::RegistryFault::Impossible
+            | planner::RegistryFault::OtherBuild { .. } => protocol::Unreadable::BrokenRegistry,
+        },
+        Why::WrongKind { pin, .. } | Why::Held { pin, .. } | Why::Replaced { pin } => {
+            protocol::Unreadable::WrongPin {
+                pin: pin.to_string(),
+            }
+        }
+        Why::TwoLinks => protocol::Unreadable::WrongPin {
+            pin: planner::Pin::NextLink.to_string(),
+        },
+        Why::Missing { pin } => protocol::Unreadable::MissingPin {
+            pin: pin.to_string(),
+        },
+        Why::Failed { pin, call, errno } => protocol::Unreadable::Failed {
+            pin: pin.to_string(),
+            error: format!("{call}: {}", said_by(*errno)),
+        },
     }
 }
 
 /// Why a program for this interface was not loaded.
 pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     let message = format!("interface {interface}: {}", chain(&error));
+    let remedy = match &error {
+        LoadError::NoTemplate => Some(Remedy::SeeStatus),
+        LoadError::Object(refused) => refused
+            .unsized_map
+            .clone()
+            .map(|map| Remedy::GiveMapSize { map }),
+        LoadError::Failed(_)
+        | LoadError::Ended(_)
+        | LoadError::Hostile(_)
+        | LoadError::Late(_)
+        | LoadError::ClientGone
+        | LoadError::Untrusted
+        | LoadError::Gone
+        | LoadError::Io { .. } => None,
+    };
     let code = match &error {
         LoadError::Object(refused) => object_code(refused.kind),
         LoadError::Failed(_) | LoadError::Ended(_) | LoadError::Hostile(_) | LoadError::Late(_) => {
@@ -189,7 +305,11 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     } else {
         None
     };
-    Refused { code, message, log }
+    let refused = Refused::new(code, message).with_log(log);
+    match remedy {
+        Some(remedy) => refused.with_remedy(remedy),
+        None => refused,
+    }
 }
 
 fn object_code(kind: Kind) -> RefusalCode {
@@ -235,11 +355,8 @@ pub(crate) fn tail_calls(calls: &[protocol::TailCall]) -> Vec<planner::TailCall>
         .collect()
 }
 
-/// An operation, for the planner. A registration gets its claim token here.
-pub(crate) fn operation(
-    operation: protocol::Operation,
-    token: impl FnOnce() -> [u8; 16],
-) -> planner::Operation {
+/// An operation, for the planner.
+pub(crate) fn operation(operation: protocol::Operation) -> planner::Operation {
     match operation {
         protocol::Operation::Register(registration) => {
             planner::Operation::Register(planner::Registration {
@@ -254,7 +371,7 @@ pub(crate) fn operation(
                 engine: registration.engine,
                 tail_depth: registration.tail_depth,
                 share_group: registration.share_group,
-                token: token(),
+                token: registration.token,
             })
         }
         protocol::Operation::Unregister { name } => planner::Operation::Unregister { name },
@@ -288,160 +405,5 @@ pub(crate) fn operation(
                 mode: configuration.mode,
             })
         }
-    }
-}
-
-/// What a change did: `changed` names the members that it gave code to.
-pub(crate) fn outcome(outcome: &Changed, dry_run: bool) -> protocol::Changed {
-    let plan = outcome.plan.describe();
-    let next = outcome.plan.next.as_ref();
-    let members = outcome
-        .facts
-        .iter()
-        .filter_map(|facts| {
-            let chain = next?;
-            let member = outcome.plan.member_of(facts.load)?;
-            let (slot, member) = (0..)
-                .zip(&chain.members)
-                .find(|(_, known)| known.id == member)?;
-            Some(protocol::Registered {
-                name: member.name.clone(),
-                id: member.id.0,
-                slot,
-                program_id: if dry_run { 0 } else { member.program_id },
-                engine: member.form.engine,
-                token: if dry_run { [0; 16] } else { member.token },
-            })
-        })
-        .collect();
-    protocol::Changed {
-        generation: next.map_or(0, |chain| chain.revision.0),
-        mode: next.map(|chain| chain.mode),
-        notes: notes(&outcome.notes),
-        members,
-        plan,
-        reloads: outcome.plan.reloads.clone(),
-    }
-}
-
-/// A change that had been done before, as it stands; `None` if its chain is gone again.
-pub(crate) fn taken_up(state: &planner::State, taken: &TakenUp) -> Option<protocol::Changed> {
-    let chain = state.chains.get(&taken.chain)?;
-    let members = chain
-        .slots()
-        .filter(|(_, member)| taken.members.contains(&member.id));
-    let members = members.map(|(slot, member)| protocol::Registered {
-        name: member.name.clone(),
-        id: member.id.0,
-        slot: slot.0,
-        program_id: member.program_id,
-        engine: member.form.engine,
-        token: member.token,
-    });
-    Some(protocol::Changed {
-        generation: chain.revision.0,
-        mode: Some(chain.mode),
-        notes: Vec::new(),
-        members: members.collect(),
-        plan: Vec::new(),
-        reloads: Vec::new(),
-    })
-}
-
-/// A chain for a listing.
-pub(crate) fn chain_view(
-    chain: &planner::Chain,
-    engines: Engines,
-    counts: &BTreeMap<MemberId, SlotCounters>,
-) -> protocol::Chain {
-    protocol::Chain {
-        interface: chain.interface.name.clone(),
-        ifindex: chain.interface.key.ifindex,
-        netns: protocol::NetNs {
-            cookie: chain.interface.key.netns,
-            name: chain.interface.netns_name.clone(),
-        },
-        mode: chain.mode,
-        hook: protocol::Hook::Link,
-        generation: chain.revision.0,
-        final_verdict: chain.final_verdict,
-        counters: chain.counters,
-        frags: planner::Root::of(chain).frags,
-        members: (0..)
-            .zip(&chain.members)
-            .map(|(slot, member)| {
-                let counted = counts.get(&member.id).copied().unwrap_or_default();
-                member_view(chain, member, engines, slot, counted)
-            })
-            .collect(),
-    }
-}
-
-fn member_view(
-    chain: &planner::Chain,
-    member: &planner::Member,
-    engines: Engines,
-    slot: u16,
-    packets: SlotCounters,
-) -> protocol::Member {
-    protocol::Member {
-        slot: Some(slot),
-        id: member.id.0,
-        name: member.name.clone(),
-        program: member.source.program().to_owned(),
-        program_id: Some(member.program_id),
-        priority: member.priority,
-        requested_priority: member.requested_priority,
-        chain_call: member.chain_call,
-        allowed: member.allowed,
-        engine: member.form.engine,
-        engine_reason: chain
-            .tail_call_reason(member, engines)
-            .map(|reason| reason.to_string()),
-        state: match member.state {
-            planner::MemberState::Running => protocol::MemberState::Running,
-            planner::MemberState::Lingering { .. } => protocol::MemberState::Lingering,
-        },
-        owner: protocol::Owner {
-            uid: member.owner.uid,
-            pid: member.owner.pid,
-            client: member.owner.client.clone(),
-        },
-        lifetime: member.lifetime,
-        sha256: member.source.sha256().copied(),
-        packets,
-    }
-}
-
-/// Everything about the member in this slot.
-pub(crate) fn member_detail(
-    chain: &planner::Chain,
-    member: &planner::Member,
-    engines: Engines,
-    slot: u16,
-    packets: SlotCounters,
-    maps: &[MemberMap],
-    sockets: Vec<protocol::SocketDetail>,
-) -> protocol::MemberDetail {
-    protocol::MemberDetail {
-        member: member_view(chain, member, engines, slot, packets),
-        on_miss: member.on_miss,
-        tail_depth: member.tail_depth,
-        linger_ms: member.linger_ms,
-        share_group: member.share_group.clone(),
-        maps: maps.iter().map(map_shape).collect(),
-        sockets,
-    }
-}
-
-/// A map's name and shape.
-pub(crate) fn map_shape(map: &MemberMap) -> protocol::MapShape {
-    protocol::MapShape {
-        name: map.name.clone(),
-        id: map.info.id,
-        map_type: map.info.shape.map_type,
-        key_size: map.info.shape.key_size,
-        value_size: map.info.shape.value_size,
-        max_entries: map.info.shape.max_entries,
     }
 }

@@ -3,7 +3,10 @@
 use dispatcher_abi::{Engine, Mode, ModeChoice};
 use protocol::Operation;
 
-use crate::{Client, Configuration, Error, Position, Program, Settings, program::Object};
+use crate::{
+    Client, Configuration, Error, Note, Position, Program, Settings, Step, claim::ClaimNumber,
+    program::Object, token, words,
+};
 
 /// A set of operations on one interface: all of it happens, in one swap, or nothing.
 ///
@@ -12,12 +15,12 @@ use crate::{Client, Configuration, Error, Position, Program, Settings, program::
 /// # fn example(client: &Client, program: &Program) -> Result<(), libdispatch::Error> {
 /// let changed = client
 ///     .change("eth0")
-///     .expect_generation(7)
+///     .expect_revision(7)
 ///     .unregister("old")
 ///     .register(program)
 ///     .reorder("stats", Position::First)
 ///     .apply()?;
-/// println!("generation {}", changed.generation);
+/// println!("revision {}", changed.revision);
 /// # Ok(())
 /// # }
 /// ```
@@ -38,18 +41,15 @@ impl<'a> Change<'a> {
             client,
             wire: protocol::Change {
                 interface: interface.to_owned(),
-                expected_generation: None,
-                dry_run: false,
-                mode: None,
-                operations: Vec::new(),
+                ..protocol::Change::default()
             },
             objects: Vec::new(),
         }
     }
 
-    /// Refuse if the chain is at another generation by now. A chain that doesn't exist is at 0.
-    pub fn expect_generation(mut self, generation: u64) -> Self {
-        self.wire.expected_generation = Some(generation);
+    /// Refuse if the chain is at another revision by now. A chain that doesn't exist is at 0.
+    pub fn expect_revision(mut self, revision: u64) -> Self {
+        self.wire.expected_revision = Some(revision);
         self
     }
 
@@ -70,7 +70,9 @@ impl<'a> Change<'a> {
     pub fn register(mut self, program: &Program) -> Self {
         self.wire.mode = self.wire.mode.or(program.mode);
         self.objects.push(program.object.clone());
-        self.with(Operation::Register(Box::new(program.registration())))
+        self.with(Operation::Register(Box::new(
+            program.registration(token::draw()),
+        )))
     }
 
     /// Removes a member.
@@ -125,12 +127,17 @@ impl<'a> Change<'a> {
     /// # Errors
     ///
     /// [`Error::Refused`]: nothing changed. [`Error::Disconnected`] and [`Error::TimedOut`]: it is
-    /// unknown whether it was done; [`Client::list`] shows.
+    /// unknown whether it was done; [`Client::list`] shows. A change that registers something and
+    /// loses its connection is asked again by itself, and taken up if it had been done.
     pub fn apply(self) -> Result<Changed, Error> {
-        let mut session = self.client.session();
-        let changed = session.change(self.wire, &self.objects)?;
-        self.client.start_keeper(&mut session);
-        Ok(changed.into())
+        self.apply_and_claim().map(|(changed, _)| changed)
+    }
+
+    /// The same, with the claims of the attached members that it registered, in their order.
+    pub(crate) fn apply_and_claim(self) -> Result<(Changed, Vec<ClaimNumber>), Error> {
+        let (changed, claims) = self.client.session().change(self.wire, &self.objects)?;
+        self.client.start_keeper();
+        Ok((changed.into(), claims))
     }
 
     fn with(mut self, operation: Operation) -> Self {
@@ -142,16 +149,20 @@ impl<'a> Change<'a> {
 /// What a change did, or in a dry run would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The chain's generation now; 0 if the chain is gone.
-    pub generation: u64,
+    /// The chain's own id; 0 if the chain is gone.
+    pub chain: u64,
+    /// The chain's revision now; 0 if the chain is gone.
+    pub revision: u64,
+    /// The build that runs now; 0 if the chain is gone.
+    pub build: u64,
     /// Where the hook is; `None` if the chain is gone.
     pub mode: Option<Mode>,
     /// What the caller should know, such as why the mode is generic.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// The members that were registered or replaced, in the order of the operations.
     pub members: Vec<Registered>,
-    /// The steps, for people to read.
-    pub plan: Vec<String>,
+    /// The steps.
+    pub plan: Vec<Step>,
     /// Members that were loaded again, with a new program id.
     pub reloads: Vec<String>,
 }
@@ -169,16 +180,20 @@ pub struct Registered {
     pub program_id: Option<u32>,
     /// Which engine runs it.
     pub engine: Engine,
+    /// It was there already: the daemon had done this very change before, and its answer was lost.
+    pub taken_up: bool,
 }
 
 impl From<protocol::Changed> for Changed {
     fn from(changed: protocol::Changed) -> Self {
         Self {
-            generation: changed.generation,
+            chain: changed.chain,
+            revision: changed.revision,
+            build: changed.build,
             mode: changed.mode,
-            notes: changed.notes,
-            members: changed.members.into_iter().map(Registered::from).collect(),
-            plan: changed.plan,
+            notes: words::all(changed.notes),
+            members: words::all(changed.members),
+            plan: words::all(changed.plan),
             reloads: changed.reloads,
         }
     }
@@ -191,7 +206,8 @@ impl From<protocol::Registered> for Registered {
             id: member.id,
             slot: member.slot,
             program_id: Some(member.program_id).filter(|id| *id != 0),
-            engine: member.engine,
+            engine: member.form.engine,
+            taken_up: member.taken_up,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     env, fmt,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use protocol::{ReplyBody, RequestBody, SocketGrant};
 
 use crate::{
     Chain, Change, Error, MemberDetail, NetNs, Program, Registration, SocketLease, SocketRequest,
-    Status, keeper, netns::NetNsFile, session::Session,
+    Status, keeper, netns::NetNsFile, request::Answer, session::Session,
 };
 
 /// Where the daemon listens if nobody says otherwise.
@@ -26,7 +26,10 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
 /// The longest name of a client, in bytes; the daemon refuses longer ones.
 const NAME_BYTES_MAX: usize = 64;
 
-/// A connection to the daemon. Clones share it; requests wait for each other.
+/// A connection to the daemon. Clones share it, and any number of threads may use it at once.
+///
+/// Requests that load programs or concern sockets are carried out one after the other. All others
+/// don't wait for them: lists, counts, or the end of a member.
 ///
 /// When the connection breaks, the next call makes a new one and re-claims what was registered.
 /// If members are registered, a thread does the same without a call.
@@ -34,7 +37,16 @@ const NAME_BYTES_MAX: usize = 64;
 /// Attached members go with the last clone (a [`Registration`] holds one).
 #[derive(Clone)]
 pub struct Client {
-    session: Arc<Mutex<Session>>,
+    session: Arc<Open>,
+}
+
+/// The session, until the last clone is gone: the keeper may still be in the middle of something.
+struct Open(Arc<Session>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Client {
@@ -57,8 +69,9 @@ impl Client {
     /// in [`Refusal::log`](crate::Refusal::log). After [`Error::Disconnected`], a member that was
     /// registered nevertheless goes by itself, after its linger time.
     pub fn register(&self, interface: &str, program: &Program) -> Result<Registration, Error> {
-        let changed = self.change(interface).register(program).apply()?;
-        Registration::first(self.clone(), interface, program, changed)
+        let change = self.change(interface).register(program);
+        let (changed, claims) = change.apply_and_claim()?;
+        Registration::first(self.clone(), interface, changed, claims.first().copied())
     }
 
     /// Puts a program on several interfaces. Its maps are one each for every interface, unless the
@@ -103,10 +116,10 @@ impl Client {
         let body = RequestBody::List {
             interface: interface.map(str::to_owned),
         };
-        match self.ask(&body)? {
+        self.ask(&body, |answer| match answer {
             (ReplyBody::Chains(chains), _) => Ok(chains.into_iter().map(Chain::from).collect()),
-            (answer, _) => Err(self.session().unexpected(&body, &answer)),
-        }
+            (other, _) => Err(other.into()),
+        })
     }
 
     /// Everything about one member.
@@ -115,18 +128,18 @@ impl Client {
             interface: interface.to_owned(),
             name: name.to_owned(),
         };
-        match self.ask(&body)? {
+        self.ask(&body, |answer| match answer {
             (ReplyBody::Member(detail), _) => Ok((*detail).into()),
-            (answer, _) => Err(self.session().unexpected(&body, &answer)),
-        }
+            (other, _) => Err(other.into()),
+        })
     }
 
     /// The daemon's own state.
     pub fn status(&self) -> Result<Status, Error> {
-        match self.ask(&RequestBody::Status)? {
+        self.ask(&RequestBody::Status, |answer| match answer {
             (ReplyBody::Status(status), _) => Ok(status.into()),
-            (answer, _) => Err(self.session().unexpected(&RequestBody::Status, &answer)),
-        }
+            (other, _) => Err(other.into()),
+        })
     }
 
     /// A descriptor of one of a member's own maps, by its name in the object. The daemon gives it
@@ -136,16 +149,20 @@ impl Client {
     ///
     /// A process without `CAP_BPF` can use the descriptor from kernel 5.19 on.
     pub fn map(&self, interface: &str, name: &str, map: &str) -> Result<OwnedFd, Error> {
+        let member = self.show(interface, name)?.member.id;
+        self.map_of(member, map)
+    }
+
+    /// The same of the member with this id.
+    pub(crate) fn map_of(&self, member: u64, map: &str) -> Result<OwnedFd, Error> {
         let body = RequestBody::MapDescriptor {
-            interface: interface.to_owned(),
-            name: name.to_owned(),
+            member,
             map: map.to_owned(),
         };
-        let (answer, mut fds) = self.ask(&body)?;
-        match (&answer, fds.pop()) {
+        self.ask(&body, |(answer, mut fds)| match (&answer, fds.pop()) {
             (ReplyBody::Map(_), Some(descriptor)) => Ok(descriptor),
-            _ => Err(self.session().unexpected(&body, &answer)),
-        }
+            _ => Err(answer.into()),
+        })
     }
 
     /// Has the daemon open an `AF_XDP` socket on a receive queue, which is then this client's alone:
@@ -214,18 +231,23 @@ impl Client {
         SocketLease::open(self.clone(), request, SocketGrant::Bare, None)
     }
 
-    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
-        // A session is consistent between any two requests.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn session(&self) -> &Session {
+        &self.session.0
     }
 
     /// Starts the keeper if there is something to keep.
-    pub(crate) fn start_keeper(&self, session: &mut Session) {
-        keeper::start(session, Arc::downgrade(&self.session));
+    pub(crate) fn start_keeper(&self) {
+        keeper::start(&self.session.0);
     }
 
-    fn ask(&self, body: &RequestBody) -> Result<(ReplyBody, Vec<OwnedFd>), Error> {
-        self.session().request(body, &[])
+    fn ask<T>(
+        &self,
+        body: &RequestBody,
+        take: impl FnOnce(Answer) -> Result<T, Box<ReplyBody>>,
+    ) -> Result<T, Error> {
+        let session = self.session();
+        let (taken, _) = session.ask(body, &[], &session.patience(), take)?;
+        Ok(taken)
     }
 }
 
@@ -269,6 +291,7 @@ impl ClientBuilder {
     }
 
     /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms.
+    /// Where the daemon carries out what other threads asked first, the time begins after that.
     /// Default: 120 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -291,10 +314,10 @@ impl ClientBuilder {
             .timeout
             .unwrap_or(TIMEOUT_DEFAULT)
             .max(Duration::from_millis(1));
-        let mut session = Session::new(socket, netns, name, timeout);
-        session.connected()?;
+        let session = Session::new(socket, netns, name, timeout);
+        session.home(&session.patience())?;
         Ok(Client {
-            session: Arc::new(Mutex::new(session)),
+            session: Arc::new(Open(Arc::new(session))),
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
+use crate::Remedy;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,8 +21,9 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The connection broke after the request was sent: whether it was done is unknown. What a
-    /// registration without an answer left behind goes by itself, after its linger time.
+    /// The connection broke after the request was sent, and no daemon came back soon enough to be
+    /// asked: whether it was done is unknown. What a registration without an answer left behind
+    /// goes by itself, after its linger time.
     #[error("the connection broke during {request}: whether it was done is unknown")]
     Disconnected {
         /// What was asked.
@@ -54,7 +57,7 @@ pub enum Error {
         /// The member.
         name: String,
         /// What the daemon said to the claim.
-        reason: Refusal,
+        reason: Box<Refusal>,
     },
 
     /// A file can't be read.
@@ -106,14 +109,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// What kind of failure it is, in a word: a refusal's code, or what went wrong on this side.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code.name(),
+            Self::Lost { reason, .. } => reason.code.name(),
+            Self::NotReachable { .. } => "not_reachable",
+            Self::Disconnected { .. } => "disconnected",
+            Self::TimedOut { .. } => "timed_out",
+            Self::VersionMismatch { .. } => "version",
+            Self::File { .. } => "file",
+            Self::Namespace { .. } => "namespace",
+            #[cfg(feature = "aya")]
+            Self::Map { .. } => "map_type",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Io { .. } => "system_call",
+        }
+    }
+
     /// The refusal, if the daemon said no.
     pub fn refusal(&self) -> Option<&Refusal> {
-        if let Self::Refused(refusal)
-        | Self::Lost {
-            reason: refusal, ..
-        } = self
-        {
+        if let Self::Refused(refusal) = self {
             Some(refusal)
+        } else if let Self::Lost { reason, .. } = self {
+            Some(reason)
         } else {
             None
         }
@@ -129,12 +148,30 @@ pub struct Refusal {
     pub message: String,
     /// The verifier's log, whole, if the verifier refused the program.
     pub log: Option<String>,
+    /// The remedy, if the daemon knows one.
+    pub remedy: Option<Remedy>,
 }
 
-/// The message alone: a log has many lines, and the caller decides where they go.
+impl Refusal {
+    /// A refusal that the library makes itself.
+    pub(crate) fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            log: None,
+            remedy: None,
+        }
+    }
+}
+
+/// The message and the remedy: a log has many lines, and the caller decides where they go.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -144,6 +181,7 @@ impl From<protocol::Refused> for Refusal {
     fn from(refused: protocol::Refused) -> Self {
         Self {
             code: refused.code.into(),
+            remedy: refused.remedy().map(Remedy::from),
             message: refused.message,
             log: refused.log,
         }
@@ -158,12 +196,28 @@ macro_rules! refusal_codes {
         #[non_exhaustive]
         pub enum RefusalCode {
             $($(#[$doc])* $code,)+
+            /// A code that this version of the library doesn't know, by its number.
+            Unknown(u32),
+        }
+
+        impl RefusalCode {
+            /// Every code that this version of the library knows.
+            pub const ALL: &[Self] = &[$(Self::$code,)+];
+
+            /// The word, as in JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$code => protocol::RefusalCode::$code.name(),)+
+                    Self::Unknown(_) => "unknown",
+                }
+            }
         }
 
         impl From<protocol::RefusalCode> for RefusalCode {
             fn from(code: protocol::RefusalCode) -> Self {
                 match code {
                     $(protocol::RefusalCode::$code => Self::$code,)+
+                    protocol::RefusalCode::Unknown(number) => Self::Unknown(number),
                 }
             }
         }
@@ -193,7 +247,7 @@ refusal_codes! {
     InterfaceGone,
     /// The interface can't run XDP in the mode asked for.
     Mode,
-    /// The chain is at another generation than expected.
+    /// The chain is at another revision than expected.
     Generation,
     /// No member of this name.
     NoSuchMember,
@@ -217,7 +271,7 @@ refusal_codes! {
     AmbiguousProgram,
     /// The program is not an XDP program.
     WrongProgramType,
-    /// The object needs something that the loader can't do.
+    /// The object or the request needs something that this daemon can't do.
     Unsupported,
     /// The program calls a helper that this uid may not use.
     Helper,

@@ -5,57 +5,60 @@
 
 use std::{
     io::{self, PipeReader},
-    sync::{Mutex, PoisonError, Weak},
+    os::fd::AsFd as _,
+    sync::{Arc, Weak},
     thread,
     time::{Duration, Instant},
 };
 
-use protocol::Connection;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
 };
 
-use crate::session::{Next, Session};
+use crate::{line::Line, request::Failure, session::Session};
 
 /// The first pause before a new attempt. A restarted daemon listens after some 10 ms.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: well below the default linger time of 30 s, which starts anew with a daemon.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Starts the thread, unless it runs or there is nothing to keep. Without it (the process may
-/// have too many threads) the next request does the same work.
-pub(crate) fn start(session: &mut Session, shared: Weak<Mutex<Session>>) {
-    if session.keeper.is_some() || !session.has_claims() {
-        return;
-    }
-    let Ok((gone, alive)) = io::pipe() else {
-        return;
-    };
-    let builder = thread::Builder::new().name("dispatch-keeper".to_owned());
-    if builder.spawn(move || keep(&shared, &gone)).is_ok() {
-        session.keeper = Some(alive);
-    }
+/// What the keeper does next.
+enum Next {
+    /// Everything is held: wait until this connection breaks.
+    Watch(Arc<Line>),
+    /// Something is wanted that can't be had now.
+    Retry,
+    /// There is nothing to keep.
+    Stop,
 }
 
-fn keep(shared: &Weak<Mutex<Session>>, gone: &PipeReader) {
+/// Starts the thread, unless it runs or there is nothing to keep. Without it (the process may
+/// have too many threads) the next request does the same work.
+pub(crate) fn start(session: &Arc<Session>) {
+    session.employ(|| {
+        let (gone, alive) = io::pipe().ok()?;
+        let kept = Arc::downgrade(session);
+        let builder = thread::Builder::new().name("dispatch-keeper".to_owned());
+        builder.spawn(move || keep(&kept, &gone)).ok()?;
+        Some(alive)
+    });
+}
+
+fn keep(session: &Weak<Session>, gone: &PipeReader) {
     let mut pause = PAUSE_MIN;
     loop {
-        let Some(session) = shared.upgrade() else {
+        let Some(kept) = session.upgrade() else {
             return;
         };
-        let next = session
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tend();
-        // Not held while waiting: the last clone's drop must be the last.
-        drop(session);
+        let next = tend(&kept);
+        drop(kept);
         match next {
             Next::Stop => return,
             Next::Retry => {}
-            Next::Watch(connection) => {
+            Next::Watch(line) => {
                 let since = Instant::now();
-                if wait(gone, Some(&connection), None) {
+                if wait(gone, Some(&line), None) {
                     return;
                 }
                 // A daemon that accepts and hangs up at once is not asked without pause.
@@ -71,11 +74,33 @@ fn keep(shared: &Weak<Mutex<Session>>, gone: &PipeReader) {
     }
 }
 
+/// Does everything that can be done now so that nothing is wanted.
+fn tend(session: &Session) -> Next {
+    session.lose_if_broken();
+    if session.rests() {
+        return Next::Stop;
+    }
+    let patience = session.patience();
+    let Ok(line) = session.home(&patience) else {
+        return Next::Retry;
+    };
+    match session.reclaim(&line, &patience) {
+        Ok(()) if session.with_claims(|claims| claims.any_wanted()) => Next::Retry,
+        Ok(()) => Next::Watch(line),
+        // It may come late: the line is good.
+        Err(Failure::Failed(_)) => Next::Retry,
+        Err(Failure::Unsent(_) | Failure::Unanswered) => {
+            session.lose(&line);
+            Next::Retry
+        }
+    }
+}
+
 /// Waits until the connection breaks or the time has passed; says whether the client is gone.
-fn wait(gone: &PipeReader, connection: Option<&Connection>, pause: Option<Duration>) -> bool {
+fn wait(gone: &PipeReader, line: Option<&Line>, pause: Option<Duration>) -> bool {
     let timeout = pause.and_then(|pause| Timespec::try_from(pause).ok());
     let mut polled = vec![PollFd::new(gone, PollFlags::IN)];
-    polled.extend(connection.map(|connection| PollFd::new(connection, PollFlags::RDHUP)));
+    polled.extend(line.map(|line| PollFd::from_borrowed_fd(line.as_fd(), PollFlags::RDHUP)));
     loop {
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(_) => return !polled[0].revents().is_empty(),

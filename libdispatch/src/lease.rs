@@ -1,20 +1,18 @@
 //! A receive queue and its `AF_XDP` socket, lent by the daemon: a guard.
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use protocol::{OpenSocket, ReplyBody, RequestBody, SocketGrant};
+use protocol::{OpenSocket, ReplyBody, RequestBody, SocketGrant, Token};
 
-use crate::claim::Held;
-use crate::{Client, Error, Refusal, RefusalCode, SocketRequest};
+use crate::claim::ClaimNumber;
+use crate::patience::Patience;
+use crate::{Client, Error, Note, SocketRequest, token, words};
 
 /// How long dropping a lease waits for the daemon.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a restarted daemon waits for an active socket's client.
-const LINGER: Duration = Duration::from_secs(30);
 
 /// An `AF_XDP` socket that the daemon opened, and the receive queue that is this client's with it.
 ///
@@ -27,59 +25,8 @@ pub struct SocketLease {
     interface: String,
     socket: Arc<OwnedFd>,
     shape: protocol::Socket,
-    /// The drop has nothing to do.
-    released: bool,
-}
-
-/// What a client has to tell a new daemon of a lease.
-#[derive(Debug)]
-pub(crate) struct Leased {
-    pub(crate) interface: String,
-    pub(crate) queue: u32,
-    pub(crate) socket: Arc<OwnedFd>,
-    /// Only then a daemon that comes after knows of it.
-    active: bool,
-    pub(crate) held: Held,
-}
-
-impl Leased {
-    pub(crate) fn is_lost(&self) -> bool {
-        matches!(self.held, Held::Lost(_))
-    }
-
-    /// The connection is gone.
-    pub(crate) fn disconnected(&mut self) {
-        if self.is_lost() {
-            return;
-        }
-        self.held = if self.active {
-            Held::Wanted { asked: None }
-        } else {
-            Held::Lost(Refusal {
-                code: RefusalCode::NoSuchSocket,
-                message: "the connection was lost before the socket was activated".to_owned(),
-                log: None,
-            })
-        };
-    }
-
-    /// The daemon said no: as for a member, some answers can change.
-    pub(crate) fn refused(&mut self, refusal: Refusal, now: Instant) {
-        let Held::Wanted { asked } = &mut self.held else {
-            return;
-        };
-        let since = *asked.get_or_insert(now);
-        let is_final = matches!(
-            refusal.code,
-            RefusalCode::NoSuchSocket
-                | RefusalCode::NoSuchInterface
-                | RefusalCode::InterfaceGone
-                | RefusalCode::NotAllowed
-        );
-        if is_final || now.duration_since(since) >= LINGER {
-            self.held = Held::Lost(refusal);
-        }
-    }
+    token: Token,
+    claim: ClaimNumber,
 }
 
 impl SocketLease {
@@ -89,34 +36,39 @@ impl SocketLease {
         grant: SocketGrant,
         memory: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Error> {
+        let interface = request.interface.clone();
+        let token = token::draw();
         let body = RequestBody::OpenSocket(OpenSocket {
-            interface: request.interface.clone(),
+            interface: interface.clone(),
             queue: request.queue,
             grant,
             redirect: request.redirect,
+            token,
+            options: protocol::Options::new(),
         });
-        let mut session = client.session();
-        let (answer, mut fds) = session.request_with(&body, &[], memory.as_slice())?;
-        let (ReplyBody::Socket(shape), Some(socket)) = (&answer, fds.pop()) else {
-            return Err(session.unexpected(&body, &answer));
-        };
-        let socket = Arc::new(socket);
-        let leased = Leased {
-            interface: request.interface.clone(),
-            queue: shape.queue,
-            socket: Arc::clone(&socket),
-            active: false,
-            held: Held::Yes,
-        };
-        session.leases.insert(shape.token, leased);
-        client.start_keeper(&mut session);
-        drop(session);
+        let session = client.session();
+        let patience = session.patience();
+        let asked = session.ask(
+            &body,
+            memory.as_slice(),
+            &patience,
+            |(answer, mut fds)| match (answer, fds.pop()) {
+                (ReplyBody::Socket(shape), Some(socket)) => Ok((shape, Arc::new(socket))),
+                (other, _) => Err(other.into()),
+            },
+        );
+        let ((shape, socket), line) = asked?;
+        let held = Arc::clone(&socket);
+        let claim =
+            session.with_claims(|claims| claims.opened(line, &interface, shape.queue, token, held));
+        client.start_keeper();
         Ok(Self {
-            interface: request.interface.clone(),
-            socket,
-            shape: shape.clone(),
-            released: false,
             client,
+            interface,
+            socket,
+            shape,
+            token,
+            claim,
         })
     }
 
@@ -128,45 +80,44 @@ impl SocketLease {
     ///
     /// # Errors
     ///
-    /// A socket without an RX ring is refused ([`RefusalCode::Conflict`]). Make that of a bare socket
+    /// A socket without an RX ring is refused ([`RefusalCode::Conflict`](crate::RefusalCode)). Make that of a bare socket
     /// before.
-    pub fn activate(&self) -> Result<Vec<String>, Error> {
-        let mut session = self.client.session();
-        let (interface, queue, token) = (self.interface.clone(), self.queue(), self.shape.token);
+    pub fn activate(&self) -> Result<Vec<Note>, Error> {
+        self.check_held()?;
         let body = RequestBody::ActivateSocket {
-            interface,
-            queue,
-            token,
+            interface: self.interface.clone(),
+            queue: self.queue(),
+            token: self.token(),
         };
-        self.check(&mut session)?;
-        match session.request_with(&body, &[], &[])? {
-            (ReplyBody::SocketActivated { notes }, _) => {
-                if let Some(leased) = session.leases.get_mut(&self.token()) {
-                    leased.active = true;
-                }
-                Ok(notes)
-            }
-            (answer, _) => Err(session.unexpected(&body, &answer)),
+        let session = self.client.session();
+        // Before it is known: if the connection is lost with the answer, the socket may be active.
+        let before = session.with_claims(|claims| claims.set_active(self.claim, true));
+        let activated = session.ask(&body, &[], &session.patience(), |answer| match answer {
+            (ReplyBody::SocketActivated { notes }, _) => Ok(words::all(notes)),
+            (other, _) => Err(other.into()),
+        });
+        if let Err(Error::Refused(_)) = activated {
+            session.with_claims(|claims| claims.set_active(self.claim, before));
         }
+        Ok(activated?.0)
     }
 
     /// Gives the queue back. The socket itself is closed when all its descriptors are.
-    pub fn close(mut self) -> Result<(), Error> {
-        self.released = true;
-        let client = self.client.clone();
-        let mut session = client.session();
-        self.check(&mut session)?;
-        session.leases.remove(&self.token());
-        let body = self.close_request();
-        match session.request_with(&body, &[], &[])? {
-            (ReplyBody::SocketClosed, _) => Ok(()),
-            (answer, _) => Err(session.unexpected(&body, &answer)),
-        }
+    pub fn close(self) -> Result<(), Error> {
+        let held = self.check_held();
+        let session = self.client.session();
+        // The drop has nothing to do, whatever becomes of this.
+        session.with_claims(|claims| claims.release(self.claim));
+        held?;
+        self.give_back(&session.patience())
     }
 
     /// Whether the queue is still this client's, as far as can be known without asking for it.
     pub fn check_held(&self) -> Result<(), Error> {
-        self.check(&mut self.client.session())
+        let name = || format!("the socket of queue {}", self.queue());
+        self.client
+            .session()
+            .check_held(self.claim, &self.interface, name)
     }
 
     /// A descriptor of the socket, to map its rings from and to send and receive with. As long as it is
@@ -195,29 +146,22 @@ impl SocketLease {
         self.shape.zero_copy
     }
 
-    pub(crate) fn token(&self) -> [u8; 16] {
-        self.shape.token
+    pub(crate) fn token(&self) -> Token {
+        self.token
     }
 
-    fn close_request(&self) -> RequestBody {
-        RequestBody::CloseSocket {
+    fn give_back(&self, patience: &Patience) -> Result<(), Error> {
+        let body = RequestBody::CloseSocket {
             interface: self.interface.clone(),
             queue: self.queue(),
-            token: self.shape.token,
-        }
-    }
-
-    fn check(&self, session: &mut crate::session::Session) -> Result<(), Error> {
-        session.connected()?;
-        let leased = session.leases.get(&self.token());
-        match leased.map(|leased| &leased.held) {
-            Some(Held::Lost(reason)) => Err(Error::Lost {
-                interface: self.interface.clone(),
-                name: format!("the socket of queue {}", self.queue()),
-                reason: reason.clone(),
-            }),
-            Some(Held::Yes | Held::Wanted { .. }) | None => Ok(()),
-        }
+            token: self.token(),
+        };
+        let session = self.client.session();
+        session.ask(&body, &[], patience, |answer| match answer {
+            (ReplyBody::SocketClosed, _) => Ok(()),
+            (other, _) => Err(other.into()),
+        })?;
+        Ok(())
     }
 }
 
@@ -229,64 +173,10 @@ impl AsFd for SocketLease {
 
 impl Drop for SocketLease {
     fn drop(&mut self) {
-        if self.released {
-            return;
-        }
-        let mut session = self.client.session();
-        let leased = session.leases.remove(&self.token());
-        if leased.is_none_or(|leased| leased.is_lost()) {
-            return;
-        }
-        let patience = mem::replace(&mut session.timeout, DROP_TIMEOUT);
-        // A queue that can't be given back now goes with the connection.
-        let _ = session.request_with(&self.close_request(), &[], &[]);
-        session.timeout = patience;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_active_socket_is_wanted_after_a_lost_connection() {
-        let mut active = leased(true);
-        active.disconnected();
-        assert_eq!(active.held, Held::Wanted { asked: None });
-        let mut opened = leased(false);
-        opened.disconnected();
-        assert!(opened.is_lost());
-    }
-
-    #[test]
-    fn a_socket_is_wanted_until_the_daemon_does_not_know_it() {
-        let mut active = leased(true);
-        active.disconnected();
-        let start = Instant::now();
-        active.refused(refusal(RefusalCode::Claim), start);
-        assert_eq!(active.held, Held::Wanted { asked: Some(start) });
-        active.refused(refusal(RefusalCode::NoSuchSocket), start);
-        assert_eq!(active.held, Held::Lost(refusal(RefusalCode::NoSuchSocket)));
-        active.disconnected();
-        assert!(active.is_lost());
-    }
-
-    fn leased(active: bool) -> Leased {
-        let (end, _) = io::pipe().unwrap();
-        Leased {
-            interface: "eth0".to_owned(),
-            queue: 0,
-            socket: Arc::new(end.into()),
-            active,
-            held: Held::Yes,
-        }
-    }
-
-    fn refusal(code: RefusalCode) -> Refusal {
-        Refusal {
-            code,
-            message: "no".to_owned(),
-            log: None,
+        let session = self.client.session();
+        if session.with_claims(|claims| claims.release(self.claim)) {
+            // A queue that can't be given back now goes with the connection.
+            let _ = self.give_back(&Patience::for_all(DROP_TIMEOUT));
         }
     }
 }

@@ -32,7 +32,8 @@
 //! | what runs, with its packet counts | [`Client::list`], [`Client::show`] |
 //!
 //! Everything blocks; there is no runtime and no thread until the first registration, which
-//! starts one that sleeps until the connection breaks.
+//! starts one that sleeps until the connection breaks. A [`Client`] may be used by any number of
+//! threads at once: a long load by one of them doesn't hold up another's list.
 //!
 //! The socket is `/run/dispatchd/dispatchd.sock`, or what the environment variable
 //! `DISPATCHD_SOCKET` says, or what [`ClientBuilder::socket`] says.
@@ -42,17 +43,24 @@ mod change;
 mod claim;
 mod client;
 mod error;
-mod exchange;
+mod inbox;
 mod keeper;
 mod lease;
+mod line;
 mod listing;
 mod netns;
+mod patience;
 mod program;
 mod registration;
+mod request;
 mod session;
 mod settings;
 mod socket_listing;
 mod socket_request;
+mod sync;
+mod token;
+mod turn;
+mod words;
 #[allow(unsafe_code, reason = "memory that is shared with the kernel")]
 pub mod xsk;
 
@@ -65,7 +73,8 @@ pub use dispatcher_abi::{
 pub use error::{Error, Refusal, RefusalCode};
 pub use lease::SocketLease;
 pub use listing::{
-    Chain, EngineProbe, Hook, MapShape, Member, MemberDetail, MemberState, Namespace, Owner, Status,
+    Chain, EngineProbe, Hook, HookProgram, MapShape, Member, MemberDetail, MemberState, Namespace,
+    Origin, Owner, Pending, Pins, Status,
 };
 pub use netns::NetNs;
 pub use program::{GlobalValue, Program};
@@ -74,3 +83,4 @@ pub use registration::Registration;
 pub use settings::{Configuration, Position, Settings};
 pub use socket_listing::{SocketCounts, SocketDetail, SocketState};
 pub use socket_request::{SocketMode, SocketRequest};
+pub use words::{EngineReason, Note, ProbeReason, Remedy, Step, Unreadable, Warning};

@@ -1,28 +1,50 @@
-//! What the daemon shows: chains, members, its own state.
+//! What the daemon shows: chains, their members, its own state.
 
-use dispatcher_abi::{
-    Engine, FinalVerdict, Lifetime, Mode, OnMiss, Priority, SlotCounters, VerdictMask,
-};
+use dispatcher_abi::{FinalVerdict, Mode};
 
-use crate::SocketDetail;
+use crate::{ProbeReason, Unreadable, Warning, words};
+
+mod member;
+
+pub use member::{MapShape, Member, MemberDetail, MemberState, Origin, Pins};
 
 /// One interface's chain.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a field in JSON"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// The interface's name.
+    /// Its own id, which stays when its interface is moved or renamed.
+    pub id: u64,
+    /// The interface's name; its last one if it is gone.
     pub interface: String,
-    /// Its index in its namespace.
+    /// Its index in its namespace; 0 if the interface is not there.
     pub ifindex: u32,
     /// Its namespace.
     pub netns: Namespace,
-    /// Where the hook is.
-    pub mode: Mode,
-    /// What holds the hook.
-    pub hook: Hook,
-    /// Which build of the chain runs.
-    pub generation: u64,
-    /// What it returns when every slot chained on.
-    pub final_verdict: FinalVerdict,
+    /// Where the hook is; `None` if that can't be read.
+    pub mode: Option<Mode>,
+    /// What holds the hook; `None` if nothing does, or it can't be read.
+    pub hook: Option<Hook>,
+    /// Whether the interface's hook runs this chain, as of the last look.
+    pub attached: bool,
+    /// How long ago the daemon looked at the hook, in milliseconds; `None`: it has not.
+    pub looked_ms_ago: Option<u64>,
+    /// What the hook ran at the last look, if it was something else.
+    pub hook_program: Option<HookProgram>,
+    /// It stays on its hook without members.
+    pub parked: bool,
+    /// Changes of its users, counted; 0 if that can't be read.
+    pub revision: u64,
+    /// The root that runs: several may be built for one revision.
+    pub build: u64,
+    /// A change that goes back by itself unless it is confirmed.
+    pub pending: Option<Pending>,
+    /// Why it can't be read; then it runs, and is not changed.
+    pub unreadable: Option<Unreadable>,
+    /// What it returns when every slot chained on; `None` if that can't be read.
+    pub final_verdict: Option<FinalVerdict>,
     /// Whether verdicts are counted.
     pub counters: bool,
     /// Whether it takes packets of several buffers: if all members do.
@@ -60,70 +82,25 @@ impl Hook {
     }
 }
 
-/// One member of a chain.
+/// A program on a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its slot; `None` if it doesn't run.
-    pub slot: Option<u16>,
-    /// Its id, unique in the daemon.
-    pub id: u64,
-    /// Its name.
+pub struct HookProgram {
+    /// The kernel's id of it.
+    pub id: u32,
+    /// Its name in the kernel. Not trustworthy: [`escape`](crate::escape) it before printing.
     pub name: String,
-    /// Its function's name in the object.
-    pub program: String,
-    /// The kernel's id of its program.
-    pub program_id: Option<u32>,
-    /// The number it runs by.
-    pub priority: Priority,
-    /// The number it was registered with.
-    pub requested_priority: Priority,
-    /// Verdicts after which the next slot runs.
-    pub chain_call: VerdictMask,
-    /// What it may decide.
-    pub allowed: VerdictMask,
-    /// How its slot calls it.
-    pub engine: Engine,
-    /// Why that is by tail call where the kernel has freplace; `None` if it isn't.
-    pub engine_reason: Option<String>,
-    /// What it is doing.
-    pub state: MemberState,
-    /// Who registered it.
-    pub owner: Owner,
-    /// How long it stays.
-    pub lifetime: Lifetime,
-    /// The SHA-256 of its object; `None` if there is no object.
-    pub sha256: Option<[u8; 32]>,
-    /// Packets by what became of them.
-    pub packets: SlotCounters,
 }
 
-/// What a member is doing.
+/// A change that waits for its confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MemberState {
-    /// It runs, and its client is there (or it needs none).
-    Running,
-    /// It is registered and does not run.
-    Waiting,
-    /// It runs, its client is gone, and it will be removed.
-    Lingering,
-    /// It runs, and was attached by somebody else before.
-    Adopted,
+pub struct Pending {
+    /// Seconds until it goes back.
+    pub deadline_s: u64,
+    /// The revision that it goes back to.
+    pub reverts_to: u64,
 }
 
-impl MemberState {
-    /// The word in listings and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Lingering => "lingering",
-            Self::Adopted => "adopted",
-        }
-    }
-}
-
-/// Who registered a member.
+/// The client that something belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user, from the socket's peer credentials.
@@ -132,42 +109,6 @@ pub struct Owner {
     pub pid: u32,
     /// What it called itself. Not trustworthy: [`escape`](crate::escape) it before printing.
     pub client: String,
-}
-
-/// Everything about one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberDetail {
-    /// What the listing shows.
-    pub member: Member,
-    /// What happens when it did not run.
-    pub on_miss: OnMiss,
-    /// Tail calls it may make itself, for one packet.
-    pub tail_depth: u32,
-    /// How long it outlives its connection, in milliseconds.
-    pub linger_ms: u32,
-    /// The group it shares maps in.
-    pub share_group: Option<String>,
-    /// Its maps.
-    pub maps: Vec<MapShape>,
-    /// The `AF_XDP` sockets that it gives packets to, by queue; of the member `xsk-redirect` only.
-    pub sockets: Vec<SocketDetail>,
-}
-
-/// A map's name and shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapShape {
-    /// Its name in the object.
-    pub name: String,
-    /// The kernel's id.
-    pub id: u32,
-    /// `enum bpf_map_type`.
-    pub map_type: u32,
-    /// Key, in bytes.
-    pub key_size: u32,
-    /// Value, in bytes.
-    pub value_size: u32,
-    /// Entries.
-    pub max_entries: u32,
 }
 
 /// The daemon's own state.
@@ -187,6 +128,8 @@ pub struct Status {
     pub chains: u32,
     /// Members in them.
     pub members: u32,
+    /// What is wrong now.
+    pub warnings: Vec<Warning>,
 }
 
 /// What the daemon found when it tried an engine.
@@ -195,12 +138,13 @@ pub struct EngineProbe {
     /// It works.
     pub available: bool,
     /// Why not.
-    pub reason: Option<String>,
+    pub reason: Option<ProbeReason>,
 }
 
 impl From<protocol::Chain> for Chain {
     fn from(chain: protocol::Chain) -> Self {
         Self {
+            id: chain.id,
             interface: chain.interface,
             ifindex: chain.ifindex,
             netns: Namespace {
@@ -208,57 +152,28 @@ impl From<protocol::Chain> for Chain {
                 name: chain.netns.name,
             },
             mode: chain.mode,
-            hook: match chain.hook {
+            hook: chain.hook.map(|hook| match hook {
                 protocol::Hook::Link => Hook::Link,
                 protocol::Hook::Netlink => Hook::Netlink,
-            },
-            generation: chain.generation,
+            }),
+            attached: chain.attached,
+            looked_ms_ago: chain.looked_ms_ago,
+            hook_program: chain.hook_program.map(|program| HookProgram {
+                id: program.id,
+                name: program.name,
+            }),
+            parked: chain.parked,
+            revision: chain.revision,
+            build: chain.build,
+            pending: chain.pending.map(|pending| Pending {
+                deadline_s: pending.deadline_s,
+                reverts_to: pending.reverts_to,
+            }),
+            unreadable: chain.unreadable.map(Unreadable::from),
             final_verdict: chain.final_verdict,
             counters: chain.counters,
             frags: chain.frags,
-            members: chain.members.into_iter().map(Member::from).collect(),
-        }
-    }
-}
-
-impl From<protocol::Member> for Member {
-    fn from(member: protocol::Member) -> Self {
-        Self {
-            slot: member.slot,
-            id: member.id,
-            name: member.name,
-            program: member.program,
-            program_id: member.program_id,
-            priority: member.priority,
-            requested_priority: member.requested_priority,
-            chain_call: member.chain_call,
-            allowed: member.allowed,
-            engine: member.engine,
-            engine_reason: member.engine_reason,
-            state: match member.state {
-                protocol::MemberState::Running => MemberState::Running,
-                protocol::MemberState::Waiting => MemberState::Waiting,
-                protocol::MemberState::Lingering => MemberState::Lingering,
-                protocol::MemberState::Adopted => MemberState::Adopted,
-            },
-            owner: member.owner.into(),
-            lifetime: member.lifetime,
-            sha256: member.sha256,
-            packets: member.packets,
-        }
-    }
-}
-
-impl From<protocol::MemberDetail> for MemberDetail {
-    fn from(detail: protocol::MemberDetail) -> Self {
-        Self {
-            member: detail.member.into(),
-            on_miss: detail.on_miss,
-            tail_depth: detail.tail_depth,
-            linger_ms: detail.linger_ms,
-            share_group: detail.share_group,
-            maps: detail.maps.into_iter().map(MapShape::from).collect(),
-            sockets: detail.sockets.into_iter().map(SocketDetail::from).collect(),
+            members: words::all(chain.members),
         }
     }
 }
@@ -273,19 +188,6 @@ impl From<protocol::Owner> for Owner {
     }
 }
 
-impl From<protocol::MapShape> for MapShape {
-    fn from(shape: protocol::MapShape) -> Self {
-        Self {
-            name: shape.name,
-            id: shape.id,
-            map_type: shape.map_type,
-            key_size: shape.key_size,
-            value_size: shape.value_size,
-            max_entries: shape.max_entries,
-        }
-    }
-}
-
 impl From<protocol::Status> for Status {
     fn from(status: protocol::Status) -> Self {
         Self {
@@ -296,6 +198,7 @@ impl From<protocol::Status> for Status {
             tailcall: status.tailcall.into(),
             chains: status.chains,
             members: status.members,
+            warnings: words::all(status.warnings),
         }
     }
 }
@@ -304,7 +207,7 @@ impl From<protocol::EngineProbe> for EngineProbe {
     fn from(probe: protocol::EngineProbe) -> Self {
         Self {
             available: probe.available,
-            reason: probe.reason,
+            reason: probe.reason.map(ProbeReason::from),
         }
     }
 }

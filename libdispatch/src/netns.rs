@@ -34,14 +34,14 @@ impl From<&str> for NetNs {
 /// One that was named is opened anew each time: a descriptor would keep a deleted one alive.
 #[derive(Debug)]
 pub(crate) enum NetNsFile {
-    Held(OwnedFd),
+    Open(OwnedFd),
     At(PathBuf),
 }
 
 impl NetNsFile {
     pub(crate) fn choose(netns: &NetNs) -> Result<Self, Error> {
         match netns {
-            NetNs::Current => Ok(Self::Held(open("/proc/thread-self/ns/net".into())?)),
+            NetNs::Current => Ok(Self::Open(open("/proc/thread-self/ns/net".into())?)),
             NetNs::Name(name) => Ok(Self::At(PathBuf::from("/run/netns").join(name))),
             NetNs::Path(path) => Ok(Self::At(path.clone())),
         }
@@ -50,7 +50,7 @@ impl NetNsFile {
     /// The descriptor that goes with a request.
     pub(crate) fn open(&self) -> Result<OwnedFd, Error> {
         match self {
-            Self::Held(namespace) => namespace.try_clone().map_err(|source| Error::Io {
+            Self::Open(namespace) => namespace.try_clone().map_err(|source| Error::Io {
                 call: "duplicate the network namespace's descriptor",
                 source,
             }),

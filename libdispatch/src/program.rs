@@ -200,7 +200,8 @@ impl Program {
         self
     }
 
-    pub(crate) fn registration(&self) -> protocol::Registration {
+    /// What is asked of the daemon. The token is for this one registration.
+    pub(crate) fn registration(&self, token: protocol::Token) -> protocol::Registration {
         protocol::Registration {
             name: self.name.clone(),
             source: self.source(),
@@ -213,12 +214,14 @@ impl Program {
             engine: self.engine,
             tail_depth: self.tail_depth,
             share_group: self.share_group.clone(),
+            token,
+            options: protocol::Options::new(),
         }
     }
 
     /// The part that a replacement uses too.
     pub(crate) fn source(&self) -> protocol::Source {
-        protocol::Source {
+        protocol::Source::Object(protocol::ObjectSource {
             object: self.object.digest,
             program: self.function.clone(),
             map_sizes: self.map_sizes.clone(),
@@ -229,7 +232,8 @@ impl Program {
                 .collect(),
             tail_calls: self.tail_calls.clone(),
             frags: self.frags,
-        }
+            options: protocol::Options::new(),
+        })
     }
 }
 
@@ -316,12 +320,12 @@ mod tests {
     fn an_object_is_named_by_its_sha256() {
         let program = Program::from_bytes(*b"abc");
         // The test vector of FIPS 180-2, appendix B.1.
-        assert_eq!(program.source().object[..4], [0xba, 0x78, 0x16, 0xbf]);
+        assert_eq!(program.object.digest[..4], [0xba, 0x78, 0x16, 0xbf]);
     }
 
     #[test]
     fn nothing_said_leaves_it_to_the_object() {
-        let registration = Program::from_bytes(*b"abc").registration();
+        let registration = Program::from_bytes(*b"abc").registration([7; 16]);
         assert_eq!(registration.name, None);
         assert_eq!(registration.priority, None);
         assert_eq!(registration.chain_call, None);

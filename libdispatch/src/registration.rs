@@ -1,11 +1,12 @@
 //! A registered program: a guard.
 
-use std::{mem, os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use dispatcher_abi::{Engine, Lifetime, Mode, SlotCounters};
 
 use crate::{
-    Change, Changed, Client, Error, MemberDetail, Position, Program, Settings, change::Registered,
+    Change, Changed, Client, Error, MemberDetail, Note, Position, Program, Settings,
+    change::Registered, claim::ClaimNumber, patience::Patience,
 };
 
 /// How long dropping a registration waits for the daemon.
@@ -22,9 +23,9 @@ pub struct Registration {
     interface: String,
     member: Registered,
     mode: Option<Mode>,
-    notes: Vec<String>,
-    /// The drop has nothing to do.
-    released: bool,
+    notes: Vec<Note>,
+    /// `None` for a member that is not this client's to keep: then the drop has nothing to do.
+    claim: Option<ClaimNumber>,
 }
 
 impl Registration {
@@ -32,8 +33,8 @@ impl Registration {
     pub(crate) fn first(
         client: Client,
         interface: &str,
-        program: &Program,
         changed: Changed,
+        claim: Option<ClaimNumber>,
     ) -> Result<Self, Error> {
         let Some(member) = changed.members.into_iter().next() else {
             return Err(nothing_registered());
@@ -44,7 +45,7 @@ impl Registration {
             member,
             mode: changed.mode,
             notes: changed.notes,
-            released: program.registration().lifetime == Lifetime::Kept,
+            claim,
         })
     }
 
@@ -53,10 +54,17 @@ impl Registration {
     /// # Errors
     ///
     /// The registration is gone in any case; if the daemon still has the member, it goes with the
-    /// connection.
+    /// connection, after its linger time.
     pub fn unregister(mut self) -> Result<(), Error> {
-        self.released = true;
-        self.change()?.unregister(self.name()).apply()?;
+        let held = self.check_held();
+        // The drop has nothing to do, whatever becomes of this.
+        if let Some(claim) = self.claim.take() {
+            let session = self.client.session();
+            session.with_claims(|claims| claims.release(claim));
+        }
+        held?;
+        let change = self.client.change(&self.interface);
+        change.unregister(self.name()).apply()?;
         Ok(())
     }
 
@@ -72,7 +80,7 @@ impl Registration {
             ..Settings::default()
         };
         self.set(settings)?;
-        self.released = true;
+        self.claim = None;
         Ok(())
     }
 
@@ -117,7 +125,7 @@ impl Registration {
     /// A process without `CAP_BPF` can use the descriptor from kernel 5.19 on.
     pub fn map(&self, map: &str) -> Result<OwnedFd, Error> {
         self.check_held()?;
-        self.client.map(&self.interface, &self.member.name, map)
+        self.client.map_of(self.member.id, map)
     }
 
     /// The same as a typed map of aya.
@@ -182,7 +190,7 @@ impl Registration {
     }
 
     /// What the daemon said to the registration, such as why the mode is generic.
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
@@ -192,41 +200,38 @@ impl Registration {
     }
 
     fn check_held(&self) -> Result<(), Error> {
-        let Registered { name, id, .. } = &self.member;
-        self.client.session().check_held(&self.interface, name, *id)
+        let Some(claim) = self.claim else {
+            return Ok(());
+        };
+        let name = || self.member.name.clone();
+        self.client
+            .session()
+            .check_held(claim, &self.interface, name)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if self.released {
-            return;
-        }
-        let key = (self.interface.clone(), self.member.name.clone());
-        let mut session = self.client.session();
+        let session = self.client.session();
         // Removed or lost in the meantime: the name may be another member's.
-        match session.claims.get(&key) {
-            Some(claim) if claim.id == self.member.id => {}
-            _ => return,
-        }
-        if session
-            .claims
-            .remove(&key)
-            .is_some_and(|claim| claim.is_lost())
-        {
+        let is_ours = |claim| session.with_claims(|claims| claims.release(claim));
+        if !self.claim.is_some_and(is_ours) {
             return;
         }
-        let patience = mem::replace(&mut session.timeout, DROP_TIMEOUT);
         let change = protocol::Change {
-            interface: key.0,
-            expected_generation: None,
-            dry_run: false,
-            mode: None,
-            operations: vec![protocol::Operation::Unregister { name: key.1 }],
+            interface: self.interface.clone(),
+            operations: vec![protocol::Operation::Unregister {
+                name: self.member.name.clone(),
+            }],
+            ..protocol::Change::default()
         };
+        let body = protocol::RequestBody::Change(change);
+        let patience = Patience::for_all(DROP_TIMEOUT);
         // A member that can't be unregistered now goes with the connection.
-        let _ = session.change(change, &[]);
-        session.timeout = patience;
+        let _ = session.ask(&body, &[], &patience, |answer| match answer {
+            (protocol::ReplyBody::Changed(_), _) => Ok(()),
+            (other, _) => Err(other.into()),
+        });
     }
 }
 

@@ -1,53 +1,90 @@
 //! One client's conversation with the daemon, and its renewal after the connection was lost.
+//!
+//! **No lock is held over a call that waits.** The mutex guards memory: the connections that there
+//! are, and the claims that are held on them. A thread takes a connection (a [`Line`]), lets go of the
+//! lock, and asks and waits as long as its own [`Patience`] lasts.
+//!
+//! **A client has one connection at home and a few aside.** Attached members, staged objects and
+//! sockets belong to a connection: to the one at home. They are asked for there, in the order
+//! in which the threads ask: the daemon answers one request of a connection at a time, and a program
+//! that takes the verifier a minute holds up what is asked behind it. Everything else (lists, counts,
+//! the end of a member) goes home too while nothing else is asked there, and otherwise over a
+//! connection of its own, which ends with the answer. At most [`SIDES_MAX`] of those are open at a
+//! time, since the daemon counts a user's connections: the next one waits until one of them ends. If
+//! the daemon takes no more connections, or no time is left for another, all goes home: what is sent
+//! there will be done, even if nobody waits for it any longer.
+//!
+//! **One thread connects, the others wait for it** (as long as they have time), so that claims are
+//! made once, before anything else is asked of a new daemon.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io::{self, PipeWriter},
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
-use protocol::{Connection, Digest, Hello, Operation, ReplyBody, RequestBody};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use protocol::{ReplyBody, RequestBody};
 
 use crate::{
-    Error, Lifetime, RefusalCode,
-    claim::{Claim, Claims, Held},
-    exchange::{self, Answer, Failure, is_harmless, name_of},
-    lease::Leased,
+    Error,
+    claim::{ClaimNumber, Claims, LineNumber},
+    line::Line,
     netns::NetNsFile,
+    patience::Patience,
     program::Object,
+    request::{Answer, Failure, attaches, belongs_to_connection, is_harmless, name_of},
 };
 
-/// The connection and everything that a new one has to be told again.
+mod connecting;
+
+/// Connections beside the one at home: few, since the daemon allows a user 64.
+const SIDES_MAX: usize = 3;
+/// How long the registration of an attached member whose answer was lost waits for a daemon to be
+/// there again: what a service manager takes to start one, several times over. Without its client
+/// the member would run until its linger time is over.
+const COME_BACK: Duration = Duration::from_secs(10);
+/// Between two looks for it: there is nothing to wait on.
+const COME_BACK_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the threads of one client share.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) socket: PathBuf,
-    pub(crate) netns: NetNsFile,
-    pub(crate) name: String,
+    socket: PathBuf,
+    netns: NetNsFile,
+    name: String,
     /// How long one answer may take.
-    pub(crate) timeout: Duration,
-    /// Open while the keeper is to run; closing it wakes the keeper.
-    pub(crate) keeper: Option<PipeWriter>,
-    pub(crate) claims: Claims,
-    /// Sockets, by token.
-    pub(crate) leases: BTreeMap<[u8; 16], Leased>,
-    connection: Option<Arc<Connection>>,
-    last_id: u64,
-    /// The objects that this connection has.
-    staged: BTreeSet<Digest>,
+    timeout: Duration,
+    state: Mutex<State>,
+    /// Told when [`State::home`] changes, and when there is room aside.
+    moved: Condvar,
 }
 
-/// What the keeper does next.
-pub(crate) enum Next {
-    /// Everything is held: wait until this connection breaks.
-    Watch(Arc<Connection>),
-    /// Something is wanted that can't be had now.
-    Retry,
-    /// There is nothing to keep.
-    Stop,
+/// What changes: memory.
+#[derive(Debug, Default)]
+struct State {
+    claims: Claims,
+    /// Open while the keeper is to run; closing it wakes the keeper.
+    keeper: Option<PipeWriter>,
+    home: Home,
+    sides: Vec<Arc<Line>>,
+    /// Connections aside that are being made.
+    sides_coming: usize,
+    lines: u64,
+    /// The last clone of the client is gone.
+    closed: bool,
+}
+
+/// The connection that claims are held on.
+#[derive(Debug, Default)]
+enum Home {
+    #[default]
+    None,
+    /// A thread is making it; once connected, it agrees on a version and claims.
+    Coming(Option<Arc<Line>>),
+    Up(Arc<Line>),
 }
 
 impl Session {
@@ -57,56 +94,105 @@ impl Session {
             netns,
             name,
             timeout,
-            keeper: None,
-            claims: Claims::new(),
-            leases: BTreeMap::new(),
-            connection: None,
-            last_id: 0,
-            staged: BTreeSet::new(),
+            state: Mutex::default(),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// Looks at what is claimed, or changes it.
+    pub(crate) fn with_claims<T>(&self, act: impl FnOnce(&mut Claims) -> T) -> T {
+        act(&mut self.state().claims)
+    }
+
+    /// Starts the keeper, unless it runs or there is nothing to keep. `start` returns what ends it.
+    pub(crate) fn employ(&self, start: impl FnOnce() -> Option<PipeWriter>) {
+        let mut state = self.state();
+        if state.keeper.is_none() && !state.claims.is_empty() {
+            state.keeper = start();
+        }
+    }
+
+    /// As long as the application said.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::for_each_answer(self.timeout)
+    }
+
+    /// Asks, and takes the answer apart; returns what it holds, and the line that it came over. What
+    /// can't be taken apart answers another question: the two sides don't understand each other any
+    /// more.
+    pub(crate) fn ask<T>(
+        &self,
+        body: &RequestBody,
+        fds: &[BorrowedFd<'_>],
+        patience: &Patience,
+        take: impl FnOnce(Answer) -> Result<T, Box<ReplyBody>>,
+    ) -> Result<(T, LineNumber), Error> {
+        let (answer, line) = self.request(body, &[], fds, patience)?;
+        match take(answer) {
+            Ok(taken) => Ok((taken, line.number)),
+            Err(answer) => {
+                self.lose(&line);
+                Err(unexpected(body, &answer))
+            }
         }
     }
 
     /// Asks, over a new connection if the old one is gone. What the daemon can't have seen is
     /// asked again; what it may have done is not, unless doing it twice does no harm.
-    pub(crate) fn request(
-        &mut self,
-        body: &RequestBody,
-        objects: &[Object],
-    ) -> Result<Answer, Error> {
-        self.request_with(body, objects, &[])
-    }
-
-    /// The same, with descriptors that the request brings.
-    pub(crate) fn request_with(
-        &mut self,
+    fn request(
+        &self,
         body: &RequestBody,
         objects: &[Object],
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Answer, Error> {
+        patience: &Patience,
+    ) -> Result<(Answer, Arc<Line>), Error> {
+        let unknown = || Error::Disconnected {
+            request: name_of(body),
+        };
         let mut retried = false;
+        // A daemon may have changed something.
+        let mut sent = false;
         loop {
-            let connection = self.connected()?;
-            let failure = match self.stage_and_ask(&connection, body, objects, fds) {
-                Ok(answer) => return Ok(answer),
+            if retried {
+                self.lose_if_broken();
+            }
+            let home = match self.home(patience) {
+                Ok(home) => home,
+                Err(_) if sent => return Err(unknown()),
+                Err(error) => return Err(error),
+            };
+            let (line, result) = self.ask_somewhere(home, body, objects, fds, patience);
+            let failure = match result {
+                Ok(answer) => return Ok((answer, line)),
                 Err(failure) => failure,
             };
             match failure {
                 Failure::Unsent(source) => {
-                    self.hang_up();
+                    self.lose(&line);
+                    if sent {
+                        return Err(unknown());
+                    }
                     if retried {
                         return Err(self.not_reachable(source));
                     }
                 }
                 Failure::Unanswered => {
-                    self.hang_up();
+                    self.lose(&line);
                     if retried || !is_harmless(body) {
-                        let request = name_of(body);
-                        return Err(Error::Disconnected { request });
+                        return Err(unknown());
+                    }
+                    if let RequestBody::Change(change) = body
+                        && !change.dry_run
+                    {
+                        sent = true;
+                        if attaches(change) {
+                            self.await_daemon(patience);
+                        }
                     }
                 }
                 Failure::Failed(error) => {
                     if matches!(error, Error::Unexpected { .. }) {
-                        self.hang_up();
+                        self.lose(&line);
                     }
                     return Err(error);
                 }
@@ -115,226 +201,181 @@ impl Session {
         }
     }
 
-    /// Changes a chain, and the claims with it.
+    /// Waits for a daemon that is started anew, so that it can be asked what became of a change.
+    fn await_daemon(&self, patience: &Patience) {
+        let limit = patience.limit().min(Instant::now() + COME_BACK);
+        while matches!(self.home(patience), Err(Error::NotReachable { .. }))
+            && Instant::now() < limit
+        {
+            thread::sleep(COME_BACK_PAUSE);
+        }
+    }
+
+    /// Changes a chain, and the claims with it. Returns those that it made.
     pub(crate) fn change(
-        &mut self,
+        &self,
         change: protocol::Change,
         objects: &[Object],
-    ) -> Result<protocol::Changed, Error> {
+    ) -> Result<(protocol::Changed, Vec<ClaimNumber>), Error> {
+        let sent = self.with_claims(|claims| claims.mark());
         let body = RequestBody::Change(change);
-        let changed = match self.request(&body, objects)? {
-            (ReplyBody::Changed(changed), _) => changed,
-            (answer, _) => return Err(self.unexpected(&body, &answer)),
+        let (answer, line) = self.request(&body, objects, &[], &self.patience())?;
+        match (answer.0, body) {
+            (ReplyBody::Changed(changed), RequestBody::Change(change)) if change.dry_run => {
+                Ok((changed, Vec::new()))
+            }
+            (ReplyBody::Changed(changed), RequestBody::Change(change)) => {
+                let note = |claims: &mut Claims| claims.note(line.number, change, &changed, sent);
+                let claimed = self.with_claims(note);
+                Ok((changed, claimed))
+            }
+            (answer, body) => {
+                self.lose(&line);
+                Err(unexpected(&body, &answer))
+            }
+        }
+    }
+
+    /// Whether a claim is still ours, as far as can be known without asking for it. `what` is the
+    /// member or the socket in the error's text.
+    pub(crate) fn check_held(
+        &self,
+        claim: ClaimNumber,
+        interface: &str,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        self.lose_if_broken();
+        self.home(&self.patience())?;
+        match self.with_claims(|claims| claims.lost_reason(claim).cloned()) {
+            None => Ok(()),
+            Some(reason) => Err(Error::Lost {
+                interface: interface.to_owned(),
+                name: what(),
+                reason: Box::new(reason),
+            }),
+        }
+    }
+
+    /// Whether the keeper has nothing to keep. If so, the next [`employ`](Self::employ) starts another.
+    pub(crate) fn rests(&self) -> bool {
+        let mut state = self.state();
+        let rests = state.closed || (state.claims.all_lost() && matches!(state.home, Home::None));
+        if rests {
+            state.keeper = None;
+        }
+        rests
+    }
+
+    /// Gives up everything, whatever other threads are waiting for.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.keeper = None;
+        let home = match &state.home {
+            Home::Up(line) | Home::Coming(Some(line)) => Some(line),
+            Home::Coming(None) | Home::None => None,
         };
-        if let RequestBody::Change(change) = body
-            && !change.dry_run
+        home.into_iter()
+            .chain(&state.sides)
+            .for_each(|line| line.hang_up());
+    }
+
+    /// Gives up a connection, and with it what it had.
+    pub(crate) fn lose(&self, line: &Arc<Line>) {
+        line.hang_up();
+        let mut state = self.state();
+        state.sides.retain(|side| !Arc::ptr_eq(side, line));
+        if let Home::Up(home) = &state.home
+            && Arc::ptr_eq(home, line)
         {
-            self.note(change, &changed);
+            state.home = Home::None;
         }
-        Ok(changed)
+        state.claims.lost(line.number);
+        drop(state);
+        self.moved.notify_all();
     }
 
-    /// Whether this member is still ours, as far as can be known without asking for it.
-    pub(crate) fn check_held(&mut self, interface: &str, name: &str, id: u64) -> Result<(), Error> {
-        self.connected()?;
-        let key = (interface.to_owned(), name.to_owned());
-        match self.claims.get(&key) {
-            Some(claim) if claim.id == id => match &claim.held {
-                Held::Lost(reason) => Err(Error::Lost {
-                    interface: key.0,
-                    name: key.1,
-                    reason: reason.clone(),
-                }),
-                Held::Yes | Held::Wanted { .. } => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
-
-    /// The keeper's turn: everything that can be done now so that nothing is wanted.
-    pub(crate) fn tend(&mut self) -> Next {
-        if self.connection.as_deref().is_some_and(is_broken) {
-            self.hang_up();
-        }
-        let all_lost =
-            self.claims.values().all(Claim::is_lost) && self.leases.values().all(Leased::is_lost);
-        if all_lost && self.connection.is_none() {
-            self.keeper = None;
-            return Next::Stop;
-        }
-        let Ok(connection) = self.connected() else {
-            return Next::Retry;
+    /// Gives up the connection at home if the daemon has closed it.
+    pub(crate) fn lose_if_broken(&self) {
+        let home = match &self.state().home {
+            Home::Up(line) => Arc::clone(line),
+            Home::Coming(_) | Home::None => return,
         };
-        if self.reclaim(&connection).is_err() || self.wants_claims() {
-            return Next::Retry;
-        }
-        Next::Watch(connection)
-    }
-
-    /// The connection, made now if there is none.
-    pub(crate) fn connected(&mut self) -> Result<Arc<Connection>, Error> {
-        if let Some(connection) = &self.connection {
-            return Ok(Arc::clone(connection));
-        }
-        let connection = Connection::connect(&self.socket)
-            .map(Arc::new)
-            .map_err(|source| self.not_reachable(source))?;
-        self.greet(&connection)?;
-        self.connection = Some(Arc::clone(&connection));
-        if let Err(source) = self.reclaim(&connection) {
-            self.hang_up();
-            return Err(self.not_reachable(source));
-        }
-        Ok(connection)
-    }
-
-    /// Agrees on a version.
-    fn greet(&mut self, connection: &Connection) -> Result<(), Error> {
-        let hello = RequestBody::Hello(Hello {
-            lowest: protocol::VERSION_LOWEST,
-            highest: protocol::VERSION_HIGHEST,
-            client: self.name.clone(),
-        });
-        // One that can't be opened is an error now, not with the first request.
-        drop(self.netns.open()?);
-        let answer = match self.ask(connection, &hello, &[]) {
-            Ok((answer, _)) => answer,
-            Err(failure) => return Err(self.not_greeted(failure)),
-        };
-        let ReplyBody::Welcome(welcome) = &answer else {
-            return Err(self.unexpected(&hello, &answer));
-        };
-        let spoken = protocol::VERSION_LOWEST..=protocol::VERSION_HIGHEST;
-        if spoken.contains(&welcome.version) {
-            return Ok(());
-        }
-        Err(Error::VersionMismatch {
-            ours: protocol::VERSION_HIGHEST,
-            theirs: format!("version {}", welcome.version),
-        })
-    }
-
-    fn not_greeted(&self, failure: Failure) -> Error {
-        match failure {
-            Failure::Failed(Error::Refused(refusal)) if refusal.code == RefusalCode::Version => {
-                Error::VersionMismatch {
-                    ours: protocol::VERSION_HIGHEST,
-                    theirs: refusal.message,
-                }
-            }
-            Failure::Failed(error) => error,
-            Failure::Unsent(source) => self.not_reachable(source),
-            Failure::Unanswered => self.not_reachable(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the connection was closed without an answer",
-            )),
+        if home.is_broken() {
+            self.lose(&home);
         }
     }
 
-    /// Asks for everything that is wanted. Fails only if the connection does.
-    fn reclaim(&mut self, connection: &Connection) -> io::Result<()> {
-        self.reclaim_members(connection)?;
-        self.reclaim_sockets(connection)
-    }
-
-    fn reclaim_sockets(&mut self, connection: &Connection) -> io::Result<()> {
-        let wanted: Vec<_> = self
-            .leases
-            .iter()
-            .filter(|(_, leased)| matches!(leased.held, Held::Wanted { .. }))
-            .map(|(token, leased)| {
-                let body = RequestBody::ReclaimSocket {
-                    interface: leased.interface.clone(),
-                    queue: leased.queue,
-                    token: *token,
-                };
-                (*token, body, Arc::clone(&leased.socket))
-            })
-            .collect();
-        for (token, body, socket) in wanted {
-            let answer = self.ask(connection, &body, &[socket.as_fd()]);
-            let Some(leased) = self.leases.get_mut(&token) else {
-                continue;
-            };
-            match answer {
-                Ok(_) => leased.held = Held::Yes,
-                Err(Failure::Failed(Error::Refused(refusal))) => {
-                    leased.refused(refusal, Instant::now());
-                }
-                Err(Failure::Unsent(source)) => return Err(source),
-                Err(Failure::Unanswered | Failure::Failed(_)) => {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reclaim_members(&mut self, connection: &Connection) -> io::Result<()> {
-        let wanted: Vec<_> = self
-            .claims
-            .iter()
-            .filter(|(_, claim)| matches!(claim.held, Held::Wanted { .. }))
-            .map(|(key, claim)| (key.clone(), claim.token))
-            .collect();
-        for (key, token) in wanted {
-            let body = RequestBody::Reclaim {
-                interface: key.0.clone(),
-                name: key.1.clone(),
-                token,
-            };
-            let answer = self.ask(connection, &body, &[]);
-            let Some(claim) = self.claims.get_mut(&key) else {
-                continue;
-            };
-            match answer {
-                Ok(_) => claim.held = Held::Yes,
-                Err(Failure::Failed(Error::Refused(refusal))) => {
-                    claim.refused(refusal, Instant::now());
-                }
-                Err(Failure::Unsent(source)) => return Err(source),
-                Err(Failure::Unanswered | Failure::Failed(_)) => {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether there is anything that has to be claimed again after a lost connection.
-    pub(crate) fn has_claims(&self) -> bool {
-        !self.claims.is_empty() || !self.leases.is_empty()
-    }
-
-    fn wants_claims(&self) -> bool {
-        let members = self.claims.values().map(|claim| &claim.held);
-        let sockets = self.leases.values().map(|leased| &leased.held);
-        members
-            .chain(sockets)
-            .any(|held| matches!(held, Held::Wanted { .. }))
-    }
-
-    /// Gives up the connection, and with it what it had.
-    fn hang_up(&mut self) {
-        self.connection = None;
-        self.staged.clear();
-        for claim in self.claims.values_mut() {
-            claim.disconnected();
-        }
-        for leased in self.leases.values_mut() {
-            leased.disconnected();
-        }
-    }
-
-    fn stage_and_ask(
-        &mut self,
-        connection: &Connection,
+    /// Asks at home what belongs there, and everything else where nothing else is asked.
+    fn ask_somewhere(
+        &self,
+        home: Arc<Line>,
         body: &RequestBody,
         objects: &[Object],
         fds: &[BorrowedFd<'_>],
+        patience: &Patience,
+    ) -> (Arc<Line>, Result<Answer, Failure>) {
+        if belongs_to_connection(body) {
+            let result = self.stage_and_ask(&home, body, objects, fds, patience);
+            return (home, result);
+        }
+        if let Some(result) = self.ask_if_idle(&home, body, patience) {
+            return (home, result);
+        }
+        // All of it in the time of one answer.
+        let patience = patience.for_one_answer();
+        let Some(side) = self.side(&patience) else {
+            let result = self.ask_over(&home, body, fds, &patience);
+            return (home, result);
+        };
+        let result = self.ask_over(&side, body, fds, &patience);
+        self.leave(&side);
+        (side, result)
+    }
+
+    /// A connection aside, as soon as there is room for one; `None` if that isn't so in time, or the
+    /// daemon takes no more.
+    fn side(&self, patience: &Patience) -> Option<Arc<Line>> {
+        let limit = patience.limit();
+        let mut state = self.state();
+        while state.sides.len() + state.sides_coming >= SIDES_MAX {
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.moved.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.sides_coming += 1;
+        drop(state);
+        let opened = self.open(patience, |_| ());
+        let mut state = self.state();
+        state.sides_coming -= 1;
+        let side = opened.ok().filter(|_| !state.closed);
+        state.sides.extend(side.clone());
+        drop(state);
+        self.moved.notify_all();
+        side
+    }
+
+    /// Closes a connection aside whose answer has come.
+    fn leave(&self, side: &Arc<Line>) {
+        let mut state = self.state();
+        state.sides.retain(|other| !Arc::ptr_eq(other, side));
+        drop(state);
+        self.moved.notify_all();
+    }
+
+    fn stage_and_ask(
+        &self,
+        line: &Line,
+        body: &RequestBody,
+        objects: &[Object],
+        fds: &[BorrowedFd<'_>],
+        patience: &Patience,
     ) -> Result<Answer, Failure> {
         for object in objects {
-            match self.stage(connection, object) {
+            match self.stage(line, object, patience) {
                 Ok(()) => {}
                 // The request itself has not been sent.
                 Err(Failure::Unanswered) => {
@@ -343,85 +384,63 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
         }
-        self.ask(connection, body, fds)
+        self.ask_over(line, body, fds, patience)
     }
 
     /// Gives the daemon an object, once for each connection.
-    fn stage(&mut self, connection: &Connection, object: &Object) -> Result<(), Failure> {
-        if self.staged.contains(&object.digest) {
+    fn stage(&self, line: &Line, object: &Object, patience: &Patience) -> Result<(), Failure> {
+        let digest = object.digest;
+        if line.has_staged(&digest) {
             return Ok(());
         }
         let call = "create a memfd for the object";
         let memfd = protocol::memfd::sealed("dispatch-object", &object.bytes)
             .map_err(|source| Error::Io { call, source })?;
-        let (answer, _) = self.ask(connection, &RequestBody::PutObject, &[memfd.as_fd()])?;
-        if answer
-            != (ReplyBody::Object {
-                digest: object.digest,
-            })
-        {
-            return Err(self.unexpected(&RequestBody::PutObject, &answer).into());
+        let body = RequestBody::PutObject;
+        let (answer, _) = self.ask_over(line, &body, &[memfd.as_fd()], patience)?;
+        if answer != (ReplyBody::Object { digest }) {
+            return Err(unexpected(&body, &answer).into());
         }
-        self.staged.insert(object.digest);
+        line.set_staged(digest);
         Ok(())
     }
 
-    fn ask(
-        &mut self,
-        connection: &Connection,
+    fn ask_over(
+        &self,
+        line: &Line,
         body: &RequestBody,
         fds: &[BorrowedFd<'_>],
+        patience: &Patience,
     ) -> Result<Answer, Failure> {
-        // What names an interface says in which namespace, each time.
-        let namespace = body.interface().map(|_| self.netns.open()).transpose()?;
-        let fds: Vec<_> = fds
-            .iter()
-            .copied()
-            .chain(namespace.as_ref().map(AsFd::as_fd))
-            .collect();
-        self.last_id += 1;
-        exchange::ask(connection, self.last_id, body, &fds, self.timeout)
+        self.with_namespace(body, fds, |fds| line.ask(body, fds, patience))?
     }
 
-    /// What a change did to the claims.
-    fn note(&mut self, change: protocol::Change, changed: &protocol::Changed) {
-        let interface = change.interface;
-        let mut members = changed.members.iter();
-        for operation in change.operations {
-            match operation {
-                Operation::Register(registration) => {
-                    let Some(member) = members.next() else { return };
-                    if registration.lifetime == Lifetime::Attached {
-                        let linger = Duration::from_millis(registration.linger_ms.into());
-                        let claim = Claim {
-                            id: member.id,
-                            token: member.token,
-                            linger,
-                            held: Held::Yes,
-                        };
-                        self.claims
-                            .insert((interface.clone(), member.name.clone()), claim);
-                    }
-                }
-                Operation::Replace { name, .. } => {
-                    let Some(member) = members.next() else { return };
-                    if let Some(claim) = self.claims.get_mut(&(interface.clone(), name)) {
-                        claim.id = member.id;
-                        claim.token = member.token;
-                    }
-                }
-                Operation::Unregister { name } => {
-                    self.claims.remove(&(interface.clone(), name));
-                }
-                Operation::UnregisterAll => self.claims.retain(|key, _| key.0 != interface),
-                Operation::Set { name, settings } => {
-                    if settings.lifetime == Some(Lifetime::Kept) {
-                        self.claims.remove(&(interface.clone(), name));
-                    }
-                }
-                Operation::Move { .. } | Operation::Order { .. } | Operation::Configure(_) => {}
-            }
-        }
+    fn ask_if_idle(
+        &self,
+        line: &Line,
+        body: &RequestBody,
+        patience: &Patience,
+    ) -> Option<Result<Answer, Failure>> {
+        self.with_namespace(body, &[], |fds| line.ask_if_idle(body, fds, patience))
+            .unwrap_or_else(|error| Some(Err(error.into())))
+    }
+
+    /// What names an interface says in which namespace, each time.
+    fn with_namespace<T>(
+        &self,
+        body: &RequestBody,
+        fds: &[BorrowedFd<'_>],
+        send: impl FnOnce(&[BorrowedFd<'_>]) -> T,
+    ) -> Result<T, Error> {
+        let namespace = body.interface().map(|_| self.netns.open()).transpose()?;
+        let namespace = namespace.as_ref().map(AsFd::as_fd);
+        let fds: Vec<_> = fds.iter().copied().chain(namespace).collect();
+        Ok(send(&fds))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between any two steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn not_reachable(&self, source: io::Error) -> Error {
@@ -430,19 +449,18 @@ impl Session {
             source,
         }
     }
+}
 
-    /// An answer to another question: the two sides don't understand each other any more.
-    pub(crate) fn unexpected(&mut self, body: &RequestBody, answer: &ReplyBody) -> Error {
-        self.hang_up();
-        Error::Unexpected {
-            request: name_of(body),
-            answer: format!("{answer:?}").chars().take(80).collect(),
-        }
+impl State {
+    fn next_line(&mut self) -> LineNumber {
+        self.lines += 1;
+        LineNumber(self.lines)
     }
 }
 
-fn is_broken(connection: &Connection) -> bool {
-    let mut polled = [PollFd::new(connection, PollFlags::RDHUP)];
-    let polled_now = rustix::event::poll(&mut polled, Some(&Timespec::default()));
-    polled_now.is_ok_and(|ready| ready > 0)
+fn unexpected(body: &RequestBody, answer: &ReplyBody) -> Error {
+    Error::Unexpected {
+        request: name_of(body),
+        answer: format!("{answer:?}").chars().take(80).collect(),
+    }
 }

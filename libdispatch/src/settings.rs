@@ -24,6 +24,7 @@ impl From<Settings> for protocol::Settings {
             allowed: settings.allowed,
             on_miss: settings.on_miss,
             lifetime: settings.lifetime,
+            options: protocol::Options::new(),
         }
     }
 }
@@ -49,6 +50,7 @@ impl From<Configuration> for protocol::Configuration {
             counters: configuration.counters,
             engine: configuration.engine,
             mode: configuration.mode,
+            options: protocol::Options::new(),
         }
     }
 }

@@ -11,15 +11,17 @@ mod fake;
 use std::{
     io::Read as _,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    thread,
     time::Duration,
 };
 
 use fake::{Act, FakeDaemon};
 use libdispatch::{
-    Client, Error, Lifetime, Position, Program, RefusalCode, Registration, Settings, Verdict,
-    VerdictMask,
+    Client, Error, Lifetime, Position, Program, RefusalCode, Registration, Remedy, Settings,
+    Verdict, VerdictMask,
 };
-use protocol::{MapShape, Operation, RefusalCode as Code, ReplyBody, RequestBody};
+use protocol::{Listener, Operation, RefusalCode as Code, ReplyBody, RequestBody};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 #[test]
 fn a_dropped_registration_is_unregistered() {
@@ -118,7 +120,7 @@ fn a_change_set_is_one_request_in_its_order() {
     let client = connect(&daemon);
     let changed = client
         .change("eth0")
-        .expect_generation(7)
+        .expect_revision(7)
         .unregister("old")
         .register(&program())
         .reorder("new", Position::Before("stats".to_owned()))
@@ -132,14 +134,11 @@ fn a_change_set_is_one_request_in_its_order() {
         .order(&["new", "stats"])
         .apply()
         .unwrap();
-    assert_eq!(changed.generation, 1);
+    assert_eq!(changed.revision, 1);
     assert_eq!(changed.members[0].program_id, Some(101));
 
     let change = changes(&daemon).pop().unwrap();
-    assert_eq!(
-        (change.expected_generation, change.dry_run),
-        (Some(7), false)
-    );
+    assert_eq!((change.expected_revision, change.dry_run), (Some(7), false));
     assert!(matches!(
         change.operations.as_slice(),
         [
@@ -178,26 +177,11 @@ fn several_interfaces_are_all_or_none() {
 fn a_map_comes_as_a_descriptor() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon);
-    daemon.script(|body| {
-        let RequestBody::MapDescriptor { map, .. } = body else {
-            return None;
-        };
-        let shape = MapShape {
-            name: map.clone(),
-            id: 1,
-            map_type: 2,
-            key_size: 4,
-            value_size: 8,
-            max_entries: 1,
-        };
-        let contents = protocol::memfd::sealed("map", b"contents").unwrap();
-        Some(Act::SayWith(ReplyBody::Map(shape), contents))
-    });
     let registration = register(&client);
-    let mut contents = [0; 8];
+    let mut contents = [0; 16];
     let file = std::fs::File::from(registration.map("PACKETS").unwrap());
     std::os::unix::fs::FileExt::read_exact_at(&file, &mut contents, 0).unwrap();
-    assert_eq!(&contents, b"contents");
+    assert_eq!(&contents, b"PACKETS of stats");
 }
 
 #[test]
@@ -226,23 +210,111 @@ fn a_daemon_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_daemon_of_version_0_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = Listener::bind(&path, 0o600).unwrap();
+    let daemon = thread::spawn(move || {
+        let connection = listener.accept().unwrap();
+        let mut bytes = [0; 256];
+        let (length, _) = recv(&connection, &mut bytes, RecvFlags::empty()).unwrap();
+        // `u8` inline, `u64` id, `u32` Hello, `u16` lowest, `u16` highest, and a name: no more.
+        let name = b"old";
+        let end = [&3_u64.to_le_bytes()[..], name].concat();
+        let head = [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0];
+        assert_eq!(bytes[..length], [&head[..], &end].concat());
+        // `u64` id, `u32` refused, `u32` code, the message, no log: what version 0 answers.
+        let said = "this daemon speaks 0 to 0";
+        let head = [0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        let message = [&(said.len() as u64).to_le_bytes()[..], said.as_bytes()].concat();
+        let reply = [&head[..], &message, &[0]].concat();
+        send(&connection, &reply, SendFlags::empty()).unwrap();
+    });
+    let builder = Client::builder().socket(&path).name("old");
+    let error = builder.connect().unwrap_err();
+    assert!(
+        matches!(&error, Error::VersionMismatch { ours: 1, theirs } if theirs.ends_with("0 to 0")),
+        "{error}"
+    );
+    daemon.join().unwrap();
+}
+
+#[test]
+fn pushes_between_the_replies_are_passed_over() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| {
+        matches!(body, RequestBody::List { .. })
+            .then(|| Act::SayAfterPushes(ReplyBody::Chains(Vec::new())))
+    });
+    for _ in 0..3 {
+        assert_eq!(client.list(None).unwrap(), []);
+    }
+}
+
+#[test]
+fn an_answer_with_an_unknown_option_that_must_be_understood_is_no_answer() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| {
+        let mut changed = protocol::Changed::default();
+        let key = protocol::OptionKey::required(77);
+        changed.options.set(key, &1_u8).unwrap();
+        matches!(body, RequestBody::Change(_)).then_some(Act::Say(ReplyBody::Changed(changed)))
+    });
+    let error = client.change("eth0").unregister("a").apply().unwrap_err();
+    assert!(matches!(error, Error::Unexpected { .. }), "{error}");
+    assert!(error.to_string().contains("option 77"), "{error}");
+}
+
+#[test]
+fn a_refusal_says_what_would_mend_it() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| {
+        let remedy = protocol::Remedy::AllowLoad { uid: 7 };
+        matches!(body, RequestBody::Status).then_some(Act::RefuseFor(
+            Code::NotAllowed,
+            "no",
+            remedy,
+        ))
+    });
+    let error = client.status().unwrap_err();
+    let refusal = error.refusal().unwrap();
+    assert_eq!(refusal.remedy, Some(Remedy::AllowLoad { uid: 7 }));
+    assert_eq!(refusal.message, "no");
+    assert_eq!(
+        error.to_string(),
+        "no; `dispatchd --allow-uid 7:load` lets it load its own objects"
+    );
+}
+
+#[test]
+fn a_user_who_is_turned_away_hears_of_the_remedy() {
+    let daemon = FakeDaemon::start();
+    daemon.script(|_| Some(Act::Refuse(Code::NotAllowed, "uid 7 may not", None)));
+    let error = try_connect(&daemon).unwrap_err();
+    assert_eq!(error.refusal().unwrap().remedy, Some(Remedy::AllowUser));
+}
+
+#[test]
 fn a_daemon_of_another_version_is_told_apart() {
     let daemon = FakeDaemon::start();
     daemon.script(|_| Some(Act::Refuse(Code::Version, "version 3 to 4", None)));
     let error = try_connect(&daemon).unwrap_err();
     assert!(
-        matches!(&error, Error::VersionMismatch { ours: 0, theirs } if theirs == "version 3 to 4")
+        matches!(&error, Error::VersionMismatch { ours: 1, theirs } if theirs == "version 3 to 4")
     );
 
     daemon.script(|_| {
         Some(Act::Say(ReplyBody::Welcome(protocol::Welcome {
             version: 9,
             daemon: "from the future".to_owned(),
-            features: Vec::new(),
+            ..protocol::Welcome::default()
         })))
     });
     let error = try_connect(&daemon).unwrap_err();
-    assert!(matches!(error, Error::VersionMismatch { ours: 0, .. }));
+    assert!(matches!(error, Error::VersionMismatch { ours: 1, .. }));
 }
 
 #[test]

@@ -8,8 +8,13 @@
 
 mod fake;
 
-use fake::{Act, FakeDaemon};
-use libdispatch::{Client, Error, Program, Registration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use fake::{Act, FakeDaemon, PATIENCE};
+use libdispatch::{Client, Error, Program, Registration, SocketLease, SocketRequest};
 use protocol::{Operation, RefusalCode, RequestBody};
 
 #[test]
@@ -21,15 +26,11 @@ fn an_idle_client_re_claims_after_a_restart() {
         daemon.restart();
         daemon.wait_until_heard("a claim", |heard| claims(heard) == restart);
     }
-    let claimed = daemon.heard().pop().unwrap();
-    assert_eq!(
-        claimed,
-        RequestBody::Reclaim {
-            interface: "eth0".to_owned(),
-            name: "stats".to_owned(),
-            token: [1; 16],
-        }
-    );
+    let heard = daemon.heard();
+    let token = tokens(&heard)[0];
+    assert_ne!(token, [0; 16]);
+    let claim = RequestBody::Reclaim { member: 1, token };
+    assert_eq!(heard.last(), Some(&claim));
     drop(registration);
     assert!(is_unregister(daemon.heard().last().unwrap()));
 }
@@ -76,6 +77,85 @@ fn a_claim_that_is_refused_for_now_is_made_again() {
     daemon.restart();
     daemon.wait_until_heard("the claim that is granted", |heard| claims(heard) == 4);
     drop(registration);
+}
+
+/// What the daemon says to a claim, the last for good.
+type Said = &'static [Option<RefusalCode>];
+
+#[test]
+fn members_and_sockets_are_claimed_alike() {
+    const YES: Option<RefusalCode> = None;
+    const LATER: Option<RefusalCode> = Some(RefusalCode::Claim);
+    const FULL: Option<RefusalCode> = Some(RefusalCode::Quota);
+    const NEVER: Option<RefusalCode> = Some(RefusalCode::NoSuchInterface);
+    let answers: [Said; 5] = [
+        &[YES],
+        &[LATER, YES],
+        &[FULL, LATER, LATER, YES],
+        &[NEVER],
+        &[LATER, NEVER],
+    ];
+    for said in answers {
+        for guard in [Guard::member, Guard::socket] {
+            let mut daemon = FakeDaemon::start();
+            let client = connect(&daemon);
+            let guard = guard(&client);
+            let mut rest = said.iter();
+            daemon.script(move |body| {
+                let refused = is_claim(body).then(|| rest.next().copied().flatten())?;
+                refused.map(|code| Act::Refuse(code, "no", None))
+            });
+            daemon.restart();
+            daemon.wait_until_heard("every claim", |heard| claims(heard) == said.len());
+            let is_lost = said.last() == Some(&NEVER);
+            // The keeper may have the last answer still before it.
+            let deadline = Instant::now() + PATIENCE;
+            while is_lost && guard.check().is_ok() {
+                assert!(Instant::now() < deadline, "{said:?}");
+                thread::yield_now();
+            }
+            match guard.check() {
+                Ok(()) => assert!(!is_lost, "{said:?}"),
+                Err(error) => {
+                    assert!(is_lost, "{said:?}");
+                    assert!(error.to_string().ends_with("registered: no"), "{error}");
+                }
+            }
+            drop(guard);
+            let heard = daemon.heard();
+            assert_eq!(heard.last().is_some_and(gives_back), !is_lost, "{said:?}");
+            daemon.restart();
+            client.list(None).unwrap();
+            assert_eq!(claims(&daemon.heard()), said.len(), "it was given up");
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_active_is_lost_with_its_connection() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let request = SocketRequest::new("eth0", 0);
+    let lease = client.open_bare_socket(&request).unwrap();
+    daemon.restart();
+    let error = lease.check_held().unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error}");
+    drop(lease);
+    assert_eq!(claims(&daemon.heard()), 0);
+    assert!(!daemon.heard().iter().any(gives_back));
+}
+
+#[test]
+fn a_socket_whose_activation_was_not_answered_is_claimed() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let request = SocketRequest::new("eth0", 0);
+    let lease = client.open_bare_socket(&request).unwrap();
+    daemon.script(hang_up_once(|body| {
+        matches!(body, RequestBody::ActivateSocket { .. })
+    }));
+    lease.activate().unwrap();
+    assert_eq!(claims(&daemon.heard()), 1);
 }
 
 #[test]
@@ -128,7 +208,7 @@ fn a_read_is_asked_again() {
 }
 
 #[test]
-fn a_change_is_not_asked_again() {
+fn a_change_without_a_token_is_not_asked_again() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon);
     daemon.script(hang_up_once(is_unregister));
@@ -140,6 +220,67 @@ fn a_change_is_not_asked_again() {
     );
     assert_eq!(daemon.heard().len(), 1);
     change.apply().unwrap();
+}
+
+#[test]
+fn a_registration_whose_answer_was_lost_is_asked_again_with_its_token() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(hang_up_once(|body| matches!(body, RequestBody::Change(_))));
+    let registration = register(&client);
+    let asked = tokens(&daemon.heard());
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0], asked[1]);
+    drop(registration);
+    drop(register(&client));
+    let asked = tokens(&daemon.heard());
+    assert_ne!(asked[1], asked[2], "another registration has another token");
+}
+
+#[test]
+fn a_registration_waits_for_a_daemon_that_is_started_again() {
+    let mut daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    daemon.script(|body| matches!(body, RequestBody::Change(_)).then_some(Act::Nothing));
+    let registering = thread::spawn(move || client.register("eth0", &program()));
+    daemon.wait_until_heard("the registration", |heard| tokens(heard).len() == 1);
+    daemon.script(|_| None);
+    daemon.restart();
+    drop(registering.join().unwrap().unwrap());
+    let asked = tokens(&daemon.heard());
+    assert_eq!((asked.len(), asked[0]), (2, asked[1]));
+}
+
+#[test]
+fn of_a_registration_that_no_daemon_answers_it_is_unknown_whether_it_was_done() {
+    let mut daemon = FakeDaemon::start();
+    let builder = Client::builder().socket(daemon.path());
+    let client = builder.timeout(Duration::from_millis(300)).connect();
+    let client = client.unwrap();
+    daemon.script(|body| matches!(body, RequestBody::PutObject).then_some(Act::HangUp));
+    let unsent = client.register("eth0", &program()).unwrap_err();
+    assert!(matches!(unsent, Error::NotReachable { .. }), "{unsent}");
+    daemon.script(|body| matches!(body, RequestBody::Change(_)).then_some(Act::Nothing));
+    let registering = thread::spawn(move || client.register("eth0", &program()));
+    daemon.wait_until_heard("the registration", |heard| tokens(heard).len() == 1);
+    daemon.stop();
+    let error = registering.join().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Disconnected { .. }), "{error}");
+}
+
+#[test]
+fn a_registration_that_fails_when_it_is_asked_again_may_have_been_done() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let mut sent = false;
+    daemon.script(move |body| {
+        sent |= matches!(body, RequestBody::Change(_));
+        let fails = matches!(body, RequestBody::Change(_) | RequestBody::PutObject);
+        (sent && fails).then_some(Act::HangUp)
+    });
+    let error = client.register("eth0", &program()).unwrap_err();
+    assert!(matches!(error, Error::Disconnected { .. }), "{error}");
+    assert_eq!(tokens(&daemon.heard()).len(), 1, "not sent twice");
 }
 
 #[test]
@@ -186,6 +327,33 @@ fn the_last_clone_takes_the_connection_with_it() {
     daemon.wait_until_left();
 }
 
+/// A guard of what is claimed again.
+enum Guard {
+    Member(Registration),
+    Socket(SocketLease),
+}
+
+impl Guard {
+    fn member(client: &Client) -> Self {
+        Self::Member(register(client))
+    }
+
+    fn socket(client: &Client) -> Self {
+        let request = SocketRequest::new("eth0", 0);
+        let lease = client.open_bare_socket(&request).unwrap();
+        lease.activate().unwrap();
+        Self::Socket(lease)
+    }
+
+    /// Whether it is still held.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Member(registration) => registration.map("PACKETS").map(drop),
+            Self::Socket(lease) => lease.check_held(),
+        }
+    }
+}
+
 fn connect(daemon: &FakeDaemon) -> Client {
     let builder = Client::builder().socket(daemon.path()).name("test");
     builder.connect().unwrap()
@@ -210,9 +378,35 @@ fn hang_up_once(
     }
 }
 
+/// Of each registration, its token.
+fn tokens(heard: &[RequestBody]) -> Vec<[u8; 16]> {
+    let changes = heard.iter().filter_map(|body| match body {
+        RequestBody::Change(change) => Some(&change.operations),
+        _ => None,
+    });
+    changes
+        .flatten()
+        .filter_map(|operation| match operation {
+            Operation::Register(registration) => Some(registration.token),
+            _ => None,
+        })
+        .collect()
+}
+
 fn claims(heard: &[RequestBody]) -> usize {
-    let is_claim = |body: &&RequestBody| matches!(body, RequestBody::Reclaim { .. });
-    heard.iter().filter(is_claim).count()
+    heard.iter().filter(|body| is_claim(body)).count()
+}
+
+fn is_claim(body: &RequestBody) -> bool {
+    matches!(
+        body,
+        RequestBody::Reclaim { .. } | RequestBody::ReclaimSocket { .. }
+    )
+}
+
+/// What the drop of a guard asks for.
+fn gives_back(body: &RequestBody) -> bool {
+    is_unregister(body) || matches!(body, RequestBody::CloseSocket { .. })
 }
 
 fn is_unregister(body: &RequestBody) -> bool {

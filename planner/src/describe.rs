@@ -1,4 +1,4 @@
-//! A plan in words, for whoever asks what a change would do.
+//! A plan in words, for tests: what people read is made by the client.
 
 use crate::{Cleanup, Commit, MemberId, Plan, Prepare, Root, Slot};
 

@@ -37,7 +37,7 @@ impl NoEngine {
 impl fmt::Display for NoEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(_) => f.write_str("`dispatchctl status` says why"),
+            Self::Unavailable(_) => f.write_str("the daemon can't use it"),
             Self::Program(obstacle) => obstacle.fmt(f),
         }
     }

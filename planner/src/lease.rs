@@ -105,6 +105,7 @@ impl Leases {
             },
             token: opening.token,
         };
+        self.check_token(opening)?;
         self.check_queue(authority, opening, key.place)?;
         self.check_quota(authority, interface, opening.memory)?;
         let lease = Lease {
@@ -117,6 +118,20 @@ impl Leases {
         };
         self.sockets.insert(key, lease);
         Ok(key)
+    }
+
+    /// Refuses a token that names another socket already: its client draws it anew for each, and
+    /// quotas tell sockets apart by it.
+    fn check_token(&self, opening: &Opening) -> Result<(), Refusal> {
+        let mut known = self.sockets.keys().map(|key| &key.token);
+        if known.any(|token| *token == opening.token) || self.remnants.contains_key(&opening.token)
+        {
+            return Err(Refusal::TokenTaken {
+                interface: opening.interface.name.clone(),
+                queue: opening.queue,
+            });
+        }
+        Ok(())
     }
 
     /// A queue is free, or all that is on it is this client's and in the same memory.

@@ -11,6 +11,7 @@ mod chain;
 mod change;
 mod deadline;
 mod decide;
+#[cfg(test)]
 mod describe;
 mod draft;
 mod engine;

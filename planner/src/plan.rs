@@ -192,6 +192,11 @@ impl Plan {
         Obsolete::of(&steps)
     }
 
+    /// Whether it makes a chain where there was none.
+    pub fn is_first(&self) -> bool {
+        matches!(self.commit, Commit::Attach { .. })
+    }
+
     /// The root that it builds; `None` if only metadata changes or the chain goes.
     pub fn root(&self) -> Option<&Root> {
         self.prepare.iter().find_map(|step| match step {

@@ -10,19 +10,13 @@ use crate::{NoEngine, Revision};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The user was granted nothing.
-    #[error(
-        "uid {uid} may not change chains; `dispatchd --allow-uid {uid}:load` lets it load its own \
-         objects"
-    )]
+    #[error("uid {uid} may not change chains")]
     NoRights {
         /// Who asked.
         uid: u32,
     },
     /// The user may not load objects.
-    #[error(
-        "uid {uid} may use the built-in redirect program only; `dispatchd --allow-uid {uid}:load` \
-         lets it load its own objects"
-    )]
+    #[error("uid {uid} may use the built-in redirect program only")]
     RedirectOnly {
         /// Who asked.
         uid: u32,
@@ -72,10 +66,7 @@ pub enum Refusal {
         actual: Revision,
     },
     /// The chain runs in another mode than the one asked for.
-    #[error(
-        "interface {interface} runs its chain in {running} mode, not {asked}; \
-         `dispatchctl config {interface} --mode {asked}` changes that"
-    )]
+    #[error("interface {interface} runs its chain in {running} mode, not {asked}")]
     ModeDiffers {
         /// Whose chain.
         interface: String,
@@ -185,7 +176,7 @@ pub enum Refusal {
         name: String,
     },
     /// The code was loaded with the maps of what ran under this name before.
-    #[error("member {name} was changed while its new code was being loaded; try again")]
+    #[error("member {name} was changed while its new code was being loaded")]
     ChangedMeanwhile {
         /// The member.
         name: String,
@@ -217,10 +208,7 @@ pub enum Refusal {
         name: String,
     },
     /// The user may not bind sockets.
-    #[error(
-        "uid {uid} may not have a socket on interface {interface} that it binds itself; `dispatchd \
-         --allow-bare {uid}` allows it"
-    )]
+    #[error("uid {uid} may not have a socket on interface {interface} that it binds itself")]
     BareNotAllowed {
         /// Who asked.
         uid: u32,
@@ -260,8 +248,7 @@ pub enum Refusal {
     },
     /// The user has too many sockets.
     #[error(
-        "no further socket on interface {interface}: uid {uid} has {max}, as many as it may (see \
-         `dispatchd --max-sockets`){}", StillOpen(*.still_open)
+        "no further socket on interface {interface}: uid {uid} has {max}, as many as it may{}", StillOpen(*.still_open)
     )]
     SocketQuota {
         /// Who asked.
@@ -275,8 +262,8 @@ pub enum Refusal {
     },
     /// The user's sockets would pin too much memory.
     #[error(
-        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max} \
-         (see `dispatchd --max-umem`), and has pinned {used}{}", StillOpen(*.still_open)
+        "no socket with {bytes} bytes of memory on interface {interface}: uid {uid} may pin {max}, and \
+         has pinned {used}{}", StillOpen(*.still_open)
     )]
     MemoryQuota {
         /// Who asked.
@@ -291,6 +278,14 @@ pub enum Refusal {
         max: u64,
         /// So many of them gave their queues back.
         still_open: usize,
+    },
+    /// Another socket has the token that the client drew.
+    #[error("queue {queue} of interface {interface}: another socket has this token")]
+    TokenTaken {
+        /// The interface.
+        interface: String,
+        /// The receive queue.
+        queue: u32,
     },
     /// The connection has no such socket.
     #[error("this connection has no such socket on queue {queue} of interface {interface}")]

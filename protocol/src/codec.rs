@@ -6,6 +6,8 @@ use bincode::error::DecodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Options;
+
 /// Longest body that travels in the packet itself, in bytes; a longer one travels in a sealed
 /// memfd. Ordinary messages are under 4 KiB; 64 KiB and its overhead fit a socket's default send
 /// buffer (208 KiB) several times over, so that a packet is never refused for its size.
@@ -58,13 +60,23 @@ pub enum CodecError {
     },
 }
 
+/// Everything that is sent whole: a request, or a reply.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The options at the message's very end, if this message can have some. They follow only if
+    /// there are any: without them the bytes are those of version 0, which had none.
+    fn trailing(&self) -> Option<&Options>;
+
+    /// The same, to be filled.
+    fn trailing_mut(&mut self) -> Option<&mut Options>;
+}
+
 /// The message's bytes.
-pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes =
-        bincode::serde::encode_to_vec(message, WIRE).map_err(|error| CodecError::Unencodable {
-            reason: error.to_string(),
-        })?;
-    within_limit(bytes.len())?;
+pub fn encode<T: Message>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = encode_part(message)?;
+    if let Some(options) = message.trailing().filter(|options| !options.is_empty()) {
+        bytes.extend(encode_part(options)?);
+        within_limit(bytes.len())?;
+    }
     Ok(bytes)
 }
 
@@ -73,7 +85,43 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// A length inside the bytes is compared with a limit before anything is allocated for it: an
 /// inline body can't ask for more than [`PACKET_BYTES_MAX`] at once, no body for more than
 /// [`BODY_BYTES_MAX`].
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+pub fn decode<T: Message>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (mut message, used) = decode_front::<T>(bytes)?;
+    let rest = &bytes[used..];
+    if rest.is_empty() {
+        return Ok(message);
+    }
+    let trailing = || CodecError::TrailingBytes { bytes: rest.len() };
+    let place = message.trailing_mut().ok_or_else(trailing)?;
+    let options: Options = decode_part(rest).map_err(|_| trailing())?;
+    if options.is_empty() {
+        return Err(trailing());
+    }
+    *place = options;
+    Ok(message)
+}
+
+/// The bytes of a part of a message, such as an option's value.
+pub fn encode_part<T: Serialize>(part: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes =
+        bincode::serde::encode_to_vec(part, WIRE).map_err(|error| CodecError::Unencodable {
+            reason: error.to_string(),
+        })?;
+    within_limit(bytes.len())?;
+    Ok(bytes)
+}
+
+/// The part of a message that these bytes are, and nothing more than it.
+pub fn decode_part<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (part, used) = decode_front(bytes)?;
+    match bytes.len() - used {
+        0 => Ok(part),
+        bytes => Err(CodecError::TrailingBytes { bytes }),
+    }
+}
+
+/// What the bytes begin with, and how many of them it is.
+fn decode_front<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
     within_limit(bytes.len())?;
     if bytes.len() <= PACKET_BYTES_MAX {
         decode_limited(bytes, WIRE.with_limit::<PACKET_BYTES_MAX>())
@@ -82,12 +130,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-fn decode_limited<T: DeserializeOwned>(bytes: &[u8], limit: impl Config) -> Result<T, CodecError> {
-    let (message, used) = bincode::serde::decode_from_slice(bytes, limit).map_err(undecodable)?;
-    match bytes.len() - used {
-        0 => Ok(message),
-        bytes => Err(CodecError::TrailingBytes { bytes }),
-    }
+fn decode_limited<T: DeserializeOwned>(
+    bytes: &[u8],
+    limit: impl Config,
+) -> Result<(T, usize), CodecError> {
+    bincode::serde::decode_from_slice(bytes, limit).map_err(undecodable)
 }
 
 fn within_limit(bytes: usize) -> Result<(), CodecError> {

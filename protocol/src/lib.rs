@@ -15,30 +15,56 @@
 #![forbid(unsafe_code)]
 
 mod bounded;
+mod change;
 pub mod codec;
 mod escape;
 mod frame;
+mod listing;
 pub mod memfd;
 mod message;
+mod open;
+mod options;
+mod push;
 mod refused;
+mod reply;
 pub mod socket;
+mod told;
 mod xsk;
 
-pub use codec::{BODY_BYTES_MAX, CodecError, PACKET_BYTES_MAX, decode, encode};
+pub use change::{
+    BuiltInSource, Change, Configuration, GlobalValue, LoadedSource, ObjectSource, Operation,
+    Position, Registration, Settings, Source, TailCall,
+};
+pub use codec::{
+    BODY_BYTES_MAX, CodecError, Message, PACKET_BYTES_MAX, decode, decode_part, encode, encode_part,
+};
 pub use escape::escape;
+pub use listing::{
+    ATTACH_TYPE_XDP, Chain, EngineProbe, Form, Hook, HookProgram, MapShape, Member, MemberDetail,
+    MemberState, NetNs, Origin, Owner, Pending, Pins, Status,
+};
 pub use memfd::{MemfdError, OBJECT_BYTES_MAX};
-pub use message::*;
-pub use refused::{RefusalCode, Refused};
-pub use socket::{Connection, FDS_MAX, Listener, Peer, ReceiveError, SendError};
+pub use message::{
+    Digest, Hello, NAME_BYTES_MAX, NAMES_MAX, OPERATIONS_MAX, Request, RequestBody, Token,
+};
+pub use open::{OPEN_BYTES_MAX, Open, Unknown, Variants};
+pub use options::{MUST_UNDERSTAND, OPTION_BYTES_MAX, OPTIONS_MAX, OptionKey, Options};
+pub use push::{ChainName, GoneWhy, Push};
+pub use refused::{MESSAGE_BYTES_MAX, RefusalCode, Refused, Remedy};
+pub use reply::{Changed, Registered, Reply, ReplyBody, Welcome};
+pub use socket::{
+    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
+};
+pub use told::{EngineReason, Note, ProbeReason, Step, Unreadable, Warning};
 pub use xsk::{
     BusyPoll, OpenSocket, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
     SocketOptions, SocketState, Umem, UmemLayout,
 };
 
 /// The lowest protocol version this crate speaks.
-pub const VERSION_LOWEST: u16 = 0;
+pub const VERSION_LOWEST: u16 = 1;
 /// The highest protocol version this crate speaks.
-pub const VERSION_HIGHEST: u16 = 0;
+pub const VERSION_HIGHEST: u16 = 1;
 
 /// The version to speak with a peer that offers these: the highest in common.
 pub fn common_version(lowest: u16, highest: u16) -> Option<u16> {
@@ -53,9 +79,10 @@ mod tests {
 
     #[test]
     fn the_highest_common_version_is_spoken() {
-        assert_eq!(common_version(0, 0), Some(0));
+        assert_eq!(common_version(1, 1), Some(1));
         assert_eq!(common_version(0, 9), Some(VERSION_HIGHEST));
+        assert_eq!(common_version(0, 0), None, "version 0 is spoken no more");
         assert_eq!(common_version(VERSION_HIGHEST + 1, 9), None);
-        assert_eq!(common_version(1, 0), None, "an empty range");
+        assert_eq!(common_version(2, 1), None, "an empty range");
     }
 }

@@ -13,18 +13,22 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::frame::{self, Body};
-use crate::{BODY_BYTES_MAX, CodecError, MemfdError, PACKET_BYTES_MAX, RefusalCode, Refused};
+use crate::{
+    BODY_BYTES_MAX, CodecError, MemfdError, Message, PACKET_BYTES_MAX, RefusalCode, Refused,
+};
 use crate::{codec, memfd};
 
 mod listener;
 
 pub use listener::Listener;
 
-/// Descriptors that one message may carry. No message of version 0 needs more than two (memory and
+/// Longest body of a connection's first message, in bytes. It holds a name of 64; the rest is room
+/// for options.
+pub const GREETING_BYTES_MAX: usize = 4096;
+
+/// Descriptors that one message may carry. No message of version 1 needs more than two (memory and
 /// network namespace); the rest is room. A body in a memfd comes on top.
 pub const FDS_MAX: usize = 4;
 
@@ -63,6 +67,9 @@ pub enum ReceiveError {
     /// Descriptors were lost: more came than a message may carry, or this process can't open more.
     #[error("message with more descriptors than can be received, {FDS_MAX} at most")]
     Truncated,
+    /// A descriptor came with a message that may bring none.
+    #[error("no descriptor may come with this message")]
+    DescriptorRefused,
     /// The packet or the body in the memfd is longer than allowed.
     #[error("message of more than {max} bytes")]
     TooLarge {
@@ -80,14 +87,12 @@ impl ReceiveError {
         let code = match self {
             Self::Io(_) => return None,
             Self::Malformed(_) => RefusalCode::Malformed,
-            Self::Truncated | Self::Descriptor(_) => RefusalCode::Descriptor,
+            Self::Truncated | Self::DescriptorRefused | Self::Descriptor(_) => {
+                RefusalCode::Descriptor
+            }
             Self::TooLarge { .. } => RefusalCode::TooLarge,
         };
-        Some(Refused {
-            code,
-            message: self.to_string(),
-            log: None,
-        })
+        Some(Refused::new(code, self.to_string()))
     }
 }
 
@@ -119,6 +124,24 @@ pub struct Peer {
     pub pid: u32,
 }
 
+/// What a message may be.
+struct Bounds {
+    /// Of a body in the packet.
+    bytes: usize,
+    /// The body may be in a memfd instead.
+    memfd_body: bool,
+    /// It may bring descriptors.
+    descriptors: bool,
+}
+
+impl Bounds {
+    const ALL: Self = Self {
+        bytes: PACKET_BYTES_MAX,
+        memfd_body: true,
+        descriptors: true,
+    };
+}
+
 /// What one `recvmsg` gave.
 struct Packet {
     bytes: Vec<u8>,
@@ -146,7 +169,7 @@ impl Connection {
     }
 
     /// Sends one message, whole or not at all. The descriptors are duplicated to the peer.
-    pub fn send<T: Serialize>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+    pub fn send<T: Message>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         if fds.len() > FDS_MAX {
             return Err(SendError::TooManyDescriptors { count: fds.len() });
         }
@@ -183,12 +206,42 @@ impl Connection {
     }
 
     /// Receives one message and its descriptors; `None` when the peer has hung up.
-    pub fn receive<T: DeserializeOwned>(&self) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
-        let Some(Packet { bytes, mut fds }) = self.receive_packet()? else {
+    pub fn receive<T: Message>(&self) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
+        self.receive_within(&Bounds::ALL)
+    }
+
+    /// The same from a peer that has no reason to send a body larger than a packet: a memfd that
+    /// should be a body is refused unread.
+    pub fn receive_inline<T: Message>(&self) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
+        self.receive_within(&Bounds {
+            memfd_body: false,
+            ..Bounds::ALL
+        })
+    }
+
+    /// The same from a peer that nothing is known of: no more than [`GREETING_BYTES_MAX`], and no
+    /// descriptor. The kernel drops what comes beyond that, so it costs this process nothing.
+    pub fn receive_greeting<T: Message>(&self) -> Result<Option<T>, ReceiveError> {
+        let received = self.receive_within(&Bounds {
+            bytes: GREETING_BYTES_MAX,
+            memfd_body: false,
+            descriptors: false,
+        })?;
+        Ok(received.map(|(message, _)| message))
+    }
+
+    fn receive_within<T: Message>(
+        &self,
+        bounds: &Bounds,
+    ) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
+        let Some(Packet { bytes, mut fds }) = self.receive_packet(bounds)? else {
             return Ok(None);
         };
         let message = match frame::parse(&bytes)? {
             Body::Inline(body) => codec::decode(body)?,
+            Body::InMemfd if !bounds.memfd_body => {
+                return Err(ReceiveError::TooLarge { max: bounds.bytes });
+            }
             Body::InMemfd => {
                 let memfd = fds.pop().ok_or(MemfdError::Missing)?;
                 codec::decode(&memfd::read_sealed(memfd.as_fd(), BODY_BYTES_MAX)?)?
@@ -200,34 +253,55 @@ impl Connection {
         Ok(Some((message, fds)))
     }
 
-    fn receive_packet(&self) -> Result<Option<Packet>, ReceiveError> {
-        let mut bytes = vec![0; 1 + PACKET_BYTES_MAX];
+    fn receive_packet(&self, bounds: &Bounds) -> Result<Option<Packet>, ReceiveError> {
+        // Nothing is held while nothing is there: many wait here, most of the time.
+        let length = self.wait_for_packet()?;
+        let mut bytes = vec![0; length.min(1 + bounds.bytes)];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_FDS_MAX))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let space = if bounds.descriptors {
+            &mut space[..]
+        } else {
+            &mut []
+        };
+        let mut control = RecvAncillaryBuffer::new(space);
         let received = loop {
             let mut parts = [IoSliceMut::new(&mut bytes)];
             let flags = RecvFlags::CMSG_CLOEXEC;
             match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
-                // Said once, when the peer hung up without reading everything. What it sent
-                // before is still there, and after that the end.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 result => break result?,
             }
         };
         let fds = descriptors(&mut control);
         if received.flags.contains(ReturnFlags::TRUNC) {
-            return Err(ReceiveError::TooLarge {
-                max: PACKET_BYTES_MAX,
-            });
+            return Err(ReceiveError::TooLarge { max: bounds.bytes });
         }
         if received.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(ReceiveError::Truncated);
+            return Err(if bounds.descriptors {
+                ReceiveError::Truncated
+            } else {
+                ReceiveError::DescriptorRefused
+            });
         }
         if received.bytes == 0 && fds.is_empty() && self.peer_hung_up()? {
             return Ok(None);
         }
         bytes.truncate(received.bytes);
         Ok(Some(Packet { bytes, fds }))
+    }
+
+    /// Waits for the next packet, and says how long it is; 0 is the end, or an empty packet.
+    fn wait_for_packet(&self) -> rustix::io::Result<usize> {
+        loop {
+            let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+            let nothing: &mut [u8] = &mut [];
+            match rustix::net::recv(&self.socket, nothing, flags) {
+                // Said once, when the peer hung up without reading everything. What it sent
+                // before is still there, and after that the end.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                result => return result.map(|(_, length)| length),
+            }
+        }
     }
 
     /// Tells a hang-up from an empty packet, which both read as nothing. (An empty packet whose

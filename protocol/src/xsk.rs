@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Owner;
+use crate::{Options, Owner, Token, bounded};
 
 /// A socket to be opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenSocket {
     /// The interface.
+    #[serde(deserialize_with = "bounded::name")]
     pub interface: String,
     /// The receive queue.
     pub queue: u32,
@@ -16,6 +17,10 @@ pub struct OpenSocket {
     /// The built-in redirect program gives it packets, from its activation on. Without it the
     /// client's own program does, or the socket only sends.
     pub redirect: bool,
+    /// Drawn by the client for this socket alone: what names it from now on.
+    pub token: Token,
+    /// Room for later versions.
+    pub options: Options,
 }
 
 impl OpenSocket {
@@ -76,7 +81,7 @@ pub enum Umem {
     /// one's very queue, beside it: then with its FILL and COMPLETION rings, so with 0 entries here.
     Shared {
         /// That socket's token.
-        token: [u8; 16],
+        token: Token,
     },
 }
 
@@ -124,8 +129,6 @@ pub struct Socket {
     pub ifindex: u32,
     /// The receive queue.
     pub queue: u32,
-    /// What names the socket from now on.
-    pub token: [u8; 16],
     /// Whether packets are not copied (`XDP_OPTIONS`); false for a bare socket.
     pub zero_copy: bool,
 }
@@ -135,7 +138,7 @@ pub struct Socket {
 pub struct SocketDetail {
     /// The receive queue.
     pub queue: u32,
-    /// Whose it is.
+    /// Its client.
     pub owner: Owner,
     /// What it is doing.
     pub state: SocketState,
@@ -145,6 +148,8 @@ pub struct SocketDetail {
     pub bytes: u64,
     /// What the kernel counted; `None` while its client has not come back.
     pub counts: Option<SocketCounts>,
+    /// Room for later versions.
+    pub options: Options,
 }
 
 /// What a socket is doing.

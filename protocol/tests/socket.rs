@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use protocol::memfd::sealed;
 use protocol::{
-    BODY_BYTES_MAX, CodecError, Connection, FDS_MAX, MemfdError, PACKET_BYTES_MAX, ReceiveError,
-    RefusalCode, Refused, Reply, Request, RequestBody, SendError,
+    BODY_BYTES_MAX, Change, CodecError, Connection, FDS_MAX, GREETING_BYTES_MAX, Hello, MemfdError,
+    PACKET_BYTES_MAX, ReceiveError, RefusalCode, Refused, Reply, Request, RequestBody, SendError,
 };
 use rustix::fs::fstat;
 use rustix::net::{
@@ -63,12 +63,7 @@ fn a_large_message_travels_both_ways_with_four_descriptors() {
     let files: Vec<File> = (0..FDS_MAX)
         .map(|_| tempfile::tempfile().unwrap())
         .collect();
-    let request = Request {
-        id: 3,
-        body: RequestBody::List {
-            interface: Some("x".repeat(PACKET_BYTES_MAX)),
-        },
-    };
+    let request = large();
     client.send(&request, &borrowed(&files)).unwrap();
     let (received, fds) = daemon.receive::<Request>().unwrap().unwrap();
     assert_eq!(received, request);
@@ -290,6 +285,60 @@ fn every_failure_but_the_sockets_own_has_a_refusal() {
 }
 
 #[test]
+fn a_greeting_is_small_and_brings_no_descriptor() {
+    let hello = |name: &str| Request {
+        id: 1,
+        body: RequestBody::Hello(Hello {
+            client: name.to_owned(),
+            ..Hello::default()
+        }),
+    };
+    let (client, daemon) = pair();
+    client.send(&hello("stats"), &[]).unwrap();
+    let greeting = daemon.receive_greeting::<Request>().unwrap();
+    assert_eq!(greeting, Some(hello("stats")));
+
+    let (client, daemon) = pair();
+    client
+        .send(&hello("stats"), &borrowed(&[tempfile::tempfile().unwrap()]))
+        .unwrap();
+    let refused = daemon.receive_greeting::<Request>().unwrap_err();
+    assert!(matches!(refused, ReceiveError::DescriptorRefused));
+
+    let (client, daemon) = pair();
+    client.send(&large(), &[]).unwrap();
+    let refused = daemon.receive_greeting::<Request>().unwrap_err();
+    assert!(
+        matches!(refused, ReceiveError::DescriptorRefused),
+        "{refused}"
+    );
+
+    let (client, daemon) = pair();
+    send_raw(&client, &vec![0; GREETING_BYTES_MAX + 2], &[]);
+    let refused = daemon.receive_greeting::<Request>().unwrap_err();
+    let max = GREETING_BYTES_MAX;
+    assert!(matches!(refused, ReceiveError::TooLarge { max: m } if m == max));
+    drop(client);
+    assert!(daemon.receive_greeting::<Request>().unwrap().is_none());
+}
+
+#[test]
+fn a_body_in_a_memfd_is_not_read_of_a_peer_that_has_nothing_large_to_say() {
+    let (client, daemon) = pair();
+    client.send(&large(), &[]).unwrap();
+    let refused = daemon.receive_inline::<Request>().unwrap_err();
+    assert!(
+        matches!(refused, ReceiveError::TooLarge { .. }),
+        "{refused}"
+    );
+    let file = [tempfile::tempfile().unwrap()];
+    client.send(&status(2), &borrowed(&file)).unwrap();
+    let (request, fds) = daemon.receive_inline::<Request>().unwrap().unwrap();
+    assert_eq!(request, status(2));
+    assert_eq!(inodes(&fds), inodes(&file), "descriptors it may bring");
+}
+
+#[test]
 fn waiting_ends_at_the_timeout() {
     let (client, daemon) = pair();
     let short = Some(Duration::from_millis(1));
@@ -328,14 +377,25 @@ fn status(id: u64) -> Request {
     }
 }
 
+/// A request that doesn't fit a packet.
+fn large() -> Request {
+    let name = "n".repeat(200);
+    let operations = vec![protocol::Operation::Unregister { name }; 1000];
+    Request {
+        id: 3,
+        body: RequestBody::Change(Change {
+            operations,
+            ..Change::default()
+        }),
+    }
+}
+
 fn refusal_with_log(bytes: usize) -> Reply {
     Reply {
         id: 1,
-        body: Err(Refused {
-            code: RefusalCode::Verifier,
-            message: String::new(),
-            log: Some("v".repeat(bytes)),
-        }),
+        body: Err(
+            Refused::new(RefusalCode::Verifier, String::new()).with_log(Some("v".repeat(bytes)))
+        ),
     }
 }
 

@@ -146,7 +146,7 @@ fn what_is_refused_leaves_nothing() {
             error.refusal().map(|it| it.code),
             Some(RefusalCode::Verifier)
         );
-        let change = client.change("xd0").register(&good).expect_generation(7);
+        let change = client.change("xd0").register(&good).expect_revision(7);
         change.apply().expect_err("there is no generation 7");
         client
             .change("xd0")

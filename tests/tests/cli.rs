@@ -380,7 +380,12 @@ fn a_daemon_that_can_not_be_reached_ends_with_3() {
             .expect("dispatchctl can be started");
         let output = Output::from(output);
         output.unreachable(&["nobody.sock"]);
-        assert_eq!(output.stdout, "", "{line:?}");
+        if line.contains(&"--json") {
+            let document: Value = serde_json::from_str(&output.stdout).expect("a document");
+            assert_eq!(document["error"]["code"], "not_reachable", "{line:?}");
+        } else {
+            assert_eq!(output.stdout, "", "{line:?}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use protocol::{Hello, Operation, ReplyBody, Request, RequestBody, Source};
+use protocol::{Hello, ObjectSource, Operation, ReplyBody, Request, RequestBody, Source};
 use raw::{Raw, Scene, change, namespace, packet, register};
 use tests::object;
 
@@ -89,12 +89,13 @@ fn oversized_messages_are_refused() {
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_version_that_the_daemon_does_not_speak_is_refused_politely() {
     let scene = Scene::new();
-    for (lowest, highest) in [(999, 1000), (u16::MAX, u16::MAX), (1, 0)] {
+    for (lowest, highest) in [(0, 0), (999, 1000), (u16::MAX, u16::MAX), (2, 1)] {
         let client = Raw::connect(&scene.rig);
         let hello = Hello {
             lowest,
             highest,
             client: "future".to_owned(),
+            ..Hello::default()
         };
         client.ask(RequestBody::Hello(hello), &[]);
         let refused = client.refusal();
@@ -120,9 +121,8 @@ fn requests_out_of_turn_are_refused() {
     let client = Raw::connect(&scene.rig);
     client.greet();
     let again = Hello {
-        lowest: 0,
-        highest: 0,
         client: "again".to_owned(),
+        ..Hello::default()
     };
     client.ask(RequestBody::Hello(again), &[]);
     assert_eq!(
@@ -130,14 +130,10 @@ fn requests_out_of_turn_are_refused() {
         protocol::RefusalCode::Malformed,
         "a second Hello"
     );
-    let source = Source {
+    let source = Source::Object(ObjectSource {
         object: [7; 32],
-        program: None,
-        map_sizes: Vec::new(),
-        globals: Vec::new(),
-        tail_calls: Vec::new(),
-        frags: false,
-    };
+        ..ObjectSource::default()
+    });
     let replace = Operation::Replace {
         name: "kept".to_owned(),
         source,
@@ -147,9 +143,10 @@ fn requests_out_of_turn_are_refused() {
     client.ask(change("xd0", Vec::new()), &[]);
     client.refusal();
     let long = Hello {
-        lowest: 0,
-        highest: 0,
+        lowest: protocol::VERSION_LOWEST,
+        highest: protocol::VERSION_HIGHEST,
         client: "x".repeat(65),
+        ..Hello::default()
     };
     let newcomer = Raw::connect(&scene.rig);
     newcomer.ask(RequestBody::Hello(long), &[]);
@@ -266,9 +263,8 @@ fn a_client_that_is_gone_in_the_middle_of_a_request_leaves_nothing() {
 fn requests() -> Vec<Vec<u8>> {
     [
         RequestBody::Hello(Hello {
-            lowest: 0,
-            highest: 0,
             client: "client".to_owned(),
+            ..Hello::default()
         }),
         RequestBody::PutObject,
         change("xd0", vec![register("new", [7; 32], 5, true)]),
@@ -287,13 +283,11 @@ fn requests() -> Vec<Vec<u8>> {
         },
         RequestBody::Status,
         RequestBody::MapDescriptor {
-            interface: "xd0".to_owned(),
-            name: "kept".to_owned(),
+            member: 1,
             map: ".rodata".to_owned(),
         },
         RequestBody::Reclaim {
-            interface: "xd0".to_owned(),
-            name: "kept".to_owned(),
+            member: 1,
             token: [3; 16],
         },
     ]

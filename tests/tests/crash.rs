@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
+use libdispatch::{Error, Program};
 use tests::{DEADLINE, PinnedProgram, Rig, frame, object, some_of, wait_until};
 
 const PASS: u32 = 2;
@@ -59,6 +61,61 @@ fn a_replacement_that_is_cut_off_leaves_the_old_code_or_the_new() {
             order: vec![new, 2],
         }
     });
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_registration_that_is_cut_off_is_its_own_clients_or_nobodys() {
+    let mut rig = Rig::new();
+    rig.load("append", "m1", &["--global", "number=1"]);
+    let guard = Program::from_file(object("append"))
+        .expect("it was compiled")
+        .name("guard")
+        .global("number", 2);
+    let mut cut_off = 0;
+    for call in some_of(1..CALLS_MAX) {
+        let client = rig.client("owner");
+        let strace = kill_at(&rig, call);
+        let registering = thread::spawn({
+            let guard = guard.clone();
+            move || client.register("xd0", &guard)
+        });
+        wait_until("it is registered or cut off", DEADLINE, || {
+            registering.is_finished() || is_dead(&rig)
+        });
+        let was_killed = is_dead(&rig);
+        let_go(strace);
+        if was_killed {
+            rig.daemon.wait();
+            rig.daemon.restart();
+            cut_off += 1;
+        }
+        match registering.join().expect("it doesn't panic") {
+            Ok(registration) => {
+                let chain = rig.chain();
+                let member = chain.member("guard");
+                assert_eq!(member.id, registration.id(), "killed at call {call}");
+                assert_eq!(member.state, "running", "killed at call {call}");
+                assert_eq!(packets_meet(&rig), [1, 2]);
+                registration.unregister().expect("it is its own");
+            }
+            // Before it was asked for.
+            Err(Error::NotReachable { .. }) => assert_eq!(rig.chain().order(), ["m1"]),
+            Err(error) => panic!("killed at call {call}: {error}"),
+        }
+        assert_nothing_is_left_over(&rig);
+        if !was_killed {
+            assert!(cut_off > 3, "the registration made only {call} calls");
+            return;
+        }
+    }
+    panic!("the daemon was killed at every call up to {CALLS_MAX}");
+}
+
+/// Whether the daemon has ended; nobody has waited for it yet.
+fn is_dead(rig: &Rig) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/stat", rig.daemon.pid()));
+    status.is_ok_and(|status| status.contains(") Z "))
 }
 
 /// A change and the order that it leads to.

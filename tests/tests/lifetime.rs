@@ -1,7 +1,5 @@
 //! Attached members: they live as long as their client, and a little longer.
 
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use libdispatch::{Client, MemberState, Position, Program, Settings};
@@ -173,19 +171,16 @@ fn a_lingering_member_is_not_given_to_who_does_not_know_its_token() {
     let client = rig.client("owner");
     register(&client, &attached("guard", DROP));
     let stranger = connect(&rig);
-    let reclaim = |token| RequestBody::Reclaim {
-        interface: "xd0".to_owned(),
-        name: "guard".to_owned(),
-        token,
-    };
+    let member = rig.chain().member("guard").id;
+    let reclaim = |token| RequestBody::Reclaim { member, token };
     // Neither while its owner is there, nor afterwards.
-    refused_claim(&rig, &stranger, reclaim([0; 16]));
+    refused_claim(&stranger, reclaim([0; 16]));
     drop(client);
     wait_until("the member lingers", DEADLINE, || {
         rig.chain().member("guard").state == "lingering"
     });
-    refused_claim(&rig, &stranger, reclaim([0; 16]));
-    refused_claim(&rig, &stranger, reclaim([0xff; 16]));
+    refused_claim(&stranger, reclaim([0; 16]));
+    refused_claim(&stranger, reclaim([0xff; 16]));
     assert_eq!(rig.chain().member("guard").state, "lingering");
 }
 
@@ -267,9 +262,10 @@ fn register(client: &Client, program: &Program) {
 fn connect(rig: &Rig) -> Connection {
     let connection = Connection::connect(&rig.daemon.socket()).expect("the daemon listens");
     let hello = Hello {
-        lowest: 0,
-        highest: 0,
+        lowest: protocol::VERSION_LOWEST,
+        highest: protocol::VERSION_HIGHEST,
         client: "stranger".to_owned(),
+        ..Hello::default()
     };
     let request = protocol::Request {
         id: 1,
@@ -284,10 +280,9 @@ fn connect(rig: &Rig) -> Connection {
     connection
 }
 
-fn refused_claim(rig: &Rig, connection: &Connection, body: RequestBody) {
-    let namespace = File::open(rig.pair.near.netns.path()).expect("it is there");
+fn refused_claim(connection: &Connection, body: RequestBody) {
     connection
-        .send(&protocol::Request { id: 2, body }, &[namespace.as_fd()])
+        .send(&protocol::Request { id: 2, body }, &[])
         .expect("the daemon reads");
     let (reply, _) = connection
         .receive::<protocol::Reply>()

@@ -139,7 +139,7 @@ mod needs_freplace {
             let member = registration.detail().expect("it is there").member;
             assert_eq!(member.engine, Engine::Tailcall);
             let reason = member.engine_reason.expect("it could be an extension");
-            assert!(reason.contains("not trusted"), "{reason}");
+            assert!(reason.to_string().contains("not trusted"), "{reason}");
             let asked = verdict().name("asked").engine(EngineChoice::Freplace);
             let error = client.register("xd0", &asked).expect_err("it takes trust");
             let refusal = error.refusal().expect("it is a refusal");

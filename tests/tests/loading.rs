@@ -289,7 +289,10 @@ fn where_the_driver_can_not_auto_falls_back_to_generic_and_says_so() {
         .apply()
         .expect("generic can");
     assert_eq!(changed.mode, Some(Mode::Generic));
-    let said = changed.notes.iter().any(|note| note.contains("generic"));
+    let said = changed
+        .notes
+        .iter()
+        .any(|note| note.to_string().contains("generic"));
     assert!(said, "{:?}", changed.notes);
     assert_eq!(rig.chain().mode, "generic");
 }

@@ -162,13 +162,13 @@ fn a_change_of_three_operations_is_one_swap() {
     let client = rig.client("swap");
     let changed = client
         .change("xd0")
-        .expect_generation(before.generation)
+        .expect_revision(before.generation)
         .unregister("old")
         .register(&member("new", DROP))
         .reorder("new", Position::First)
         .apply()
         .expect("all three can be done");
-    assert_eq!(changed.generation, before.generation + 1);
+    assert_eq!(changed.revision, before.generation + 1);
     let after = rig.chain();
     assert_eq!(after.generation, before.generation + 1);
     assert_eq!(after.order(), ["new", "stays"]);

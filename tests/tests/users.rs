@@ -2,7 +2,7 @@
 
 mod raw;
 
-use libdispatch::{Error, Program, RefusalCode};
+use libdispatch::{Error, Program, RefusalCode, Remedy};
 use raw::Scene;
 use tests::{DEADLINE, as_user, object, wait_until};
 
@@ -33,7 +33,9 @@ fn a_user_whom_nobody_let_in_is_kept_out() {
     });
     let refusal = error.refusal().expect("the daemon says it");
     assert_eq!(refusal.code, RefusalCode::NotAllowed);
-    assert!(refusal.message.contains("54321") && refusal.message.contains("--allow-uid"));
+    assert!(refusal.message.contains("54321"), "{refusal}");
+    assert_eq!(refusal.remedy, Some(Remedy::AllowUser));
+    assert!(refusal.to_string().contains("--allow-uid"), "{refusal}");
     scene.still_stands();
 }
 

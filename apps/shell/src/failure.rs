@@ -227,6 +227,7 @@ mod tests {
                 code: RefusalCode::NoSuchInterface,
                 message: message.to_owned(),
                 log: None,
+                remedy: None,
             }))
         };
         assert_eq!(
@@ -242,6 +243,7 @@ mod tests {
             code: RefusalCode::Verifier,
             message: "the verifier refused x".to_owned(),
             log: Some("0: r0 = 0\n\u{1b}[2J\n".to_owned()),
+            remedy: None,
         }));
         assert_eq!(
             failure.text("stats"),

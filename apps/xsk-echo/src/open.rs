@@ -131,7 +131,7 @@ impl Lease {
 
     /// Has the queue's packets come, from now on: there have to be frames for them. Returns what
     /// the daemon has to say about it.
-    pub(crate) fn activate(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn activate(&self) -> Result<Vec<libdispatch::Note>, Failure> {
         let activated = self.receiving.activate();
         activated.map_err(Failure::on(self.receiving.interface()))
     }

@@ -145,7 +145,7 @@ fn start<'scope, 'env: 'scope>(
         let activated = queue.lease.activate();
         queues.push(queue);
         for note in activated? {
-            eprintln!("xsk-echo: {}", escape(&note));
+            eprintln!("xsk-echo: {}", escape(&note.to_string()));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use dispatcher_abi::Lifetime;
 use planner::testing::{ENGINES, change, facts, interface, outline, registration};
-use planner::{Chain, Change, ConnectionId, Facts, Interface, Operation, Registration};
+use planner::{Chain, Change, ConnectionId, Facts, Interface, MemberId, Operation, Registration};
 
 use super::daemon::{Daemon, Load};
 use super::world::{Error, Fate, Running};
@@ -106,6 +106,13 @@ impl Daemon {
         let chain = self.controller.state().at(eth0().key);
         let members = chain.into_iter().flat_map(|chain| &chain.members);
         members.map(|member| member.name.as_str()).collect()
+    }
+
+    /// The member of this name on `eth0`; one that there never was if it has none.
+    pub(super) fn member(&self, name: &str) -> MemberId {
+        let chain = self.controller.state().at(eth0().key);
+        let found = chain.and_then(|chain| chain.member(name));
+        found.map_or(MemberId(u64::MAX), |(_, member)| member.id)
     }
 
     /// Carries everything out until such a job is what comes next; nothing else is going on then.

@@ -11,8 +11,13 @@ impl Daemon {
     /// A client of this user wants a member of `eth0` back.
     fn reclaim(&mut self, uid: u32, name: &str, token: [u8; 16]) -> RequestId {
         let client = self.connect(uid);
-        let name = name.to_owned();
-        self.ask(client, eth0(), Request::Reclaim { name, token }, Vec::new())
+        let member = self.member(name);
+        self.ask(
+            client,
+            eth0(),
+            Request::Reclaim { member, token },
+            Vec::new(),
+        )
     }
 
     /// Whether this runs until `ms` have passed, and no longer than a moment after.

@@ -173,11 +173,11 @@ impl Walk {
             return;
         };
         let site = chain.interface.clone();
-        let (name, mut token, uid) = (member.name.clone(), member.token, member.owner.uid);
+        let (member, mut token, uid) = (member.id, member.token, member.owner.uid);
         token[0] ^= u8::from(wrong);
         let owner = UIDS.iter().position(|it| *it == uid).unwrap_or(client);
         if let Some(connection) = self.client(if wrong { client } else { owner }) {
-            let request = Request::Reclaim { name, token };
+            let request = Request::Reclaim { member, token };
             self.daemon.ask(connection, site, request, Vec::new());
         }
     }

@@ -14,39 +14,51 @@ fn an_empty_list_has_no_chains() {
 fn a_list_holds_every_field() {
     let mut chain = samples::chain();
     chain.members.truncate(1);
+    let member = json!({
+        "slot": 0,
+        "id": 1,
+        "name": "stats",
+        "program": "count_packets",
+        "program_id": 215,
+        "priority": 10,
+        "requested_priority": 10,
+        "chain_call": ["pass"],
+        "allowed": ["aborted", "drop", "pass", "tx", "redirect", "other"],
+        "engine": "tailcall",
+        "engine_reason": null,
+        "state": "running",
+        "owner": { "uid": 0, "pid": 1234, "client": "stats" },
+        "lifetime": "attached",
+        "source": "object",
+        "sha256": "ab".repeat(32),
+        "pins": null,
+        "packets": {
+            "aborted": 0, "drop": 0, "pass": 123_456, "tx": 0, "redirect": 0,
+            "continue": 0, "other": 0, "missed": 0, "overruled": 0,
+        },
+        "ns_per_packet": null,
+    });
     assert_eq!(
         parsed(&list(&[chain])),
         json!({ "chains": [{
+            "id": 4_294_967_298_u64,
             "interface": "eth0",
             "ifindex": 2,
             "netns": { "cookie": 1, "name": null },
             "mode": "native",
             "hook": "link",
+            "attached": true,
+            "looked_ms_ago": null,
+            "hook_program": null,
+            "parked": false,
             "generation": 7,
+            "build": 9,
+            "pending": null,
+            "unreadable": null,
             "final_verdict": "pass",
             "counters": true,
             "frags": false,
-            "members": [{
-                "slot": 0,
-                "id": 1,
-                "name": "stats",
-                "program": "count_packets",
-                "program_id": 215,
-                "priority": 10,
-                "requested_priority": 10,
-                "chain_call": ["pass"],
-                "allowed": ["aborted", "drop", "pass", "tx", "redirect", "other"],
-                "engine": "tailcall",
-                "engine_reason": null,
-                "state": "running",
-                "owner": { "uid": 0, "pid": 1234, "client": "stats" },
-                "lifetime": "attached",
-                "sha256": "ab".repeat(32),
-                "packets": {
-                    "aborted": 0, "drop": 0, "pass": 123_456, "tx": 0, "redirect": 0,
-                    "continue": 0, "other": 0, "missed": 0, "overruled": 0,
-                },
-            }],
+            "members": [member],
         }] })
     );
 }
@@ -62,6 +74,74 @@ fn what_is_not_there_is_null() {
         member["owner"]["client"], "\u{1b}[2Jroot\n",
         "not escaped twice"
     );
+}
+
+#[test]
+fn what_is_unusual_about_a_chain_is_said() {
+    let document = parsed(&list(&[
+        samples::odd_chain(),
+        samples::unreadable_chain(),
+        samples::waiting_chain(),
+    ]));
+    let [odd, unreadable, waiting] = [0, 1, 2].map(|at| &document["chains"][at]);
+    assert_eq!(
+        odd["hook_program"],
+        json!({ "id": 4711, "name": "ri\u{7}val" })
+    );
+    assert_eq!(odd["pending"], json!({ "deadline_s": 58, "reverts_to": 6 }));
+    assert_eq!(
+        (&odd["attached"], &odd["looked_ms_ago"], &odd["parked"]),
+        (&json!(false), &json!(40), &json!(true))
+    );
+    for field in ["mode", "hook", "final_verdict"] {
+        assert_eq!(unreadable.get(field), Some(&Value::Null), "{field}");
+    }
+    assert_eq!(unreadable["generation"], 0);
+    let why = "a later dispatchd wrote its registry (version 9)";
+    assert_eq!(unreadable["unreadable"], json!({ "why": why }));
+    assert_eq!(
+        (&waiting["interface"], &waiting["ifindex"], &waiting["hook"]),
+        (&json!("eth0"), &json!(0), &Value::Null)
+    );
+}
+
+#[test]
+fn a_failure_is_a_document() {
+    let refused = libdispatch::Error::Refused(libdispatch::Refusal {
+        code: libdispatch::RefusalCode::NotAllowed,
+        message: "uid 7 may not change chains".to_owned(),
+        log: None,
+        remedy: Some(libdispatch::Remedy::AllowLoad { uid: 7 }),
+    });
+    let message = "uid 7 may not change chains";
+    assert_eq!(
+        parsed(&error(Some("eth0"), message, &refused)),
+        json!({ "error": {
+            "code": "not_allowed",
+            "message": message,
+            "interface": "eth0",
+            "remedy": "`dispatchd --allow-uid 7:load` lets it load its own objects",
+        }})
+    );
+    let unreachable = libdispatch::Error::NotReachable {
+        socket: "/run/x".into(),
+        source: std::io::ErrorKind::NotFound.into(),
+    };
+    let document = parsed(&error(None, "no", &unreachable));
+    assert_eq!(document["error"]["code"], "not_reachable");
+    for field in ["interface", "remedy"] {
+        assert_eq!(document["error"].get(field), Some(&Value::Null), "{field}");
+    }
+}
+
+#[test]
+fn every_code_is_in_the_documentation() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for code in libdispatch::RefusalCode::ALL {
+        let word = code.name();
+        assert!(page.contains(&format!("`{word}`")), "{word}");
+    }
 }
 
 #[test]
@@ -117,7 +197,7 @@ fn the_status_holds_every_field() {
         parsed(&status(&samples::daemon())),
         json!({
             "version": "0.1.0",
-            "protocol": 0,
+            "protocol": 1,
             "uptime_s": 183_845,
             "engines": {
                 "freplace": { "available": false, "reason": "no BTF in the kernel" },
@@ -125,6 +205,7 @@ fn the_status_holds_every_field() {
             },
             "chains": 2,
             "members": 5,
+            "warnings": ["the chain of eth0 is not attached"],
         })
     );
 }
@@ -137,14 +218,24 @@ fn a_change_is_the_document_and_several_are_a_list() {
         json!({
             "interface": "eth0",
             "dry_run": false,
+            "chain": 4_294_967_298_u64,
             "generation": 8,
+            "build": 10,
             "mode": "generic",
-            "notes": ["generic mode: the driver refused native: EOPNOTSUPP"],
+            "notes": ["eth0 has no native XDP (Operation not supported (os error 95)); generic \
+                mode is used"],
             "members": [
-                { "name": "stats", "id": 1, "slot": 0, "program_id": 201, "engine": "tailcall" },
-                { "name": "firewall", "id": 2, "slot": 1, "program_id": 202, "engine": "tailcall" },
+                { "name": "stats", "id": 1, "slot": 0, "program_id": 201, "engine": "tailcall",
+                  "taken_up": false },
+                { "name": "firewall", "id": 2, "slot": 1, "program_id": 202, "engine": "tailcall",
+                  "taken_up": false },
             ],
-            "plan": ["build generation 8", "swap"],
+            "plan": [
+                "aside: build 10 from dispatcher: slots 2, final verdict pass, counters on, frags \
+                    off",
+                "commit: swap build 9 of eth0 for 10",
+                "cleanup: wait for packets that are still inside",
+            ],
             "reloads": ["balancer"],
         })
     );

@@ -9,6 +9,10 @@ use crate::samples;
 #[test]
 fn a_list_explains_its_order() {
     check("list", &list(&[samples::chain(), samples::odd_chain()]));
+    check(
+        "list_trouble",
+        &list(&[samples::unreadable_chain(), samples::waiting_chain()]),
+    );
 }
 
 #[test]

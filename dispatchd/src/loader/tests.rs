@@ -260,6 +260,7 @@ proptest! {
             kind: Kind::Verifier,
             text: "text".to_owned(),
             log: Some("log".to_owned()),
+            unsized_map: Some("map".to_owned()),
         });
         answer(&one, &refused, &[]);
         let mut bytes = [0; 200];

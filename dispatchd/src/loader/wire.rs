@@ -152,6 +152,8 @@ pub struct Refused {
     pub text: String,
     /// The verifier's log.
     pub log: Option<String>,
+    /// A map whose number of entries is left to the loader, and was not given.
+    pub unsized_map: Option<String>,
 }
 
 /// A kind of no: one for each of [`ObjectError`](crate::object::ObjectError).

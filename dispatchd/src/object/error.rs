@@ -121,6 +121,15 @@ impl ObjectError {
             Self::Verifier { .. } => Kind::Verifier,
             Self::Kernel { .. } => Kind::Kernel,
         };
+        let unsized_map = if let Self::Map {
+            fault: MapFault::Unsized { map },
+            ..
+        } = &self
+        {
+            Some(map.clone())
+        } else {
+            None
+        };
         let mut text = translate::chain(&self);
         let mut log = if let Self::Verifier { log, .. } = self {
             Some(log)
@@ -131,7 +140,12 @@ impl ObjectError {
             text = log::without_addresses(&text);
             log = log.map(|log| log::without_addresses(&log));
         }
-        Refused { kind, text, log }
+        Refused {
+            kind,
+            text,
+            log,
+            unsized_map,
+        }
     }
 }
 
@@ -340,7 +354,7 @@ pub enum MapFault {
         known: Names,
     },
     /// The object leaves the number of entries to its loader.
-    #[error("the object doesn't say how many entries it has: give a size with --map-size {map}=N")]
+    #[error("the object doesn't say how many entries it has")]
     Unsized {
         /// The map.
         map: String,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 
 use controller::{Answer, Asking, Request, RequestId};
+use planner::Interface;
 use protocol::Refused;
 
 use super::site::Site;
@@ -21,7 +22,7 @@ impl Session<'_> {
             connection: None,
             interface: site.interface.name.clone(),
             queues: None,
-            namespace: Arc::clone(&site.namespace),
+            namespace: Some(Arc::clone(&site.namespace)),
             loads: Vec::new(),
             socket: None,
         }
@@ -35,12 +36,39 @@ impl Session<'_> {
         request: Request,
         brought: Brought,
     ) -> Result<Answer<Trouble>, Refused> {
+        self.submit(&site.interface, request, brought)
+    }
+
+    /// The same, where no namespace is needed and nothing comes with it.
+    pub(super) fn ask_at(
+        &self,
+        interface: &Interface,
+        request: Request,
+    ) -> Result<Answer<Trouble>, Refused> {
+        let brought = Brought {
+            uid: self.client.uid,
+            connection: None,
+            interface: interface.name.clone(),
+            queues: None,
+            namespace: None,
+            loads: Vec::new(),
+            socket: None,
+        };
+        self.submit(interface, request, brought)
+    }
+
+    fn submit(
+        &self,
+        interface: &Interface,
+        request: Request,
+        brought: Brought,
+    ) -> Result<Answer<Trouble>, Refused> {
         let id = RequestId(self.hub.requests.fetch_add(1, Ordering::Relaxed));
         self.hub.desk.put(id, brought);
         let asking = Box::new(Asking {
             id,
             client: self.client.clone(),
-            site: site.interface.clone(),
+            site: interface.clone(),
             request,
         });
         let (reply, answer) = sync_channel(1);
@@ -49,7 +77,7 @@ impl Session<'_> {
         // The controller has done so, unless it is gone.
         self.hub.desk.clear(id);
         let answer = answer.ok_or_else(stopping)?;
-        match translate::denial(&site.interface.name, &answer) {
+        match translate::denial(&interface.name, &answer) {
             Some(refused) => Err(refused),
             None => Ok(answer),
         }

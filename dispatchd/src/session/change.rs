@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use controller::Answer;
 use planner::Outline;
-use protocol::{Change, Operation, RefusalCode, Refused, ReplyBody, Source};
+use protocol::{Change, ObjectSource, Operation, RefusalCode, Refused, ReplyBody, Source};
 
 use super::Session;
 use super::site::Site;
@@ -22,19 +22,20 @@ impl Session<'_> {
     pub(super) fn change(&self, change: Change, site: &Site) -> Result<ReplyBody, Refused> {
         let dry_run = change.dry_run;
         let interface = site.interface.name.clone();
-        let mut loads: Vec<LoadOf> = change.operations.iter().filter_map(load_of).collect();
+        let loads = change.operations.iter().filter_map(load_of);
+        let mut loads = loads.collect::<Result<Vec<LoadOf>, _>>()?;
         let change = planner::Change {
             interface: site.interface.clone(),
-            expected_revision: change.expected_generation.map(planner::Revision),
+            expected_revision: change.expected_revision.map(planner::Revision),
             mode: change.mode,
             operations: change
                 .operations
                 .into_iter()
-                .map(|operation| translate::operation(operation, token))
+                .map(translate::operation)
                 .collect(),
         };
         let published = self.hub.board.read();
-        let admitted = planner::admit(&published.state, &self.authority(site), &change)
+        let admitted = planner::admit(&published.state, &self.authority(&site.interface), &change)
             .map_err(|refusal| translate::refusal(&refusal));
         // None is found and none goes while the daemon runs. What is wrong with it is not for those who may
         // not change the interface at all.
@@ -110,7 +111,7 @@ impl Session<'_> {
 
 /// A load that an operation asks for.
 struct LoadOf {
-    source: Source,
+    source: ObjectSource,
     share_group: Option<String>,
     seen: Option<Seen>,
 }
@@ -140,7 +141,7 @@ impl LoadOf {
 
     /// Whether what is known of one is known of the other.
     fn is_of_the_same(&self, other: &Self) -> bool {
-        let key = |source: &Source| (source.object, source.program.clone(), source.frags);
+        let key = |source: &ObjectSource| (source.object, source.program.clone(), source.frags);
         key(&self.source) == key(&other.source)
     }
 
@@ -162,18 +163,20 @@ impl LoadOf {
     }
 }
 
-fn load_of(operation: &Operation) -> Option<LoadOf> {
+fn load_of(operation: &Operation) -> Option<Result<LoadOf, Refused>> {
     match operation {
-        Operation::Register(registration) => Some(LoadOf {
-            source: registration.source.clone(),
-            share_group: registration.share_group.clone(),
-            seen: None,
-        }),
-        Operation::Replace { source, .. } => Some(LoadOf {
-            source: source.clone(),
+        Operation::Register(registration) => {
+            Some(object_of(&registration.source).map(|source| LoadOf {
+                source,
+                share_group: registration.share_group.clone(),
+                seen: None,
+            }))
+        }
+        Operation::Replace { source, .. } => Some(object_of(source).map(|source| LoadOf {
+            source,
             share_group: None,
             seen: None,
-        }),
+        })),
         Operation::Unregister { .. }
         | Operation::UnregisterAll
         | Operation::Move { .. }
@@ -183,15 +186,13 @@ fn load_of(operation: &Operation) -> Option<LoadOf> {
     }
 }
 
-/// Random bytes that nobody guesses.
-pub(super) fn token() -> [u8; 16] {
-    let mut token = [0; 16];
-    let mut filled = 0;
-    while filled < token.len() {
-        // Fails only before the kernel's random numbers are ready, and then waits for them.
-        filled +=
-            rustix::rand::getrandom(&mut token[filled..], rustix::rand::GetRandomFlags::empty())
-                .unwrap_or(0);
+/// The object that code comes from: this daemon knows no other source that a client may name.
+fn object_of(source: &Source) -> Result<ObjectSource, Refused> {
+    match source {
+        Source::Object(object) => Ok(object.clone()),
+        Source::Loaded(_) | Source::BuiltIn(_) => Err(translate::refused(
+            RefusalCode::Unsupported,
+            "this daemon runs programs from objects only",
+        )),
     }
-    token
 }

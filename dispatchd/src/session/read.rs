@@ -1,4 +1,4 @@
-//! Questions: answered from what is published, without the engine.
+//! Questions: answered from what is published, without the controller.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,18 @@ use crate::translate;
 impl Session<'_> {
     pub(super) fn list(&self, only: Option<&Site>) -> Result<ReplyBody, Refused> {
         let published = self.hub.board.read();
-        let chains = published
-            .state
-            .chains
-            .iter()
-            .filter(|(_, chain)| only.is_none_or(|only| only.interface.key == chain.interface.key))
-            .map(|(id, chain)| {
-                let counts = read_counts(&published, *id, &chain.interface.name)?;
-                Ok(translate::chain_view(
-                    chain,
-                    published.state.engines,
-                    &counts,
-                ))
+        let state = &published.state;
+        let is_meant = |key| only.is_none_or(|only| only.interface.key == key);
+        let chains = state.chains.values();
+        let mut chains = chains
+            .filter(|chain| is_meant(chain.interface.key))
+            .map(|chain| {
+                let counts = read_counts(&published, chain.id, &chain.interface.name)?;
+                Ok(translate::chain_view(chain, state.engines, &counts))
             })
             .collect::<Result<Vec<_>, Refused>>()?;
+        let unreadable = state.unreadable.iter().filter(|chain| is_meant(chain.site));
+        chains.extend(unreadable.map(translate::unreadable_view));
         Ok(ReplyBody::Chains(chains))
     }
 
@@ -56,18 +54,19 @@ impl Session<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: protocol::VERSION_HIGHEST,
             uptime_s: self.hub.started.elapsed().as_secs(),
-            freplace: self.hub.probes.freplace.clone(),
-            tailcall: self.hub.probes.tailcall.clone(),
+            freplace: translate::probe(&self.hub.probes.freplace),
+            tailcall: translate::probe(&self.hub.probes.tailcall),
             chains: count(chains.len()),
             members: count(chains.values().map(|chain| chain.members.len()).sum()),
+            warnings: translate::warnings(&published.state),
+            options: protocol::Options::new(),
         })
     }
 
-    pub(super) fn map_descriptor(&self, site: &Site, name: &str, map: &str) -> Outcome {
-        let interface = &site.interface.name;
-        let key = site.interface.key;
+    pub(super) fn map_descriptor(&self, member: MemberId, map: &str) -> Outcome {
         let published = self.hub.board.read();
-        let (_, _, member) = find(&published, key, interface, name)?;
+        let (chain, member) = by_id(&published, member)?;
+        let (interface, name) = (&chain.interface.name, &member.name);
         // One is enough to freeze the map, and to give every queue's packets to another socket.
         if member.source.is_redirect() {
             return Err(translate::refused(
@@ -77,7 +76,7 @@ impl Session<'_> {
                 ),
             ));
         }
-        if !self.authority(site).may_have(member.owner.uid) {
+        if !self.authority(&chain.interface).may_have(member.owner.uid) {
             return Err(translate::refused(
                 RefusalCode::NotOwner,
                 format!(
@@ -102,6 +101,19 @@ impl Session<'_> {
         })?;
         Ok((ReplyBody::Map(translate::map_shape(found)), Some(fd)))
     }
+}
+
+/// The member with this id, and its chain.
+pub(super) fn by_id(
+    published: &Published,
+    id: MemberId,
+) -> Result<(&planner::Chain, &planner::Member), Refused> {
+    published.state.member(id).ok_or_else(|| {
+        translate::refused(
+            RefusalCode::NoSuchMember,
+            format!("no member has the id {id}"),
+        )
+    })
 }
 
 /// The sockets of an interface, if this is the member that gives them packets.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use controller::{Answer, Request};
 use dispatcher_abi::REDIRECT_QUEUES;
-use planner::{Opening, PinnedMemory, QueueKey, SocketKey};
+use planner::{Opening, PinnedMemory, QueueKey, Refusal, SocketKey};
 use protocol::{
     OpenSocket, RefusalCode, Refused, ReplyBody, Socket, SocketGrant, SocketMode, SocketOptions,
     Umem,
@@ -37,7 +37,7 @@ impl Session<'_> {
                 chain: site.interface.key,
                 queue: open.queue,
             },
-            token: super::change::token(),
+            token: open.token,
         };
         let first = self.shared_with(interface, &open.grant)?;
         let beside = is_beside(&open.grant, first.as_ref(), key.place);
@@ -87,7 +87,6 @@ impl Session<'_> {
         let reply = ReplyBody::Socket(Socket {
             ifindex: key.place.chain.ifindex,
             queue: open.queue,
-            token: key.token,
             zero_copy: made.zero_copy,
         });
         Ok((reply, Some(given)))
@@ -142,6 +141,7 @@ impl Session<'_> {
         token: [u8; 16],
     ) -> Result<ReplyBody, Refused> {
         let key = key_of(site, queue, token);
+        self.check_rings(site, key)?;
         // The program's maps have an entry for each queue.
         let brought = Brought {
             queues: queues_of(site)?.map(|queues| queues.most),
@@ -154,6 +154,30 @@ impl Session<'_> {
         Ok(ReplyBody::SocketActivated {
             notes: translate::notes(&notes),
         })
+    }
+
+    /// Turns down what can be seen to be in vain, before the redirect program is registered for it. The
+    /// controller has it looked at again when the program is there.
+    fn check_rings(&self, site: &Site, key: SocketKey) -> Result<(), Refused> {
+        let interface = &site.interface.name;
+        let published = self.hub.board.read();
+        let leases = &published.state.leases;
+        let authority = self.authority(&site.interface);
+        leases
+            .may_activate(&authority, interface, key)
+            .map_err(|refusal| translate::refusal(&refusal))?;
+        let Some(held) = self.hub.sockets.get(key) else {
+            return Ok(());
+        };
+        let (interface, queue) = (interface.clone(), key.place.queue);
+        let refusal = if !xsk::has_rx_ring(held.socket.as_fd()) {
+            Refusal::NoRxRing { interface, queue }
+        } else if xsk::has_had_frames(held.socket.as_fd()) == Some(false) {
+            Refusal::NoFrames { interface, queue }
+        } else {
+            return Ok(());
+        };
+        Err(translate::refusal(&refusal))
     }
 
     pub(super) fn close_socket(

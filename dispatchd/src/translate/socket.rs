@@ -1,7 +1,7 @@
 //! What is said of `AF_XDP` sockets, in the wire's words.
 
 use planner::LeaseState;
-use protocol::{RefusalCode, Refused, SocketCounts, SocketDetail, SocketState};
+use protocol::{RefusalCode, Refused, Remedy, SocketCounts, SocketDetail, SocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::xdp_statistics;
 
@@ -25,11 +25,9 @@ pub(crate) fn not_made(
         ),
         (xsk::MAP_RINGS, Some(Errno::BUSY)) => refused(
             RefusalCode::Unsupported,
-            text(
-                "this kernel lets nobody map the rings of a bound socket, which Linux 6.4 does; a \
-                 bare socket can be had, by root and whom `dispatchd --allow-bare` names",
-            ),
-        ),
+            text("this kernel lets nobody map the rings of a bound socket, which Linux 6.4 does"),
+        )
+        .with_remedy(Remedy::BareSocket),
         (xsk::TX_METADATA, _) => refused(
             RefusalCode::Unsupported,
             text("this kernel takes no memory with TX metadata, which Linux 6.11 does"),
@@ -86,6 +84,7 @@ pub(crate) fn socket_view(socket: &PublishedSocket) -> SocketDetail {
         zero_copy: socket.zero_copy,
         bytes: lease.memory.bytes,
         counts: counts(socket),
+        options: protocol::Options::new(),
     }
 }
 

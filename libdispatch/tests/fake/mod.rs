@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
+    collections::BTreeMap,
+    io::PipeReader,
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -11,23 +13,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libdispatch::{Engine, Mode};
+use libdispatch::{Engine, Lifetime, Mode, OnMiss, SlotCounters, VerdictMask};
 use protocol::{
-    Changed, Connection, Listener, Operation, RefusalCode, Refused, Registered, Reply, ReplyBody,
-    Request, RequestBody, Welcome, memfd,
+    Changed, Connection, Form, Listener, MapShape, Member, MemberDetail, MemberState, Open,
+    Operation, Options, Origin, Owner, Push, RefusalCode, Refused, Registered, Remedy, Reply,
+    ReplyBody, Request, RequestBody, Source, Step, Welcome, memfd,
 };
-use rustix::net::Shutdown;
+use rustix::{
+    event::{PollFd, PollFlags},
+    net::Shutdown,
+};
 
 /// Longest time that a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the daemon does with a request.
 pub(crate) enum Act {
     Say(ReplyBody),
+    /// After two pushes, one of which no version has.
+    SayAfterPushes(ReplyBody),
     SayWith(ReplyBody, OwnedFd),
     Refuse(RefusalCode, &'static str, Option<String>),
+    RefuseFor(RefusalCode, &'static str, Remedy),
     HangUp,
     Nothing,
+    /// Waits for the end of the pipe or of the connection, then does something else. Other
+    /// connections are served in the meantime.
+    After(PipeReader, Box<Act>),
+    /// What the daemon does without a script.
+    Usual,
 }
 
 /// What the daemon does instead of its usual answer, if anything.
@@ -41,10 +55,20 @@ struct State {
     namespaces: Vec<OwnedFd>,
     open: Vec<(usize, OwnedFd)>,
     connections: usize,
-    members: u64,
+    /// By id.
+    members: BTreeMap<u64, String>,
     generation: u64,
     script: Option<Script>,
     stopping: bool,
+}
+
+impl State {
+    /// A member, which is there from now on.
+    fn member(&mut self, name: &str) -> u64 {
+        let id = self.members.len() as u64 + 1;
+        self.members.insert(id, name.to_owned());
+        id
+    }
 }
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
@@ -92,6 +116,15 @@ impl FakeDaemon {
         self.wait("all connections to end", |state| state.open.is_empty());
     }
 
+    /// Closes the connection over which a request came, and no other.
+    pub(crate) fn hang_up_on(&self, is: impl Fn(&RequestBody) -> bool) {
+        let state = self.state();
+        let heard = state.heard.iter().rev();
+        let (number, _) = heard.clone().find(|(_, body)| is(body)).unwrap();
+        let open = state.open.iter().find(|(other, _)| other == number);
+        rustix::net::shutdown(&open.unwrap().1, Shutdown::Both).unwrap();
+    }
+
     /// Listens again.
     pub(crate) fn resume(&mut self) {
         self.state().stopping = false;
@@ -126,6 +159,18 @@ impl FakeDaemon {
 
     pub(crate) fn wait_until_heard(&self, what: &str, is: impl Fn(&[RequestBody]) -> bool) {
         self.wait(what, |state| is(&heard(state)));
+    }
+
+    /// Waits until so many connections have been greeted.
+    pub(crate) fn wait_until_greeted(&self, what: &str, times: usize) {
+        let is_hello = |(_, body): &&(usize, RequestBody)| matches!(body, RequestBody::Hello(_));
+        self.wait(what, |state| {
+            state.heard.iter().filter(is_hello).count() >= times
+        });
+    }
+
+    pub(crate) fn wait_until_connections(&self, what: &str, is: impl Fn(usize) -> bool) {
+        self.wait(what, |state| is(state.open.len()));
     }
 
     pub(crate) fn wait_until_left(&self) {
@@ -172,6 +217,7 @@ fn accept(listener: &Listener, shared: &Shared) {
         let number = state.connections;
         let socket = connection.as_fd().try_clone_to_owned().unwrap();
         state.open.push((number, socket));
+        shared.1.notify_all();
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             serve(number, &connection, &shared);
@@ -186,26 +232,42 @@ fn accept(listener: &Listener, shared: &Shared) {
 }
 
 fn serve(number: usize, connection: &Connection, shared: &Shared) {
-    while let Ok(Some((request, fds))) = connection.receive::<Request>() {
-        let act = {
+    'requests: while let Ok(Some((request, mut fds))) = connection.receive::<Request>() {
+        let mut act = {
             let mut state = shared.0.lock().unwrap();
             state.heard.push((number, request.body.clone()));
             shared.1.notify_all();
-            let scripted = state
-                .script
-                .as_mut()
-                .and_then(|script| script(&request.body));
-            scripted.unwrap_or_else(|| usual(&mut state, &request.body, fds))
+            let script = state.script.as_mut();
+            script.and_then(|script| script(&request.body))
         };
-        let (body, fd) = match act {
-            Act::Say(body) => (Ok(body), None),
-            Act::SayWith(body, fd) => (Ok(body), Some(fd)),
-            Act::Refuse(code, message, log) => {
-                let message = message.to_owned();
-                (Err(Refused { code, message, log }), None)
+        let (body, fd) = loop {
+            match act.unwrap_or(Act::Usual) {
+                Act::Say(body) => break (Ok(body), None),
+                Act::SayAfterPushes(body) => {
+                    push(connection);
+                    break (Ok(body), None);
+                }
+                Act::SayWith(body, fd) => break (Ok(body), Some(fd)),
+                Act::Refuse(code, message, log) => {
+                    break (Err(Refused::new(code, message).with_log(log)), None);
+                }
+                Act::RefuseFor(code, message, remedy) => {
+                    break (Err(Refused::new(code, message).with_remedy(remedy)), None);
+                }
+                Act::HangUp => return,
+                Act::Nothing => continue 'requests,
+                Act::After(pipe, then) => {
+                    if !wait_for(&pipe, connection) {
+                        return;
+                    }
+                    act = Some(*then);
+                }
+                Act::Usual => {
+                    let mut state = shared.0.lock().unwrap();
+                    let fds = std::mem::take(&mut fds);
+                    act = Some(usual(&mut state, &request.body, fds));
+                }
             }
-            Act::HangUp => return,
-            Act::Nothing => continue,
         };
         let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
         let id = request.id;
@@ -215,6 +277,27 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
     }
 }
 
+/// Something happened, and something that nobody has a word for.
+fn push(connection: &Connection) {
+    let known = Open::Known(Push::Lost { count: 1 });
+    let later = [&8_u64.to_le_bytes()[..], &999_u32.to_le_bytes(), &[1; 4]].concat();
+    let unknown: Open<Push> = protocol::decode_part(&later).unwrap();
+    for push in [known, unknown] {
+        let body = Ok(ReplyBody::Push(push));
+        connection.send(&Reply { id: 0, body }, &[]).unwrap();
+    }
+}
+
+/// Waits for the end of the pipe; says whether it came before that of the connection.
+fn wait_for(pipe: &PipeReader, connection: &Connection) -> bool {
+    let mut polled = [
+        PollFd::new(pipe, PollFlags::IN),
+        PollFd::new(connection, PollFlags::RDHUP),
+    ];
+    rustix::event::poll(&mut polled, None).unwrap();
+    !polled[0].revents().is_empty()
+}
+
 /// What a daemon answers that has no chain and takes everything.
 fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
     if body.interface().is_some() {
@@ -222,9 +305,9 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
     }
     match body {
         RequestBody::Hello(_) => Act::Say(ReplyBody::Welcome(Welcome {
-            version: 0,
+            version: protocol::VERSION_HIGHEST,
             daemon: "fake".to_owned(),
-            features: Vec::new(),
+            ..Welcome::default()
         })),
         RequestBody::PutObject => {
             use sha2::Digest as _;
@@ -235,21 +318,89 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
         RequestBody::Change(change) => Act::Say(ReplyBody::Changed(changed(state, change))),
         RequestBody::List { .. } => Act::Say(ReplyBody::Chains(Vec::new())),
         RequestBody::Reclaim { .. } => Act::Say(ReplyBody::Reclaimed),
+        RequestBody::OpenSocket(open) => {
+            let shape = protocol::Socket {
+                ifindex: 1,
+                queue: open.queue,
+                zero_copy: false,
+            };
+            Act::SayWith(ReplyBody::Socket(shape), std::io::pipe().unwrap().0.into())
+        }
+        RequestBody::Show { name, .. } => {
+            let detail = detail(state.member(name), name);
+            Act::Say(ReplyBody::Member(Box::new(detail)))
+        }
+        RequestBody::MapDescriptor { member, map } => {
+            let shape = MapShape {
+                name: map.clone(),
+                id: 1,
+                map_type: 2,
+                key_size: 4,
+                value_size: 8,
+                max_entries: 1,
+            };
+            let contents = format!("{map} of {}", state.members[member]);
+            let contents = memfd::sealed("map", contents.as_bytes()).unwrap();
+            Act::SayWith(ReplyBody::Map(shape), contents)
+        }
         RequestBody::ActivateSocket { .. } => {
             Act::Say(ReplyBody::SocketActivated { notes: Vec::new() })
         }
         RequestBody::CloseSocket { .. } => Act::Say(ReplyBody::SocketClosed),
         RequestBody::ReclaimSocket { .. } => Act::Say(ReplyBody::SocketReclaimed),
-        RequestBody::Show { .. }
-        | RequestBody::Status
-        | RequestBody::MapDescriptor { .. }
-        | RequestBody::OpenSocket(_) => Act::Refuse(
-            RefusalCode::NoSuchMember,
-            "the fake has nothing to show",
-            None,
-        ),
+        RequestBody::Status | RequestBody::Subscribe { .. } | RequestBody::Unsubscribe => {
+            Act::Refuse(
+                RefusalCode::NoSuchMember,
+                "the fake has nothing to show",
+                None,
+            )
+        }
     }
 }
+
+fn detail(id: u64, name: &str) -> MemberDetail {
+    MemberDetail {
+        member: Member {
+            slot: Some(0),
+            id,
+            name: name.to_owned(),
+            program: name.to_owned(),
+            program_id: Some(1),
+            priority: 50,
+            requested_priority: 50,
+            chain_call: VerdictMask::PASS,
+            allowed: VerdictMask::ALL,
+            form: FORM,
+            engine_reason: None,
+            state: MemberState::Running,
+            owner: Owner {
+                uid: 0,
+                pid: 1,
+                client: "test".to_owned(),
+            },
+            lifetime: Lifetime::Attached,
+            origin: Origin::Object,
+            sha256: None,
+            pins: None,
+            packets: SlotCounters::default(),
+            ns_per_packet: None,
+            options: Options::new(),
+        },
+        on_miss: OnMiss::Continue,
+        tail_depth: 0,
+        linger_ms: 0,
+        share_group: None,
+        maps: Vec::new(),
+        sockets: Vec::new(),
+        options: Options::new(),
+    }
+}
+
+const FORM: Form = Form {
+    engine: Engine::Tailcall,
+    attach_type: protocol::ATTACH_TYPE_XDP,
+    frags: false,
+};
 
 fn changed(state: &mut State, change: &protocol::Change) -> Changed {
     let mut members = Vec::new();
@@ -258,31 +409,35 @@ fn changed(state: &mut State, change: &protocol::Change) -> Changed {
             Operation::Register(registration) => registration
                 .name
                 .as_deref()
-                .or(registration.source.program.as_deref())
+                .or(match &registration.source {
+                    Source::Object(object) => object.program.as_deref(),
+                    Source::Loaded(_) | Source::BuiltIn(_) => None,
+                })
                 .unwrap_or("program"),
             Operation::Replace { name, .. } => name,
             _ => continue,
         };
-        state.members += 1;
-        let id = state.members;
+        let id = state.member(name);
         members.push(Registered {
             name: name.to_owned(),
             id,
             slot: u16::try_from(members.len()).unwrap(),
             program_id: u32::try_from(100 + id).unwrap(),
-            engine: Engine::Tailcall,
-            token: [u8::try_from(id).unwrap(); 16],
+            form: FORM,
+            taken_up: false,
         });
     }
     if !change.dry_run {
         state.generation += 1;
     }
+    let generation = state.generation + u64::from(change.dry_run);
     Changed {
-        generation: state.generation + u64::from(change.dry_run),
+        chain: 1,
+        revision: generation,
+        build: generation,
         mode: Some(Mode::Native),
-        notes: Vec::new(),
         members,
-        plan: vec!["swap the root".to_owned()],
-        reloads: Vec::new(),
+        plan: vec![Step::Grace.into()],
+        ..Changed::default()
     }
 }

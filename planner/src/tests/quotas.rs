@@ -68,7 +68,7 @@ fn a_socket_counts_until_nobody_has_it_open() {
     let refusal = leases.open(&again, &opening(1, 0, 41)).unwrap_err();
     assert!(
         refusal.to_string().ends_with(
-            "uid 1002 may pin 100 (see `dispatchd --max-umem`), and has pinned 60; closed sockets \
+            "uid 1002 may pin 100, and has pinned 60; closed sockets \
              count as long as a descriptor or a mapping of them is open: 1"
         ),
         "{refusal}"

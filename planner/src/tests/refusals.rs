@@ -122,6 +122,7 @@ fn kind(refusal: &Refusal) -> usize {
         | Refusal::NotRedirected { .. }
         | Refusal::NoRxRing { .. }
         | Refusal::HasReceiver { .. }
+        | Refusal::TokenTaken { .. }
         | Refusal::SocketMismatch { .. }
         | Refusal::NoFrames { .. } => unreachable!("no change is refused so: see leases.rs"),
     }
@@ -150,17 +151,11 @@ fn cases_of_rights() -> Vec<Case> {
         ..case(vec![operation], text)
     };
     vec![
-        asked(
-            1003,
-            named("new"),
-            "uid 1003 may not change chains; `dispatchd --allow-uid 1003:load` lets it load its own \
-             objects",
-        ),
+        asked(1003, named("new"), "uid 1003 may not change chains"),
         asked(
             1002,
             named("new"),
-            "uid 1002 may use the built-in redirect program only; `dispatchd --allow-uid 1002:load` \
-             lets it load its own objects",
+            "uid 1002 may use the built-in redirect program only",
         ),
         asked(
             1000,
@@ -217,8 +212,7 @@ fn cases_of_the_chain() -> Vec<Case> {
         too_late,
         with_mode(
             ModeChoice::Generic,
-            "interface eth0 runs its chain in native mode, not generic; \
-             `dispatchctl config eth0 --mode generic` changes that",
+            "interface eth0 runs its chain in native mode, not generic",
         ),
         with_mode(ModeChoice::Offload, no_offload),
         case(vec![Operation::Configure(offload)], no_offload),
@@ -376,7 +370,7 @@ fn cases_of_members() -> Vec<Case> {
             },
             ..case(
                 vec![replace("m0")],
-                "member m0 was changed while its new code was being loaded; try again",
+                "member m0 was changed while its new code was being loaded",
             )
         },
         case(vec![unregister("m0"), named("m0"), replace("m0")], replaced),
@@ -413,12 +407,12 @@ fn cases_of_engines() -> Vec<Case> {
         freplace: false,
         tailcall: false,
     };
-    let refuses = "interface eth0 can't run members by freplace: `dispatchctl status` says why";
+    let refuses = "interface eth0 can't run members by freplace: the daemon can't use it";
     vec![
         on(
             TAILCALL_ONLY,
             register.clone(),
-            "interface eth0 can't run new by freplace: `dispatchctl status` says why",
+            "interface eth0 can't run new by freplace: the daemon can't use it",
         ),
         on(TAILCALL_ONLY, configure, refuses),
         Case {
@@ -438,7 +432,7 @@ fn cases_of_engines() -> Vec<Case> {
         on(
             none,
             named("new"),
-            "interface eth0 can't run new by tailcall: `dispatchctl status` says why",
+            "interface eth0 can't run new by tailcall: the daemon can't use it",
         ),
     ]
 }

@@ -10,7 +10,9 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg,
     socket,
 };
-use protocol::{Hello, Operation, Reply, ReplyBody, Request, RequestBody, Source, encode};
+use protocol::{
+    Hello, ObjectSource, Operation, Options, Reply, ReplyBody, Request, RequestBody, Source, encode,
+};
 use tests::{Chain, DEADLINE, PairOptions, Rig, wait_until};
 
 const PASS: u32 = 2;
@@ -74,9 +76,10 @@ impl Raw {
 
     pub(crate) fn greet(&self) {
         let hello = Hello {
-            lowest: 0,
-            highest: 0,
+            lowest: protocol::VERSION_LOWEST,
+            highest: protocol::VERSION_HIGHEST,
             client: "raw".to_owned(),
+            ..Hello::default()
         };
         self.ask(RequestBody::Hello(hello), &[]);
         assert!(matches!(self.reply().body, Ok(ReplyBody::Welcome(_))));
@@ -118,14 +121,35 @@ impl Raw {
         nix::sys::socket::send(self.socket.as_raw_fd(), bytes, flags)
     }
 
+    /// Waits until there is an answer to be read.
+    pub(crate) fn wait_for_answer(&self) {
+        let mut byte = [0];
+        let peeked = recv(self.socket.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK);
+        // Said once, if the daemon hung up without reading everything; the answer is there.
+        if peeked != Err(nix::errno::Errno::ECONNRESET) {
+            peeked.expect("the daemon answers");
+        }
+    }
+
+    /// The next packet, whole.
+    pub(crate) fn packet(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 70_000];
+        let received = loop {
+            match recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+                Err(nix::errno::Errno::ECONNRESET) => {}
+                received => break received,
+            }
+        };
+        bytes.truncate(received.expect("the daemon answers"));
+        assert!(!bytes.is_empty(), "the daemon hung up without an answer");
+        bytes
+    }
+
     /// The next reply that is inline.
     pub(crate) fn reply(&self) -> Reply {
-        let mut bytes = vec![0; 70_000];
-        let length = recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::empty());
-        let length = length.expect("the daemon answers");
-        assert!(length > 0, "the daemon hung up without an answer");
-        assert_eq!(bytes[0], 0, "a small reply is inline");
-        protocol::decode(&bytes[1..length]).expect("the daemon talks sense")
+        let packet = self.packet();
+        assert_eq!(packet[0], 0, "a small reply is inline");
+        protocol::decode(&packet[1..]).expect("the daemon talks sense")
     }
 
     pub(crate) fn refusal(&self) -> protocol::Refused {
@@ -146,10 +170,8 @@ pub(crate) fn packet(request: &Request) -> Vec<u8> {
 pub(crate) fn change(interface: &str, operations: Vec<Operation>) -> RequestBody {
     RequestBody::Change(protocol::Change {
         interface: interface.to_owned(),
-        expected_generation: None,
-        dry_run: false,
-        mode: None,
         operations,
+        ..protocol::Change::default()
     })
 }
 
@@ -162,14 +184,10 @@ pub(crate) fn register(name: &str, object: [u8; 32], priority: u32, attached: bo
     };
     Operation::Register(Box::new(protocol::Registration {
         name: Some(name.to_owned()),
-        source: Source {
+        source: Source::Object(ObjectSource {
             object,
-            program: None,
-            map_sizes: Vec::new(),
-            globals: Vec::new(),
-            tail_calls: Vec::new(),
-            frags: false,
-        },
+            ..ObjectSource::default()
+        }),
         priority: Some(priority),
         chain_call: None,
         allowed: None,
@@ -179,5 +197,7 @@ pub(crate) fn register(name: &str, object: [u8; 32], priority: u32, attached: bo
         engine: libdispatch::EngineChoice::Auto,
         tail_depth: None,
         share_group: None,
+        token: [9; 16],
+        options: Options::new(),
     }))
 }

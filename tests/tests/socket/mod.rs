@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use libdispatch::{Client, Error, RefusalCode, SocketLease, SocketRequest};
 use protocol::{
-    Connection, Hello, OpenSocket, Reply, ReplyBody, Request, RequestBody, SocketGrant,
+    Connection, Hello, OpenSocket, Options, Reply, ReplyBody, Request, RequestBody, SocketGrant,
     SocketOptions, Umem, UmemLayout,
 };
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -91,9 +91,10 @@ impl Victim {
             reply.body.map(|body| (body, fds.pop()))
         };
         let hello = Hello {
-            lowest: 0,
-            highest: 0,
+            lowest: protocol::VERSION_LOWEST,
+            highest: protocol::VERSION_HIGHEST,
             client: "victim".to_owned(),
+            ..Hello::default()
         };
         ask(RequestBody::Hello(hello), None).expect("it is root");
         let layout = UmemLayout {
@@ -104,11 +105,15 @@ impl Victim {
             software_checksum: false,
         };
         let interface = "xd0".to_owned();
+        // Of each queue another one.
+        let token = [u8::try_from(queue).expect("few queues"); 16];
         let open = |grant| OpenSocket {
             interface: interface.clone(),
             queue,
             grant,
             redirect: true,
+            token,
+            options: Options::new(),
         };
         let bound = SocketGrant::Bound(SocketOptions {
             umem: Umem::Own(layout),
@@ -132,13 +137,13 @@ impl Victim {
             }
         }
         let opened = opened.expect("the queue is free");
-        let (ReplyBody::Socket(shape), Some(socket)) = opened else {
+        let (ReplyBody::Socket(_), Some(socket)) = opened else {
             panic!("{opened:?}");
         };
         let activate = RequestBody::ActivateSocket {
             interface,
             queue,
-            token: shape.token,
+            token,
         };
         ask(activate, None).expect("it is ours");
         let connection = connection

@@ -1,0 +1,184 @@
+//! An example of everything that people are told.
+
+use dispatcher_abi::{Engine, FinalVerdict, Mode};
+use protocol::{
+    ChainName, EngineReason, GoneWhy, Note, ProbeReason, Push, Remedy, Step, Unreadable, Warning,
+};
+
+pub(crate) fn notes() -> [Note; 4] {
+    [
+        Note::RunsByTailCall {
+            member: "stats".into(),
+            reason: EngineReason::NoTypes.into(),
+        },
+        Note::NoNativeMode {
+            interface: "eth0".into(),
+            error: "Operation not supported".into(),
+        },
+        Note::NoNativeFrags {
+            interface: "eth0".into(),
+            members: vec!["stats".into()],
+        },
+        Note::ObjectNotKept {
+            error: "No space left on device".into(),
+        },
+    ]
+}
+
+pub(crate) fn probe_reasons() -> [ProbeReason; 2] {
+    [
+        ProbeReason::TurnedOff,
+        ProbeReason::Failed {
+            error: "EINVAL".into(),
+        },
+    ]
+}
+
+pub(crate) fn steps() -> [Step; 15] {
+    let interface = || "eth0".to_owned();
+    let member = || "stats".to_owned();
+    [
+        Step::PinCode {
+            member: member(),
+            code: 2,
+            reloaded: true,
+        },
+        Step::BuildRoot {
+            build: 7,
+            root: "dispatcher".into(),
+            slots: 2,
+            final_verdict: FinalVerdict::Last,
+            counters: true,
+            frags: false,
+        },
+        Step::FillSlot {
+            slot: 1,
+            member: member(),
+            engine: Engine::Tailcall,
+        },
+        Step::WriteRegistry { build: 7 },
+        Step::Attach {
+            build: 7,
+            interface: interface(),
+            mode: Mode::Native,
+        },
+        Step::Swap {
+            interface: interface(),
+            from: 6,
+            to: 7,
+        },
+        Step::Reattach {
+            interface: interface(),
+            from: 6,
+            to: 7,
+            old_mode: Mode::Native,
+            mode: Mode::Generic,
+        },
+        Step::Detach {
+            build: 6,
+            interface: interface(),
+        },
+        Step::ReplaceRegistry {
+            build: 6,
+            interface: interface(),
+        },
+        Step::Grace,
+        Step::FoldCounters {
+            build: 6,
+            members: vec![member()],
+        },
+        Step::RetireBuild { build: 6 },
+        Step::RemoveCode {
+            member: member(),
+            code: 1,
+        },
+        Step::RemoveMember { member: member() },
+        Step::RemoveChain {
+            interface: interface(),
+        },
+    ]
+}
+
+pub(crate) fn unreadables() -> [Unreadable; 5] {
+    let pin = || "gen-6/registry".to_owned();
+    [
+        Unreadable::NewerRegistry { version: 9 },
+        Unreadable::BrokenRegistry,
+        Unreadable::WrongPin { pin: pin() },
+        Unreadable::MissingPin { pin: pin() },
+        Unreadable::Failed {
+            pin: pin(),
+            error: "EPERM".into(),
+        },
+    ]
+}
+
+pub(crate) fn warnings() -> [Warning; 3] {
+    [
+        Warning::NotAttached {
+            chain: 6,
+            interface: "eth0".into(),
+        },
+        Warning::ChainUnreadable {
+            chain: 6,
+            interface: "eth0".into(),
+            why: Unreadable::BrokenRegistry.into(),
+        },
+        Warning::ObjectMissing {
+            interface: "eth0".into(),
+            member: "stats".into(),
+        },
+    ]
+}
+
+pub(crate) fn remedies() -> [Remedy; 10] {
+    [
+        Remedy::AllowUser,
+        Remedy::AllowLoad { uid: 1000 },
+        Remedy::AllowBare { uid: 1000 },
+        Remedy::BareSocket,
+        Remedy::MoreSockets,
+        Remedy::MoreMemory,
+        Remedy::ChangeMode {
+            interface: "eth0".into(),
+            mode: Mode::Generic,
+        },
+        Remedy::SeeStatus,
+        Remedy::TryAgain,
+        Remedy::GiveMapSize {
+            map: "RULES".into(),
+        },
+    ]
+}
+
+pub(crate) fn pushes() -> [Push; 7] {
+    let chain = || ChainName {
+        id: 6,
+        interface: "eth0".into(),
+        ifindex: 2,
+    };
+    [
+        Push::Changed {
+            chain: chain(),
+            revision: 5,
+            build: 7,
+        },
+        Push::Gone { chain: chain() },
+        Push::MemberGone {
+            chain: chain(),
+            member: 9,
+            name: "stats".into(),
+            why: GoneWhy::Expired,
+        },
+        Push::Waiting {
+            chain: chain(),
+            hook_program: None,
+        },
+        Push::Attached { chain: chain() },
+        Push::Unreadable {
+            chain: chain(),
+            why: Unreadable::BrokenRegistry.into(),
+        },
+        Push::Lost { count: 12 },
+    ]
+}
