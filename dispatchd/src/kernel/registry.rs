@@ -76,7 +76,6 @@ enum ObstacleRecord {
     NoTypes,
     Prototype,
     Refused,
-    /// Since 0.2.
     Untrusted,
 }
 
