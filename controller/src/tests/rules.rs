@@ -1,10 +1,10 @@
 //! Single rules: what is tried instead, what is put back, what waits.
 
-use dispatcher_abi::{Engine, EngineChoice, Mode, ModeChoice};
+use dispatcher_abi::{Engine, EngineChoice, Lifetime, Mode, ModeChoice};
 use planner::testing::{change, facts, interface, registration};
 use planner::{
     Abilities, Build, Change, Cleanup, Configuration, Facts, Note, Obstacle, Operation, Refusal,
-    Registration, Revision, Slot, Standing, Waiting,
+    Registration, Revision, Settings, Slot, Standing, Waiting,
 };
 
 use super::ask::{attached, daemon, eth0, is_commit, is_load, is_prepare, kept, unregister};
@@ -385,4 +385,24 @@ fn a_daemon_that_is_stopped_at_any_step_ends_what_it_began_and_answers_everybody
             daemon.settle();
         }
     }
+}
+
+#[test]
+fn a_registry_that_is_not_put_in_its_place_is_freed() {
+    let (mut daemon, root) = daemon();
+    daemon.made(root, vec![attached("one", 0)]);
+    let name = "one".to_owned();
+    let settings = Settings {
+        lifetime: Some(Lifetime::Kept),
+        ..Settings::default()
+    };
+    let id = daemon.ask_for(root, vec![Operation::Set { name, settings }]);
+    daemon.run_until(is_commit);
+    daemon.fail_after(0);
+    daemon.run();
+    assert!(matches!(daemon.answer(id), Answer::Failed { .. }));
+    daemon.assert_at_rest();
+    daemon.disconnect(root);
+    daemon.settle();
+    assert_eq!(daemon.names().len(), 0);
 }
