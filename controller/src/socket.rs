@@ -5,7 +5,7 @@ use dispatcher_abi::{
 };
 use planner::{
     Abilities, Authority, BuiltIn, ChainKey, Change, Interface, LeaseState, Loading, Opening,
-    Operation, Outline, Registration, SocketKey,
+    Operation, Outline, Refusal, Registration, SocketKey,
 };
 
 use crate::change::Making;
@@ -16,12 +16,17 @@ use crate::{Act, Answer, Controller, GiveFailure, Job, Notice, RedirectCode, Req
 impl<E: Clone> Controller<E> {
     /// Leases a queue, before anything is made: of two that want it one hears of the other.
     pub(crate) fn open(&mut self, id: RequestId, authority: &Authority, opening: &Opening) {
-        let answer = match self.state.leases.open(authority, opening) {
+        let answer = match self.lease(authority, opening) {
             Ok(_) => Answer::Leased,
             Err(refusal) => Answer::Refused(refusal),
         };
         self.changed();
         self.answer(id, answer);
+    }
+
+    fn lease(&mut self, authority: &Authority, opening: &Opening) -> Result<SocketKey, Refusal> {
+        self.state.leases.check_token(opening)?;
+        self.state.leases.open(authority, opening)
     }
 
     /// A leased queue's socket was made, or could not be.
@@ -111,10 +116,10 @@ impl<E: Clone> Controller<E> {
                 let queue = key.place.queue;
                 let answer = match failure {
                     GiveFailure::NoRxRing => {
-                        Answer::Refused(planner::Refusal::NoRxRing { interface, queue })
+                        Answer::Refused(Refusal::NoRxRing { interface, queue })
                     }
                     GiveFailure::NoFrames => {
-                        Answer::Refused(planner::Refusal::NoFrames { interface, queue })
+                        Answer::Refused(Refusal::NoFrames { interface, queue })
                     }
                     GiveFailure::Failed(error) => Answer::Failed {
                         error,

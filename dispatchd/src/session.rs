@@ -350,7 +350,10 @@ impl<'a> Session<'a> {
     fn reclaim(&self, member: MemberId, token: [u8; 16]) -> Result<ReplyBody, Refused> {
         let published = self.hub.board.read();
         let (chain, _) = read::by_id(&published, member)?;
-        self.ask_at(&chain.interface, controller::Request::Reclaim { member, token })?;
+        self.ask_at(
+            &chain.interface,
+            controller::Request::Reclaim { member, token },
+        )?;
         Ok(ReplyBody::Reclaimed)
     }
 

@@ -105,7 +105,6 @@ impl Leases {
             },
             token: opening.token,
         };
-        self.check_token(opening)?;
         self.check_queue(authority, opening, key.place)?;
         self.check_quota(authority, interface, opening.memory)?;
         let lease = Lease {
@@ -122,7 +121,7 @@ impl Leases {
 
     /// Refuses a token that names another socket already: its client draws it anew for each, and
     /// quotas tell sockets apart by it.
-    fn check_token(&self, opening: &Opening) -> Result<(), Refusal> {
+    pub fn check_token(&self, opening: &Opening) -> Result<(), Refusal> {
         let mut known = self.sockets.keys().map(|key| &key.token);
         if known.any(|token| *token == opening.token) || self.remnants.contains_key(&opening.token)
         {

@@ -51,6 +51,25 @@ pub(super) fn keyed(place: u32, queue: u32, token: u8) -> SocketKey {
 }
 
 #[test]
+fn a_token_names_one_socket_until_it_is_closed_for_good() {
+    let mut leases = Leases::default();
+    let owner = limited(1002, 1, LIMITS);
+    let first = opening(0, 3, 10);
+    let again = opening(1, 0, 10);
+    leases.check_token(&first).unwrap();
+    leases.open(&owner, &first).unwrap();
+    let taken = Err(Refusal::TokenTaken {
+        interface: again.interface.name.clone(),
+        queue: 0,
+    });
+    assert_eq!(leases.check_token(&again), taken);
+    leases.leave(key(0, 3));
+    assert_eq!(leases.check_token(&again), taken, "it may be open still");
+    leases.gone(&first.token);
+    assert_eq!(leases.check_token(&again), Ok(()));
+}
+
+#[test]
 fn a_queue_is_one_clients_and_the_next_hears_whose() {
     let mut leases = Leases::default();
     let mut first = limited(1002, 1, LIMITS);
