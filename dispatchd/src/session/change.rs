@@ -35,8 +35,16 @@ impl Session<'_> {
                 .collect(),
         };
         let published = self.hub.board.read();
-        let admitted = planner::admit(&published.state, &self.authority(&site.interface), &change)
-            .map_err(|refusal| translate::refusal(&refusal));
+        let authority = self.authority(&site.interface);
+        // What was done before is only told again: the controller has the last word on it.
+        let is_done =
+            !dry_run && planner::done_before(&published.state, &authority, &change).is_some();
+        let admitted = if is_done {
+            Ok(())
+        } else {
+            planner::admit(&published.state, &authority, &change)
+                .map_err(|refusal| translate::refusal(&refusal))
+        };
         // None is found and none goes while the daemon runs. What is wrong with it is not for those who may
         // not change the interface at all.
         if let Some(chain) = published.state.unreadable_at(site.interface.key)
