@@ -67,9 +67,8 @@ impl Linux {
         Ok(())
     }
 
-    /// Takes the hook off.
-    pub(super) fn detach(&mut self, plan: &Plan) -> Result<(), KernelError> {
-        self.take_off(plan)?;
+    /// Removes the link that the hook was taken off.
+    pub(super) fn forget_link(&mut self, plan: &Plan) -> Result<(), KernelError> {
         pins::remove_pin(&self.pins.path(plan.dir, &Pin::Link))
             .map_err(failed("unlink", hook_of(plan)))?;
         if let Some(fds) = self.chains.get_mut(&plan.dir) {

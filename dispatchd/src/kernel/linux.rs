@@ -202,19 +202,21 @@ impl Linux {
             error,
             left: HookLeft::AsItWas,
         };
+        let emptied = |error| CommitError {
+            error,
+            left: HookLeft::Empty,
+        };
         match plan.commit {
             Commit::Attach { build, mode } => self.attach(plan, namespace, build, mode),
             Commit::Swap { from, to } => self.swap(plan, from, to),
             Commit::Reattach { to, mode, .. } => {
                 self.take_off(plan).map_err(unchanged)?;
-                return self
-                    .attach(plan, namespace, to, mode)
-                    .map_err(|error| CommitError {
-                        error,
-                        left: HookLeft::Empty,
-                    });
+                return self.attach(plan, namespace, to, mode).map_err(emptied);
             }
-            Commit::Detach { .. } => self.detach(plan),
+            Commit::Detach { .. } => {
+                self.take_off(plan).map_err(unchanged)?;
+                return self.forget_link(plan).map_err(emptied);
+            }
             Commit::Registry { build } => self.place_registry(plan.dir, build),
         }
         .map_err(unchanged)

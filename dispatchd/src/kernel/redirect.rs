@@ -48,7 +48,10 @@ impl RedirectMaps {
         }
         element.resize(room, 0);
         bpf::map_update(claims.fd.as_fd(), queue, &element)?;
-        bpf::map_update_fd(self.find(SOCKETS_MAP)?.fd.as_fd(), queue, socket)
+        bpf::map_update_fd(self.find(SOCKETS_MAP)?.fd.as_fd(), queue, socket).inspect_err(|_| {
+            // Or the next daemon would keep a queue for somebody who has no packets of it.
+            let _ = bpf::map_delete(claims.fd.as_fd(), queue);
+        })
     }
 
     /// Takes the queue's packets from its socket.
