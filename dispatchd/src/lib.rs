@@ -1,9 +1,9 @@
-//! The daemon that owns the XDP hooks: it acts, `planner` decides.
+//! The daemon that owns the XDP hooks: it acts, `planner` decides what and `controller` when.
 //!
-//! A request's way: [`server`] takes the connection, [`session`] decodes and admits, [`loader`]
-//! loads what came with it, [`engine`] decides and has [`executor`] carry the plan out against
-//! [`kernel`], then publishes ([`published`]) what everybody may read. [`objects`] keeps what
-//! members were loaded from.
+//! A request's way: [`server`] takes the connection, [`session`] decodes, has [`loader`] look at what
+//! came with it, and asks [`control`]. What the controller orders is carried out by [`load_job`], one
+//! for each program, and by [`hands`] against [`kernel`]; what everybody may read is [`published`].
+//! [`objects`] keeps what members were loaded from.
 
 pub mod args;
 mod bpf;

@@ -2,9 +2,9 @@
 //! seconds holds up nobody but the client that brought the program, and what a stranger's bytes do
 //! to the code that reads them is a refusal.
 //!
-//! [`keeper`] keeps a small [`parent`] process, which hands each conversation to a [`child`] that it
-//! has forked ahead. A child [`confine`]s itself, looks at one object or loads one program, and ends.
-//! What they say to each other is in [`wire`]. Here is the daemon's side: what it keeps of an object
+//! `keeper` keeps a small `parent` process, which hands each conversation to a `child` that it
+//! has forked ahead. A child `confine`s itself, looks at one object or loads one program, and ends.
+//! What they say to each other is in `wire`. Here is the daemon's side: what it keeps of an object
 //! are plain facts, and what it takes from a child is checked.
 
 mod child;
