@@ -163,7 +163,10 @@ fn globals_are_set_before_the_load() {
 fn a_map_without_a_size_needs_one() {
     let object = compiled("unsized");
     let error = load(&object, &plain()).unwrap_err().to_string();
-    assert!(error.contains("map flows: the object doesn't say how many"), "{error}");
+    assert!(
+        error.contains("map flows: the object doesn't say how many"),
+        "{error}"
+    );
 
     let with = |name: &str, entries| {
         let map_sizes = [(name.to_owned(), entries)];

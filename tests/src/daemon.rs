@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::{BpfFs, Chain, Chains, DEADLINE, Output, wait_until};
+use crate::{BpfFs, Chain, Chains, DEADLINE, Listed, Output, wait_until};
 
 /// A running daemon with its own socket and bpffs. On drop it is terminated, what it pinned is
 /// flushed, and its bpffs is unmounted.
@@ -142,8 +142,17 @@ impl Daemon {
         output.expect("dispatchd can be started").into()
     }
 
-    /// Every chain that it lists.
+    /// Every chain that it lists and can read.
     pub fn chains(&self) -> Vec<Chain> {
+        let chains = self.listed().into_iter().filter_map(|listed| match listed {
+            Listed::Chain(chain) => Some(chain),
+            Listed::Unreadable(_) => None,
+        });
+        chains.collect()
+    }
+
+    /// Every chain that it lists.
+    pub fn listed(&self) -> Vec<Listed> {
         let output = self.ctl(&["list", "--json"]);
         let chains: Chains = serde_json::from_str(&output.done().stdout)
             .unwrap_or_else(|error| panic!("{error}: {output}"));

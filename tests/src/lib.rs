@@ -43,7 +43,9 @@ pub use deadline::{DEADLINE, grace_period, wait_until};
 pub use frame::{Tap, frame, ipv4_udp};
 pub use huge_pages::HugePages;
 pub use kernel_version::{is_refused_for_age, is_too_old, kernel_is};
-pub use listing::{Chain, Chains, Lifetime, Member, NetNsView, Owner, Packets};
+pub use listing::{
+    Chain, Chains, Lifetime, Listed, Member, NetNsView, Owner, Packets, Unreadable, Wrong,
+};
 pub use live_frames::{LiveFrames, Signal, Stream};
 pub use netns::NetNs;
 pub use objects::{compile_objects, object, package_object, packages, scratch};

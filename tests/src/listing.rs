@@ -5,8 +5,36 @@ use serde::Deserialize;
 /// The document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Chains {
-    /// Every chain.
-    pub chains: Vec<Chain>,
+    /// Every chain, also those that can't be read.
+    pub chains: Vec<Listed>,
+}
+
+/// An entry of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Listed {
+    /// A chain.
+    Chain(Chain),
+    /// One that can't be read.
+    Unreadable(Unreadable),
+}
+
+/// A chain that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Unreadable {
+    /// The interface's name.
+    pub interface: String,
+    /// Its namespace.
+    pub netns: NetNsView,
+    /// What is wrong with it.
+    pub unreadable: Wrong,
+}
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Wrong {
+    /// In English.
+    pub why: String,
 }
 
 /// One interface's chain.

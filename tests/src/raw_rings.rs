@@ -45,6 +45,13 @@ impl RawRings {
         })
     }
 
+    /// Puts the frame at address 0 into the first of the rings, which nothing was put into before.
+    pub fn put_first_frame(&self) {
+        let ring = self.rings.first().expect("there is one");
+        ring.word(0).store(0, Ordering::Relaxed);
+        ring.index(ring.indices[0]).store(1, Ordering::Release);
+    }
+
     /// Writes to every entry what `entry` says of its place in the ring, in words, and to every
     /// index and all flags what `index` says.
     pub fn scribble(&self, mut entry: impl FnMut(usize) -> u64, mut index: impl FnMut() -> u32) {

@@ -169,6 +169,7 @@ impl Scribbler {
                 mapped: None,
             }
         };
+        scribbler.rings.put_first_frame();
         scribbler.lease.activate().expect("it is bound");
         scribbler
     }

@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use lent::{NOBODY, umem};
 use libdispatch::{Client, RefusalCode, SocketLease};
 use memmap2::MmapOptions;
-use socket::{MEMORY, Victim, code, lends_bound_sockets, memory, open, request, try_open};
+use socket::{
+    MEMORY, Victim, code, lends_bound_sockets, memory, open, put_frame, request, try_open,
+};
 use tests::{DEADLINE, PairOptions, Rig, as_user, volume, wait_until};
 
 /// Where a socket's FILL ring is mapped from (`XDP_UMEM_PGOFF_FILL_RING`).
@@ -33,6 +35,7 @@ fn a_user_has_as_many_sockets_as_the_daemon_was_told() {
             );
         }
         // Nothing was left behind, and nothing was taken away.
+        put_frame(&first);
         first.activate().expect("it is ours");
         second.close().expect("it is ours");
         drop(open(&client, 3));

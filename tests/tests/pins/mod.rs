@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{Daemon, Output, Pair, Pinnable, PinnedMap, Port, Tap, binary, frame, grace_period};
+use tests::{
+    Daemon, Listed, Output, Pair, Pinnable, PinnedMap, Port, Tap, binary, frame, grace_period,
+};
 
 pub(crate) const DROP: u32 = 1;
 pub(crate) const PASS: u32 = 2;
@@ -97,6 +99,20 @@ impl Stage {
             line.contains("can't be read") && words.iter().all(|word| line.contains(word))
         });
         assert!(said, "{words:?} in {log}");
+        let netns = self.victim.near.netns.cookie();
+        let listed = self.daemon.listed().into_iter();
+        let unreadable: Vec<_> = listed
+            .filter_map(|listed| match listed {
+                Listed::Unreadable(chain) => Some(chain),
+                Listed::Chain(_) => None,
+            })
+            .collect();
+        let [chain] = &unreadable[..] else {
+            panic!("one chain is listed as one that can't be read: {unreadable:?}");
+        };
+        assert_eq!((&*chain.interface, chain.netns.cookie), ("xd0", netns));
+        let why = &chain.unreadable.why;
+        assert!(words.iter().all(|word| why.contains(word)), "{why}");
         let refused = self
             .victim()
             .try_load(&tests::object("verdict"), "late", &[]);

@@ -13,7 +13,7 @@ use protocol::{
 };
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::net::sockopt;
-use tests::{PairOptions, Rig, is_refused_for_age, is_too_old};
+use tests::{PairOptions, RawRings, Rig, is_refused_for_age, is_too_old};
 
 /// What a socket has of its own unless a test is about it.
 pub(crate) const MEMORY: u64 = 64 * 2048;
@@ -68,8 +68,17 @@ pub(crate) fn open(client: &Client, queue: u32) -> SocketLease {
 #[track_caller]
 pub(crate) fn active(client: &Client, queue: u32) -> SocketLease {
     let socket = open(client, queue);
+    put_frame(&socket);
     socket.activate().expect("it is bound");
     socket
+}
+
+/// Puts a frame into a socket's FILL ring, where the kernel lets a bound one's be mapped: without any
+/// it gets no packets.
+pub(crate) fn put_frame(socket: impl AsFd) {
+    if let Ok(rings) = RawRings::of(socket.as_fd(), [64, 0, 0, 0]) {
+        rings.put_first_frame();
+    }
 }
 
 /// A process that has a socket and the connection that it was opened on.
@@ -140,6 +149,7 @@ impl Victim {
         let (ReplyBody::Socket(_), Some(socket)) = opened else {
             panic!("{opened:?}");
         };
+        put_frame(&socket);
         let activate = RequestBody::ActivateSocket {
             interface,
             queue,
