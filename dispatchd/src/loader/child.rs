@@ -8,7 +8,9 @@ use std::sync::Arc;
 use protocol::OBJECT_BYTES_MAX;
 
 use super::confine::{self, Confinement};
-use super::wire::{self, Answer, Facts, Fit, HandOver, Inspected, Load, Patience, Request};
+use super::wire::{
+    self, Answer, Facts, Fit, HandOver, Inspected, Load, Patience, Request, WireError,
+};
 use crate::object::{
     self, Existing, ExistingMap, LoadAs, LoadRequest, Object, ObjectError, SlotFunction,
 };
@@ -18,21 +20,42 @@ pub(super) fn run(socket: OwnedFd) -> ! {
     // What a panic says may be a stranger's words: it goes into the answer.
     panic::set_hook(Box::new(|_| {}));
     let code = match converse(socket) {
-        Some(()) => 0,
-        None => 1,
+        Ok(()) => 0,
+        Err((part, error)) => {
+            // Who hangs up knows.
+            if !matches!(error, WireError::Gone) {
+                eprintln!(
+                    "a process of the loader could not talk to the daemon ({part:?}): {error}"
+                );
+            }
+            part as i32
+        }
     };
     std::process::exit(code)
 }
 
-/// `None` if the daemon is gone.
-fn converse(socket: OwnedFd) -> Option<()> {
+/// The parts of a conversation, and the codes of a child that ends in one.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    HandOver = 1,
+    Request = 2,
+    Answer = 3,
+}
+
+fn converse(socket: OwnedFd) -> Result<(), (Part, WireError)> {
     let for_ever = Patience::default();
-    let (HandOver { confinement }, mut fds) = wire::receive(socket.as_fd(), for_ever).ok()?;
-    let daemon = fds.pop()?;
+    let in_part = |part| move |error| (part, error);
+    let (HandOver { confinement }, mut fds) =
+        wire::receive(socket.as_fd(), for_ever).map_err(in_part(Part::HandOver))?;
+    let daemon = fds
+        .pop()
+        .ok_or(WireError::Hostile("no socket of the daemon's"));
+    let daemon = daemon.map_err(in_part(Part::HandOver))?;
     drop((socket, fds));
     let (answer, fds) = match confine::confine(confinement) {
         Ok(()) => {
-            let (request, fds) = wire::receive(daemon.as_fd(), for_ever).ok()?;
+            let (request, fds) =
+                wire::receive(daemon.as_fd(), for_ever).map_err(in_part(Part::Request))?;
             answer(confinement, request, &fds)
         }
         Err(error) => (
@@ -41,7 +64,7 @@ fn converse(socket: OwnedFd) -> Option<()> {
         ),
     };
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    wire::send(daemon.as_fd(), &answer, &fds, for_ever).ok()
+    wire::send(daemon.as_fd(), &answer, &fds, for_ever).map_err(in_part(Part::Answer))
 }
 
 fn answer(confinement: Confinement, request: Request, fds: &[OwnedFd]) -> (Answer, Vec<OwnedFd>) {

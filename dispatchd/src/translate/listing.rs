@@ -54,7 +54,7 @@ pub(crate) fn unreadable_view(chain: &planner::Unreadable) -> protocol::Chain {
     let interface = chain.interface.as_ref();
     protocol::Chain {
         id: 0,
-        interface: interface.map_or_else(String::new, |found| found.name.clone()),
+        interface: interface.map_or_else(|| chain.dir.to_string(), |found| found.name.clone()),
         ifindex: chain.site.ifindex,
         netns: protocol::NetNs {
             cookie: chain.site.netns,
