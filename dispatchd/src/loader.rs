@@ -456,7 +456,7 @@ fn end_text(end: End, rights: Rights) -> String {
             format!("use {seconds} seconds of processor time or more")
         }
         End::Signalled(SIGVTALRM) => {
-            "use more processor time than reading an object may take (1.8 seconds)".to_owned()
+            "use more processor time than reading an object may take (1.5 seconds)".to_owned()
         }
         End::Signalled(SIGABRT) => {
             "give up: it takes more memory than a load may (512 MiB)".to_owned()

@@ -261,18 +261,6 @@ mod needs_freplace {
 
     #[test]
     #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
-    fn a_slot_without_its_link() {
-        let stage = Stage::with(&["--engine", "freplace"]);
-        let path = stage.pins().path("gen-1/slot-0");
-        let link = Pinnable::at(&path);
-        left_alone_on(stage, &["gen-1/slot-0 is missing"], |pins| {
-            pins.remove("gen-1/slot-0");
-        });
-        drop(link);
-    }
-
-    #[test]
-    #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
     fn a_slot_whose_link_is_a_map() {
         let stage = Stage::with(&["--engine", "freplace"]);
         let path = stage.pins().path("gen-1/slot-0");

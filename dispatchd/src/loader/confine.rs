@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Address space: an object of 16 MiB is copied a few times, and the kernel's own types are there.
 const ADDRESS_BYTES: u64 = 512 << 20;
 /// Processor time in the code that reads objects, in milliseconds. Real objects take a few.
-const OWN_MILLISECONDS: i64 = 1_800;
+const OWN_MILLISECONDS: i64 = 1_500;
 /// Processor time for looking at an object, in seconds.
 const INSPECT_SECONDS: u64 = 2;
 /// Processor time for a load, most of it the verifier's: a million instructions take a second or

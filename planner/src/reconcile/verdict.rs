@@ -121,17 +121,13 @@ impl ObservedChain {
                 });
             }
             match member.form.engine {
-                Engine::Freplace if !live.slots.contains(&slot) => {
-                    return Err(Why::Missing {
-                        pin: Pin::Slot(live.build, slot),
-                    });
-                }
                 Engine::Tailcall if live.jump == Presence::Found => mends.push(Mend::FillSlot {
                     build: live.build,
                     slot,
                     member: id,
                     code,
                 }),
+                // One whose link is gone is missed, and the next change's build has it again.
                 Engine::Freplace | Engine::Tailcall => {}
             }
             // Counts that are gone can't be had back; a chain that could never be changed again
