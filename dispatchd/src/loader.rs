@@ -171,7 +171,7 @@ pub enum LoadError {
     /// An extension takes `CAP_PERFMON`, which what strangers bring is loaded without.
     #[error("an extension program {}", Obstacle::Untrusted)]
     Untrusted,
-    /// The loader's process ended, and so did the one that was tried after it.
+    /// The loader's process ended before it was asked, and so did the one that was tried after it.
     #[error("the loader's process is gone; the daemon starts it again")]
     Gone,
     /// The system said no.
@@ -280,7 +280,8 @@ impl Loader {
         ready(LoadId(number), order, facts, fds)
     }
 
-    /// Has a child do what is asked for. If the parent ends meanwhile, the next one is asked once.
+    /// Has a child do what is asked for. If the parent ends meanwhile, or a child before it was asked,
+    /// another is asked once.
     fn converse(
         &self,
         caller: Caller<'_>,
@@ -344,6 +345,9 @@ impl Loader {
                 what: "the loader can't start another process",
                 source: io::Error::from_raw_os_error(errno),
             }),
+            Answer::Ended(End::Exited(code)) if child::knew_of_no_request(code) => {
+                Err(LoadError::Gone)
+            }
             Answer::Ended(end) => Err(LoadError::Ended(end_text(end, rights))),
             Answer::Inspected(_) | Answer::Loaded(_) => Ok((answer, fds)),
         }

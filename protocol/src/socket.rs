@@ -292,6 +292,9 @@ impl Connection {
 
     /// Waits for the next packet, and says how long it is; 0 is the end, or an empty packet.
     fn wait_for_packet(&self) -> rustix::io::Result<usize> {
+        // The kernel looks for a packet first and for a hang-up then: what was sent in between is
+        // there at a second look.
+        let mut looked_again = false;
         loop {
             let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
             let nothing: &mut [u8] = &mut [];
@@ -299,6 +302,7 @@ impl Connection {
                 // Said once, when the peer hung up without reading everything. What it sent
                 // before is still there, and after that the end.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
+                Ok((_, 0)) if !looked_again && self.peer_hung_up()? => looked_again = true,
                 result => return result.map(|(_, length)| length),
             }
         }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use protocol::OBJECT_BYTES_MAX;
 
 use super::confine::{self, Confinement};
-use super::wire::{
-    self, Answer, Facts, Fit, HandOver, Inspected, Load, Patience, Request, WireError,
-};
+use super::wire::{self, Answer, Facts, Fit, HandOver, Inspected, Load, Patience, Request};
 use crate::object::{
     self, Existing, ExistingMap, LoadAs, LoadRequest, Object, ObjectError, SlotFunction,
 };
@@ -19,22 +17,11 @@ use crate::object::{
 pub(super) fn run(socket: OwnedFd) -> ! {
     // What a panic says may be a stranger's words: it goes into the answer.
     panic::set_hook(Box::new(|_| {}));
-    let code = match converse(socket) {
-        Ok(()) => 0,
-        Err((part, error)) => {
-            // Who hangs up knows.
-            if !matches!(error, WireError::Gone) {
-                eprintln!(
-                    "a process of the loader could not talk to the daemon ({part:?}): {error}"
-                );
-            }
-            part as i32
-        }
-    };
+    let code = converse(socket).map_or_else(|part| part as i32, |()| 0);
     std::process::exit(code)
 }
 
-/// The parts of a conversation, and the codes of a child that ends in one.
+/// The parts of a conversation, and the codes of a child that ends in one because it can't talk.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     HandOver = 1,
@@ -42,20 +29,22 @@ enum Part {
     Answer = 3,
 }
 
-fn converse(socket: OwnedFd) -> Result<(), (Part, WireError)> {
+/// Whether a child that ended by this code had not seen its request, so that the object is not to
+/// blame.
+pub(super) const fn knew_of_no_request(code: i32) -> bool {
+    code == Part::HandOver as i32 || code == Part::Request as i32
+}
+
+fn converse(socket: OwnedFd) -> Result<(), Part> {
     let for_ever = Patience::default();
-    let in_part = |part| move |error| (part, error);
     let (HandOver { confinement }, mut fds) =
-        wire::receive(socket.as_fd(), for_ever).map_err(in_part(Part::HandOver))?;
-    let daemon = fds
-        .pop()
-        .ok_or(WireError::Hostile("no socket of the daemon's"));
-    let daemon = daemon.map_err(in_part(Part::HandOver))?;
+        wire::receive(socket.as_fd(), for_ever).map_err(|_| Part::HandOver)?;
+    let daemon = fds.pop().ok_or(Part::HandOver)?;
     drop((socket, fds));
     let (answer, fds) = match confine::confine(confinement) {
         Ok(()) => {
             let (request, fds) =
-                wire::receive(daemon.as_fd(), for_ever).map_err(in_part(Part::Request))?;
+                wire::receive(daemon.as_fd(), for_ever).map_err(|_| Part::Request)?;
             answer(confinement, request, &fds)
         }
         Err(error) => (
@@ -64,7 +53,7 @@ fn converse(socket: OwnedFd) -> Result<(), (Part, WireError)> {
         ),
     };
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    wire::send(daemon.as_fd(), &answer, &fds, for_ever).map_err(in_part(Part::Answer))
+    wire::send(daemon.as_fd(), &answer, &fds, for_ever).map_err(|_| Part::Answer)
 }
 
 fn answer(confinement: Confinement, request: Request, fds: &[OwnedFd]) -> (Answer, Vec<OwnedFd>) {

@@ -1,6 +1,7 @@
 //! What the daemon makes of a child that says anything.
 
 use std::io::{Write as _, pipe};
+use std::sync::Mutex;
 use std::thread;
 
 use proptest::prelude::*;
@@ -68,7 +69,7 @@ fn an_end_without_an_answer_is_a_refusal_that_says_how() {
         ),
         (End::Signalled(nix::libc::SIGVTALRM), "processor time"),
         (End::Late(7), "7 seconds of processor time"),
-        (End::Exited(1), "without an answer"),
+        (End::Exited(3), "without an answer"),
     ] {
         let error =
             inspect(|socket| answer(&socket, &Answer::Ended(end), &[])).expect_err("it ended");
@@ -94,6 +95,48 @@ fn a_loader_that_hangs_up_is_asked_once_more() {
         }
     })
     .expect("the second one answers");
+}
+
+#[test]
+fn a_child_that_ends_before_it_was_asked_is_no_objects_fault() {
+    for code in [1, 2] {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let outline = inspect(|socket| {
+            let end = Answer::Ended(End::Exited(code));
+            let said = match asked.fetch_add(1, Ordering::Relaxed) {
+                0 => end,
+                _ => inspected("main"),
+            };
+            answer(&socket, &said, &[]);
+        });
+        assert_eq!(outline.expect("the second one answers").program, "main");
+    }
+}
+
+/// The kernel looks for a packet first and for a hang-up then, and both may come in between.
+#[test]
+fn what_was_sent_before_a_hang_up_is_received() {
+    const ROUNDS: usize = 20_000;
+    let next: Mutex<Option<Option<OwnedFd>>> = Mutex::new(None);
+    thread::scope(|scope| {
+        // Neither sleeps, so that they meet.
+        scope.spawn(|| {
+            loop {
+                match next.lock().expect("nobody panics with it").take() {
+                    Some(Some(socket)) => answer(&socket, &inspected("main"), &[]),
+                    Some(None) => break,
+                    None => std::hint::spin_loop(),
+                }
+            }
+        });
+        let lost = (0..ROUNDS).find(|_| {
+            let (one, other) = wire::pair().expect("sockets can be made");
+            *next.lock().expect("nobody panics with it") = Some(Some(one));
+            wire::receive::<Answer>(other.as_fd(), Patience::default()).is_err()
+        });
+        *next.lock().expect("nobody panics with it") = Some(None);
+        assert_eq!(lost, None, "in this round");
+    });
 }
 
 #[test]
@@ -175,7 +218,7 @@ fn a_client_that_hangs_up_and_a_time_that_is_over_end_the_waiting() {
         ..STRANGER
     };
     drop(theirs);
-    let kept = std::sync::Mutex::new(Vec::new());
+    let kept = Mutex::new(Vec::new());
     let looked = with_children(
         |socket| kept.lock().expect("nobody panicked").push(socket),
         |loader| {

@@ -340,10 +340,17 @@ fn receive_packet(socket: BorrowedFd<'_>, patience: Patience<'_>) -> Result<Pack
     let mut bytes = vec![0; HEADER_BYTES + INLINE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_FDS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
+    // The kernel looks for a packet first and for a hang-up then: what was sent in between is there
+    // at a second look.
+    let mut looked_again = false;
     let received = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         match rustix::net::recvmsg(socket, &mut parts, &mut control, flags) {
+            Ok(received) if received.bytes == 0 && !looked_again => {
+                looked_again = true;
+                control.drain().for_each(drop);
+            }
             Ok(received) => break received,
             // The second is said once, when the other side hung up without reading everything. What it
             // sent before is still there, and after that the end.
