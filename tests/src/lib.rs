@@ -11,6 +11,7 @@
 mod alone;
 mod bpffs;
 mod census;
+mod cpu;
 mod daemon;
 mod deadline;
 mod frame;
@@ -38,6 +39,7 @@ mod veth;
 pub use alone::{Alone, alone};
 pub use bpffs::BpfFs;
 pub use census::Census;
+pub use cpu::stay_on_this_cpu;
 pub use daemon::{Daemon, binary, start_failure};
 pub use deadline::{DEADLINE, grace_period, wait_until};
 pub use frame::{Tap, frame, ipv4_udp};

@@ -61,7 +61,7 @@ fn a_chain_that_goes_away_under_traffic_loses_no_packet() {
         };
         let packet = frame(64);
         rig.pair.near.gro();
-        for _ in 0..8 {
+        for _ in 0..volume(8) {
             // Packets pass, before and after; a chain that is half gone would abort them.
             for name in ["first", "second", "third", "fourth"] {
                 rig.load_verdict(name, PASS, &[]);

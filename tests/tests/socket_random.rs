@@ -14,7 +14,7 @@ use lent::{Lent, NOBODY, client, open_as};
 use libdispatch::xsk::{Options, Packet, Receiver, Sender, Socket, Umem};
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use tests::{DEADLINE, PairOptions, Tap, as_user, patience, volume, wait_until};
+use tests::{DEADLINE, PairOptions, Tap, as_user, patience, stay_on_this_cpu, volume, wait_until};
 use xsk::{assert_sound, index, number_of, numbered, turn};
 
 const ROUNDS: u64 = 10;
@@ -67,7 +67,7 @@ fn whatever_the_sizes_each_packet_comes_with_its_bytes_or_is_counted_as_lost_and
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
     let rig = lent::rig(&PairOptions::default());
     let client = client(&rig, "random");
-    for _ in 0..ROUNDS {
+    for _ in 0..volume(ROUNDS) {
         let shape = Shape::random(&mut random);
         let tap = Tap::on(&rig.pair.far);
         let umem = Umem::builder().frames(shape.frames).build();
@@ -160,6 +160,8 @@ fn receive_all(
     done: &AtomicU64,
     random: &mut TestRng,
 ) -> Seen {
+    // The other end asserts that echoes come in the order in which they are sent here.
+    stay_on_this_cpu();
     let mut seen = Seen::default();
     let mut waiting = Waiting::default();
     while seen.received + seen.lost < count {

@@ -292,7 +292,7 @@ fn slow_member_under_changes() {
     let packet = frame(64);
     let sent = thread::scope(|scope| {
         let stream = source.stream(scope, &signal, &packet, 4);
-        for round in 0..60 {
+        for round in 0..3 * volume(20) {
             match round % 3 {
                 0 => client
                     .change("xd0")

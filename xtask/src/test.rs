@@ -2,12 +2,14 @@
 //! on others.
 
 use std::path::Path;
+use std::thread;
 
 use vm::Series;
 
 use crate::command::{self, Failure};
 use crate::packages;
-use crate::vm::{Choice, suite};
+use crate::vm::Choice;
+use crate::vm::suite::Suite;
 
 /// `cargo xtask test`. With neither `--host` nor `--vm`, every test runs everywhere.
 #[derive(clap::Args)]
@@ -35,18 +37,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         heading("Tests that need no privilege");
         let tests = ["test", "--workspace", "--all-features", filter];
         command::run(command::cargo().args(tests))?;
+        return on_every_kernel(filter);
     }
-    if everywhere || arguments.host {
+    if arguments.host {
         heading("Tests on the host's kernel");
         on_the_kernel(&[], filter)?;
-    }
-    if everywhere {
-        return suite::run(&Series::ALL.map(Choice::Debian), filter);
     }
     if arguments.vm.is_empty() {
         return Ok(());
     }
-    suite::run(&arguments.vm, filter)
+    heading("Tests in machines");
+    Suite::of(&arguments.vm, filter)?.run()
+}
+
+/// On the host's kernel and in machines at once: what one waits for, another has time for. Tests that
+/// fail on one end nothing on another.
+fn on_every_kernel(filter: &str) -> Result<(), Failure> {
+    heading("Tests on the host's kernel, and in machines (lines that begin with a kernel's name)");
+    let suite = Suite::of(&Series::ALL.map(Choice::Debian), filter)?;
+    let (in_machines, on_the_host) = thread::scope(|scope| {
+        let machines = scope.spawn(|| suite.run());
+        let on_the_host = on_the_kernel(&[], filter);
+        let in_machines = machines
+            .join()
+            .unwrap_or_else(|_| Err(Failure::new("this task panicked")));
+        (in_machines, on_the_host)
+    });
+    on_the_host.map_err(|failure| Failure::new(format!("on the host's kernel: {failure}")))?;
+    in_machines
 }
 
 /// Runs the tests that need root and a BPF kernel and have `filter` in their name, with these
@@ -63,7 +81,7 @@ pub(crate) fn on_the_kernel(variables: &[(&str, &Path)], filter: &str) -> Result
         cargo.envs(variables.iter().copied());
         cargo
     };
-    command::run(cargo().args(["build", "--workspace", "--bins"]))?;
+    command::run(cargo().args(["build", "--workspace", "--all-features", "--bins"]))?;
     // One at a time: several count every program, map and link that the kernel has.
     command::run(cargo().args([
         "test",

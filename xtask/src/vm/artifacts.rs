@@ -31,7 +31,7 @@ pub(crate) struct Test {
 impl Artifacts {
     /// Builds the programs, and the tests if wanted.
     pub(crate) fn build(tests: bool) -> Result<Self, Failure> {
-        let programs = build(&["build", "--workspace", "--bins"])?;
+        let programs = build(&["build", "--workspace", "--all-features", "--bins"])?;
         let tests = if tests {
             build(&["test", "--no-run", "--workspace", "--all-features"])?
         } else {

@@ -1,6 +1,6 @@
 //! The kernel's tests, under other kernels.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,43 +30,64 @@ done
 [ -z "$failed" ] || { echo "failed under $(uname -r):$failed"; exit 1; }
 "#;
 
-/// Runs the tests whose name has `filter` in it under each of these kernels, all at once: much of the
-/// time, tests wait. Tests under one that fail end nothing under the others.
-pub(crate) fn run(kernels: &[Choice], filter: &str) -> Result<(), Failure> {
-    packages::ensure(&[packages::BUILD, packages::TEST, packages::VM])?;
-    let artifacts = Artifacts::build(true)?.with_tests_named(filter)?;
-    if artifacts.tests.is_empty() {
-        let message = format!("no test that needs a kernel has {filter:?} in its name");
-        return Err(Failure::new(message));
-    }
-    let objects = vm::cache().join("objects");
-    command::run(Command::new(artifacts.program("compile-objects")?).arg(&objects))?;
-    // Whatever can't be had is told before anything runs.
-    let kernels: Vec<_> = kernels
-        .iter()
-        .map(|choice| Ok((choice.to_string(), choice.fetch()?)))
-        .collect::<Result<_, Failure>>()?;
-    let failures: Vec<String> = thread::scope(|scope| {
-        let running: Vec<_> = kernels
+/// The tests that need a kernel, and the kernels that they are to run under.
+pub(crate) struct Suite<'a> {
+    kernels: Vec<(String, Kernel)>,
+    artifacts: Artifacts,
+    objects: PathBuf,
+    filter: &'a str,
+}
+
+impl<'a> Suite<'a> {
+    /// Builds the tests whose name has `filter` in it, and fetches the kernels: whatever can't be had
+    /// is told before anything runs.
+    pub(crate) fn of(kernels: &[Choice], filter: &'a str) -> Result<Self, Failure> {
+        packages::ensure(&[packages::BUILD, packages::TEST, packages::VM])?;
+        let artifacts = Artifacts::build(true)?.with_tests_named(filter)?;
+        if artifacts.tests.is_empty() {
+            let message = format!("no test that needs a kernel has {filter:?} in its name");
+            return Err(Failure::new(message));
+        }
+        let objects = vm::cache().join("objects");
+        command::run(Command::new(artifacts.program("compile-objects")?).arg(&objects))?;
+        let kernels = kernels
             .iter()
-            .map(|(name, kernel)| {
-                let machine = machine(kernel, &artifacts, &objects, filter);
-                (name, scope.spawn(move || run_tests(name, &machine)))
-            })
-            .collect();
-        running
-            .into_iter()
-            .filter_map(|(name, running)| match running.join() {
-                Ok(Ok(())) => None,
-                Ok(Err(failure)) => Some(format!("{name}: {failure}")),
-                Err(_) => Some(format!("{name}: this task panicked")),
-            })
-            .collect()
-    });
-    if failures.is_empty() {
-        return Ok(());
+            .map(|choice| Ok((choice.to_string(), choice.fetch()?)))
+            .collect::<Result<_, Failure>>()?;
+        Ok(Self {
+            kernels,
+            artifacts,
+            objects,
+            filter,
+        })
     }
-    Err(Failure::new(failures.join("; ")))
+
+    /// Runs them under each kernel, all at once: much of the time, tests wait. Tests under one that
+    /// fail end nothing under the others.
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let failures: Vec<String> = thread::scope(|scope| {
+            let running: Vec<_> = self
+                .kernels
+                .iter()
+                .map(|(name, kernel)| {
+                    let machine = machine(kernel, &self.artifacts, &self.objects, self.filter);
+                    (name, scope.spawn(move || run_tests(name, &machine)))
+                })
+                .collect();
+            running
+                .into_iter()
+                .filter_map(|(name, running)| match running.join() {
+                    Ok(Ok(())) => None,
+                    Ok(Err(failure)) => Some(format!("{name}: {failure}")),
+                    Err(_) => Some(format!("{name}: this task panicked")),
+                })
+                .collect()
+        });
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(failures.join("; ")))
+    }
 }
 
 fn machine(kernel: &Kernel, artifacts: &Artifacts, objects: &Path, filter: &str) -> Vm {
