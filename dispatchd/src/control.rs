@@ -7,13 +7,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread;
 use std::time::Duration;
 
 use controller::{Answer, Asking, Controller, Done, Event, Job, LoadFailure, Request, RequestId};
 use planner::{LoadOrder, Moment, SocketKey};
 use protocol::Refused;
 
+use crate::closing::Closing;
 use crate::desk::Desk;
 use crate::kernel::{KernelError, Remnants};
 use crate::load_job::LoadJobs;
@@ -21,6 +21,9 @@ use crate::notices;
 use crate::published::{Board, Published, Shelf};
 use crate::sockets::Sockets;
 use crate::translate;
+
+/// Whose the daemon's own descriptors are.
+const DAEMON: u32 = 0;
 
 /// What the controller's thread is told.
 #[derive(Debug)]
@@ -93,6 +96,8 @@ pub struct Control {
     pub desk: Desk,
     /// The daemon's copies of sockets.
     pub sockets: Sockets,
+    /// Closes sockets.
+    pub closing: Closing,
     /// Sockets that were given back.
     pub(crate) remnants: Remnants,
     /// What may be read of the kernel's side.
@@ -111,11 +116,13 @@ impl Control {
     pub fn run(mut self, first: Vec<Job<Trouble>>, inbox: &Receiver<Message>) {
         let mut jobs = first;
         loop {
-            for job in std::mem::take(&mut jobs) {
-                if matches!(job, Job::Stopped) {
-                    return;
+            while !jobs.is_empty() {
+                for job in std::mem::take(&mut jobs) {
+                    if matches!(job, Job::Stopped) {
+                        return;
+                    }
+                    jobs.extend(self.hand_out(job));
                 }
-                self.hand_out(job);
             }
             if self.controller.is_at_rest()
                 && let Some(ready) = self.ready.take()
@@ -137,15 +144,13 @@ impl Control {
         }
     }
 
-    fn hand_out(&mut self, job: Job<Trouble>) {
+    /// Hands a job on, or does it. What happened meanwhile may ask for more.
+    fn hand_out(&mut self, job: Job<Trouble>) -> Vec<Job<Trouble>> {
         match job {
-            Job::Load { id, order } => self.load(id, *order),
-            Job::Cancel(id) => {
-                self.desk.clear(id);
-                self.replies.remove(&id);
-            }
+            Job::Load { id, order } => return self.load(id, *order),
+            // What the request brought is cleared away by who brought it: closing it may take long.
+            Job::Cancel(id) => drop(self.replies.remove(&id)),
             Job::Answer { id, answer } => {
-                self.desk.clear(id);
                 if let Some(reply) = self.replies.remove(&id) {
                     // A client that went away in between has no use for the answer.
                     let _ = reply.send(answer);
@@ -157,7 +162,7 @@ impl Control {
                     .publish(Published::new(state, &self.shelf, &self.sockets));
             }
             Job::Keep(id) => self.keep_socket(id),
-            Job::Release { key, counts } => self.release(key, counts),
+            Job::Release { key, counts } => return self.release(key, counts),
             Job::Tell(notice) => notices::tell(&notice, self.controller.state()),
             Job::Prepare { .. }
             | Job::Commit { .. }
@@ -173,6 +178,7 @@ impl Control {
             }
             Job::Stopped => unreachable!("it ends the loop"),
         }
+        Vec::new()
     }
 
     /// Keeps the socket that a request brought.
@@ -184,47 +190,36 @@ impl Control {
     }
 
     /// Loads a program on a thread of its own.
-    fn load(&self, id: RequestId, order: LoadOrder) {
-        let loads = self.loads.clone();
-        let told = self.told.clone();
-        let load = order.load;
-        let work = move || {
-            let outcome = loads.run(id, &order).map(Box::new);
-            // The controller goes only with the daemon.
-            let _ = told.send(Message::Event(Event::Done(Done::Loaded { id, outcome })));
+    fn load(&mut self, id: RequestId, order: LoadOrder) -> Vec<Job<Trouble>> {
+        let Err(error) = self.loads.start(id, order, self.told.clone()) else {
+            return Vec::new();
         };
-        let thread = thread::Builder::new().name(format!("load-{load}"));
-        if let Err(error) = thread.spawn(work) {
-            let error = KernelError::thread("a load", error);
-            let failure = LoadFailure {
-                by_kernel: false,
-                error: error.into(),
-            };
-            let told = Message::Event(Event::Done(Done::Loaded {
-                id,
-                outcome: Err(failure),
-            }));
-            // From this very thread: the inbox may be full, and nobody else empties it.
-            if let Err(unsent) = self.told.try_send(told) {
-                tracing::error!(%unsent, "a request is lost");
-            }
-        }
+        let outcome = Err(LoadFailure {
+            by_kernel: false,
+            error: KernelError::thread("a load", error).into(),
+        });
+        let failed = Event::Done(Done::Loaded { id, outcome });
+        self.controller.handle(failed, now())
     }
 
     /// Lets go of a socket, which counts as its user's until nobody has it open.
-    fn release(&mut self, key: SocketKey, counts: bool) {
-        let held = self.sockets.release(key);
-        let watched = held.map(|held| self.remnants.watch(held.socket.as_fd(), key.token));
-        let Some(Err(error)) = watched else {
-            return;
+    fn release(&mut self, key: SocketKey, counts: bool) -> Vec<Job<Trouble>> {
+        let Some(held) = self.sockets.release(key) else {
+            return Vec::new();
+        };
+        let watched = self.remnants.watch(held.socket.as_fd(), key.token);
+        // The last one to close a bound socket waits for a grace period.
+        self.closing.close(DAEMON, held);
+        let Err(error) = watched else {
+            return Vec::new();
         };
         tracing::warn!(chain = %key.place.chain, queue = key.place.queue, %error, "a socket can't be watched: it counts as its user's, other than root's, until the daemon ends");
-        if !counts {
-            // Nobody is wronged if this one is forgotten.
-            let _ = self
-                .controller
-                .handle(Event::SocketsGone(vec![key.token]), now());
+        if counts {
+            return Vec::new();
         }
+        // Nobody is wronged if this one is forgotten.
+        let gone = Event::SocketsGone(vec![key.token]);
+        self.controller.handle(gone, now())
     }
 
     /// Learns which sockets nobody has open any more, before it matters.

@@ -18,6 +18,7 @@ use protocol::Listener;
 
 use crate::args::Args;
 use crate::control::{self, Control, Message};
+use crate::closing::Closing;
 use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
 use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
@@ -204,6 +205,7 @@ fn start(
         told,
         desk: desk.clone(),
         sockets: sockets.clone(),
+        closing: Closing::default(),
         remnants,
         shelf,
         board: board.clone(),

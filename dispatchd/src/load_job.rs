@@ -2,18 +2,43 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::{io, thread};
 
-use controller::{LoadFailure, RequestId};
+use controller::{Done, Event, LoadFailure, RequestId};
 use planner::{Code, Facts, LoadOrder, Maps, MapsOf, Reload, Source};
 use protocol::{RefusalCode, Refused};
 
-use crate::control::Trouble;
+use crate::control::{Message, Trouble};
 use crate::desk::{Bringing, Brought, Desk};
 use crate::kernel::{MemberMap, redirect_object};
 use crate::loader::{Caller, LoadError, Loader, Order, Reuse};
 use crate::objects::Objects;
 use crate::published::Board;
 use crate::translate;
+
+/// A load while it is carried out.
+struct Loading {
+    id: RequestId,
+    told: SyncSender<Message>,
+    /// `None` if it panics.
+    outcome: Option<Result<Facts, Failure>>,
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(|| {
+            let message = "the daemon failed at loading a program; its log says more";
+            Err(plain(translate::refused(RefusalCode::Daemon, message)))
+        });
+        let done = Event::Done(Done::Loaded {
+            id: self.id,
+            outcome: outcome.map(Box::new),
+        });
+        // The controller goes only with the daemon.
+        let _ = self.told.send(Message::Event(done));
+    }
+}
 
 /// What loads need.
 #[derive(Clone, Debug)]
@@ -31,8 +56,28 @@ pub struct LoadJobs {
 type Failure = LoadFailure<Trouble>;
 
 impl LoadJobs {
+    /// Loads a program on a thread of its own. However that ends, the controller is told.
+    pub fn start(
+        &self,
+        id: RequestId,
+        order: LoadOrder,
+        told: SyncSender<Message>,
+    ) -> io::Result<()> {
+        let jobs = self.clone();
+        let thread = thread::Builder::new().name(format!("load-{}", order.load));
+        thread.spawn(move || {
+            let mut loading = Loading {
+                id,
+                told,
+                outcome: None,
+            };
+            loading.outcome = Some(jobs.run(id, &order));
+        })?;
+        Ok(())
+    }
+
     /// Loads a program and stages it for its request.
-    pub fn run(&self, id: RequestId, order: &LoadOrder) -> Result<Facts, Failure> {
+    fn run(&self, id: RequestId, order: &LoadOrder) -> Result<Facts, Failure> {
         let Some(brought) = self.desk.brought(id) else {
             let message = "the request was given up";
             return Err(plain(translate::refused(RefusalCode::Daemon, message)));

@@ -1,6 +1,7 @@
 //! Takes connections: each waits in the lobby until it greets, and has a thread of its own then.
 
 mod lobby;
+pub(crate) mod passing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use planner::ConnectionId;
 use protocol::{Connection, Listener, RefusalCode, Reply};
 
 use self::lobby::{Lobby, Newcomer};
+use crate::closing::Closing;
 use crate::session::{self, Admitted, Hub};
 use crate::translate;
 
@@ -22,6 +24,8 @@ const CONNECTIONS_PER_UID: usize = 64;
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// How long the one thread that takes connections may wait for one of them.
 const GREETING_PATIENCE: Duration = Duration::from_millis(100);
+/// Whose a connection is if the kernel doesn't say: the overflow uid.
+const NOBODY: u32 = 65_534;
 /// Room for a session, which parses nothing deep.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -31,7 +35,11 @@ struct Open(Mutex<BTreeMap<u32, usize>>);
 
 /// Serves until the listener is shut down.
 pub fn run(listener: &Listener, hub: &Hub) {
+    if let Err(error) = passing::let_descriptors_in(listener, false) {
+        tracing::error!(%error, "whoever connects can send descriptors");
+    }
     let open = Arc::new(Open::default());
+    let closing = Closing::default();
     let mut lobby = Lobby::default();
     let mut next = 1;
     loop {
@@ -46,6 +54,9 @@ pub fn run(listener: &Listener, hub: &Hub) {
         for newcomer in ready.speaking {
             start(newcomer, hub.clone());
         }
+        for newcomer in ready.silent {
+            closing.close(newcomer.admitted.peer.uid, newcomer);
+        }
         if !ready.at_the_door {
             continue;
         }
@@ -53,8 +64,9 @@ pub fn run(listener: &Listener, hub: &Hub) {
             Ok(connection) => {
                 let id = ConnectionId(next);
                 next += 1;
-                if let Some((admitted, place)) = admit(&connection, hub, Arc::clone(&open)) {
-                    lobby.add(connection, id, admitted, place);
+                match admit(&connection, hub, Arc::clone(&open)) {
+                    Ok((admitted, place)) => lobby.add(connection, id, admitted, place),
+                    Err(uid) => closing.close(uid, connection),
                 }
             }
             Err(error) if was_shut_down(&error) => return,
@@ -71,30 +83,31 @@ fn was_shut_down(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EINVAL)
 }
 
-/// Decides whether a connection may wait for its greeting, by what the kernel says of its peer.
-fn admit(connection: &Connection, hub: &Hub, open: Arc<Open>) -> Option<(Admitted, Place)> {
-    let peer = connection.peer().ok()?;
+/// Decides whether a connection may wait for its greeting, by what the kernel says of its peer. If it
+/// may not, it has been told; the error is whose it was.
+fn admit(connection: &Connection, hub: &Hub, open: Arc<Open>) -> Result<(Admitted, Place), u32> {
+    let peer = connection.peer().map_err(|_| NOBODY)?;
     // What is sent and read here is small and there: nobody is waited for.
-    connection.set_send_timeout(Some(GREETING_PATIENCE)).ok()?;
-    connection
-        .set_receive_timeout(Some(GREETING_PATIENCE))
-        .ok()?;
+    let patience = Some(GREETING_PATIENCE);
+    let set = connection.set_send_timeout(patience);
+    set.and_then(|()| connection.set_receive_timeout(patience))
+        .map_err(|_| peer.uid)?;
     let grant = hub.policy.grant(peer.uid, None);
     if grant.is_empty() {
         tracing::info!(uid = peer.uid, pid = peer.pid, "kept a user out");
         let message = format!("uid {} may not use this daemon", peer.uid);
         refuse(connection, RefusalCode::NotAllowed, message);
-        return None;
+        return Err(peer.uid);
     }
     let Some(place) = Place::take(open, peer.uid) else {
         let message = format!("uid {} has too many connections", peer.uid);
         refuse(connection, RefusalCode::Quota, message);
-        return None;
+        return Err(peer.uid);
     };
-    Some((Admitted { peer, grant }, place))
+    Ok((Admitted { peer, grant }, place))
 }
 
-/// Reads a greeting, and starts a thread for a client that greets as it should.
+/// Starts a thread that reads a greeting and serves a client that greets as it should.
 fn start(newcomer: Newcomer, hub: Hub) {
     let Newcomer {
         connection,
@@ -103,14 +116,17 @@ fn start(newcomer: Newcomer, hub: Hub) {
         place,
         ..
     } = newcomer;
-    let Ok(Some(greeting)) = session::greeting(&connection) else {
-        return;
-    };
     let started = thread::Builder::new()
         .name(format!("client-{}", id.0))
         .stack_size(STACK_BYTES)
         .spawn(move || {
+            // What came with a greeting is closed here, and so is the connection: both may take long,
+            // and keep their place for that time.
             let _place = place;
+            let connection = connection;
+            let Ok(Some(greeting)) = session::greeting(&connection) else {
+                return;
+            };
             session::serve(&hub, &connection, id, &admitted, &greeting);
         });
     if let Err(error) = started {

@@ -29,6 +29,7 @@ use crate::desk::Desk;
 use crate::loader::{Caller, Loader};
 use crate::probe::Probes;
 use crate::published::Board;
+use crate::server::passing;
 use crate::sockets::Sockets;
 use crate::translate;
 
@@ -144,6 +145,7 @@ fn converse(
         }
     };
     connection.set_receive_timeout(None)?;
+    passing::let_descriptors_in(connection, true)?;
     let body = Ok(ReplyBody::Welcome(welcome));
     let id = greeting.id;
     connection.send(&Reply { id, body }, &[])?;

@@ -220,7 +220,8 @@ impl Connection {
     }
 
     /// The same from a peer that nothing is known of: no more than [`GREETING_BYTES_MAX`], and no
-    /// descriptor. The kernel drops what comes beyond that, so it costs this process nothing.
+    /// descriptor. What comes beyond that is closed by the kernel, on the calling thread: closing a
+    /// stranger's descriptor may take as long as the stranger likes.
     pub fn receive_greeting<T: Message>(&self) -> Result<Option<T>, ReceiveError> {
         let received = self.receive_within(&Bounds {
             bytes: GREETING_BYTES_MAX,

@@ -31,6 +31,8 @@ pub(super) struct Ready {
     pub(super) at_the_door: bool,
     /// Connections with something to be read, or that ended.
     pub(super) speaking: Vec<Newcomer>,
+    /// Connections that said nothing for too long.
+    pub(super) silent: Vec<Newcomer>,
 }
 
 /// The connections that wait.
@@ -57,7 +59,7 @@ impl Lobby {
         });
     }
 
-    /// Waits until there is something to do, and hangs up on those that took too long.
+    /// Waits until there is something to do.
     pub(super) fn wait(&mut self, listener: impl AsFd) -> rustix::io::Result<Ready> {
         let first = self.newcomers.iter().map(|newcomer| newcomer.until).min();
         let patience = first.map(|until| until.saturating_duration_since(Instant::now()));
@@ -72,19 +74,22 @@ impl Lobby {
             .collect();
         drop(polled);
         let now = Instant::now();
-        let mut speaking = Vec::new();
-        let mut silent = Vec::new();
+        let (mut speaking, mut silent) = (Vec::new(), Vec::new());
+        let mut waiting = Vec::new();
         for (newcomer, is_ready) in self.newcomers.drain(..).zip(&is_ready[1..]) {
             if *is_ready {
                 speaking.push(newcomer);
             } else if newcomer.until > now {
+                waiting.push(newcomer);
+            } else {
                 silent.push(newcomer);
             }
         }
-        self.newcomers = silent;
+        self.newcomers = waiting;
         Ok(Ready {
             at_the_door: is_ready[0],
             speaking,
+            silent,
         })
     }
 }

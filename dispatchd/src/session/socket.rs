@@ -10,7 +10,8 @@ use protocol::{
     OpenSocket, RefusalCode, Refused, ReplyBody, Socket, SocketGrant, SocketMode, SocketOptions,
     Umem,
 };
-use rustix::net::sockopt::{socket_cookie, xdp_options};
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{socket_cookie, socket_domain, xdp_options};
 use rustix::net::xdp::XdpOptionsFlags;
 
 use super::site::Site;
@@ -204,6 +205,11 @@ impl Session<'_> {
                 "the socket's descriptor is missing",
             )
         })?;
+        // Nothing else is kept, or closed, on a thread that others wait for.
+        if socket_domain(&socket).ok() != Some(AddressFamily::XDP) {
+            let why = "the descriptor is no AF_XDP socket";
+            return Err(translate::refused(RefusalCode::Descriptor, why));
+        }
         let key = key_of(site, queue, token);
         // Any other descriptor has another number, or none.
         let cookie = socket_cookie(&socket).unwrap_or(0);

@@ -1,0 +1,118 @@
+//! Closes what strangers sent, away from the threads that everybody waits for.
+//!
+//! To close a descriptor may take as long as whoever made it likes: a TCP socket with `SO_LINGER`
+//! set waits for its peer. A connection that is closed takes the descriptors along that nobody has
+//! read from it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// It closes descriptors, and nothing deep.
+const STACK_BYTES: usize = 64 << 10;
+
+/// Closes what belongs to users, each user's on a thread of its own, so that nobody waits for another.
+#[derive(Clone, Default)]
+pub struct Closing(Arc<Mutex<BTreeMap<u32, Queue>>>);
+
+/// What is to be closed of one user's.
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Box<dyn Send>>,
+    has_thread: bool,
+}
+
+impl Closing {
+    /// Drops something of this user's on another thread.
+    pub fn close(&self, uid: u32, what: impl Send + 'static) {
+        let mut queues = self.queues();
+        let queue = queues.entry(uid).or_default();
+        queue.waiting.push(Box::new(what));
+        if std::mem::replace(&mut queue.has_thread, true) {
+            return;
+        }
+        drop(queues);
+        let this = self.clone();
+        let thread = thread::Builder::new()
+            .name(format!("closing-{uid}"))
+            .stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(move || this.close_all(uid)) {
+            tracing::error!(%error, uid, "can't start a thread: what a user sent stays open for now");
+            self.queues().entry(uid).or_default().has_thread = false;
+        }
+    }
+
+    fn close_all(&self, uid: u32) {
+        // Closed without the lock.
+        while let Some(what) = self.next(uid) {
+            drop(what);
+        }
+    }
+
+    /// What is closed next; the thread ends where there is nothing.
+    fn next(&self, uid: u32) -> Option<Box<dyn Send>> {
+        let mut queues = self.queues();
+        let next = queues.get_mut(&uid)?.waiting.pop();
+        if next.is_none() {
+            queues.remove(&uid);
+        }
+        next
+    }
+
+    fn queues(&self) -> MutexGuard<'_, BTreeMap<u32, Queue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closing").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Something that takes as long to close as it is told to.
+    struct Slow {
+        until: Receiver<()>,
+        closed: Sender<()>,
+    }
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.until.recv();
+            let _ = self.closed.send(());
+        }
+    }
+
+    fn slow() -> (Slow, Sender<()>, Receiver<()>) {
+        let ((go_on, until), (closed, is_closed)) = (channel(), channel());
+        (Slow { until, closed }, go_on, is_closed)
+    }
+
+    #[test]
+    fn nobody_waits_for_another_users_descriptors() {
+        let closing = Closing::default();
+        let (first, first_goes_on, first_is_closed) = slow();
+        let (second, second_goes_on, second_is_closed) = slow();
+        let (other, other_goes_on, other_is_closed) = slow();
+        closing.close(1, first);
+        closing.close(1, second);
+        closing.close(2, other);
+        drop(other_goes_on);
+        other_is_closed.recv().expect("it is closed at once");
+        drop((first_goes_on, second_goes_on));
+        first_is_closed.recv().expect("it is closed in the end");
+        second_is_closed.recv().expect("it is closed in the end");
+        // The thread may have ended: another one closes what comes later.
+        let (late, late_goes_on, late_is_closed) = slow();
+        closing.close(1, late);
+        drop(late_goes_on);
+        late_is_closed.recv().expect("it is closed too");
+    }
+}
