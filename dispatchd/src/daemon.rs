@@ -17,8 +17,8 @@ use planner::{Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
 use protocol::Listener;
 
 use crate::args::Args;
-use crate::control::{self, Control, Message};
 use crate::closing::Closing;
+use crate::control::{self, Control, Message};
 use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
 use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};

@@ -159,6 +159,9 @@ pub enum LoadError {
     /// The child said what no child says.
     #[error("the object made the loader answer nonsense: {0}")]
     Hostile(&'static str),
+    /// The share group's maps are more than can be handed to a child.
+    #[error("its share group has {0} maps, of which {max} can be used at most", max = wire::MESSAGE_FDS_MAX - 2)]
+    TooManyMaps(usize),
     /// It took too long.
     #[error("the loader was not done with the object after {} seconds", .0.as_secs())]
     Late(Duration),
@@ -257,6 +260,9 @@ impl Loader {
             .chain(extends.map(|function| function.root))
             .chain(existing.iter().map(|map| map.fd.as_fd()))
             .collect();
+        if fds.len() > wire::MESSAGE_FDS_MAX {
+            return Err(LoadError::TooManyMaps(existing.len()));
+        }
         let request = Request::Load(Box::new(Load {
             program: order.outline.program.clone(),
             extends: extends.map(|function| function.type_id),

@@ -286,6 +286,7 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
         LoadError::Failed(_)
         | LoadError::Ended(_)
         | LoadError::Hostile(_)
+        | LoadError::TooManyMaps(_)
         | LoadError::Late(_)
         | LoadError::ClientGone
         | LoadError::Untrusted
@@ -294,9 +295,11 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     };
     let code = match &error {
         LoadError::Object(refused) => object_code(refused.kind),
-        LoadError::Failed(_) | LoadError::Ended(_) | LoadError::Hostile(_) | LoadError::Late(_) => {
-            RefusalCode::Unsupported
-        }
+        LoadError::Failed(_)
+        | LoadError::Ended(_)
+        | LoadError::Hostile(_)
+        | LoadError::TooManyMaps(_)
+        | LoadError::Late(_) => RefusalCode::Unsupported,
         LoadError::NoTemplate | LoadError::Untrusted => RefusalCode::Engine,
         LoadError::ClientGone | LoadError::Gone | LoadError::Io { .. } => RefusalCode::Daemon,
     };

@@ -58,6 +58,15 @@ impl LoaderProcesses {
         spare
     }
 
+    /// Stops a child, if it has not ended.
+    pub fn stop(self, child: u32) -> bool {
+        signal(child, Signal::SIGSTOP);
+        wait_until("it is stopped, or ends", DEADLINE, || {
+            !matches!(state(child), Some('R' | 'S' | 'D'))
+        });
+        state(child) == Some('T')
+    }
+
     /// Waits until a child has its object: another one then waits for the next.
     pub fn wait_until_busy(self, child: u32) {
         wait_until("another child waits", DEADLINE, || {

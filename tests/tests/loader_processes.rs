@@ -176,6 +176,33 @@ fn a_daemon_that_is_killed_leaves_no_loader() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_killed_daemon_leaves_no_process_that_became_a_user() {
+    let mut rig = rig();
+    let loader = loader(&rig);
+    let all = thread::scope(|scope| {
+        let client = scope.spawn(|| register(&rig, USER, "slow_to_verify"));
+        let mut stopped = None;
+        wait_until("a child is the user", DEADLINE, || {
+            let uids = format!("{USER} {USER} {USER} {USER}");
+            let is_users = |pid: &u32| status(*pid, "Uid").as_ref() == Some(&uids);
+            stopped = loader.children().into_iter().find(is_users);
+            // It may have ended since.
+            stopped.is_some_and(|pid| loader.stop(pid))
+        });
+        let all: Vec<u32> = stopped.into_iter().chain([loader.parent()]).collect();
+        rig.daemon.signal(Signal::SIGKILL);
+        client.join().expect("it ends").expect_err("nobody answers");
+        all
+    });
+    rig.daemon.kill();
+    wait_until("all of them are gone", Duration::from_secs(2), || {
+        !all.iter().any(|pid| is_alive(*pid))
+    });
+    rig.daemon.restart();
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_daemon_that_ends_leaves_no_loader() {
     let mut rig = rig();
     let all: Vec<u32> = [loader(&rig).parent(), loader(&rig).spare()].to_vec();

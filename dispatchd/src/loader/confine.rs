@@ -4,7 +4,7 @@
 use std::io;
 
 use nix::libc;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getppid, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
@@ -71,11 +71,17 @@ pub(super) fn seconds_of(rights: Rights) -> u64 {
     own.unwrap_or(u64::MAX).min(rights.seconds())
 }
 
-/// Confines the calling process, for good.
+/// Confines the calling process, for good. It is killed when its parent ends.
 pub(super) fn confine(confinement: Confinement) -> io::Result<()> {
     set_no_new_privs(true)?;
     if let Some(kept) = confinement.rights.capabilities() {
+        let parent = getppid();
         give_up(kept, confinement.uid)?;
+        // Whoever becomes another user is not killed with its parent any more.
+        die_with_parent()?;
+        if getppid() != parent {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
     }
     // Nobody of the same user looks into it or steers it.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -85,6 +91,11 @@ pub(super) fn confine(confinement: Confinement) -> io::Result<()> {
     limit(Resource::As, ADDRESS_BYTES)?;
     limit_processor_time(confinement.rights.seconds())?;
     limit_own_time()
+}
+
+/// So that nothing is left when the process that started this one ends.
+pub(super) fn die_with_parent() -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
 }
 
 /// Sets a limit, or leaves a lower one that whoever started the daemon has set.
@@ -145,8 +156,10 @@ fn give_up(kept: CapabilitySet, uid: u32) -> io::Result<()> {
         }
     }
     // As the user, even a child that its object took over reaches no file of the daemon's. A daemon
-    // without these two keeps its own user's files within reach, and nothing else.
-    if uid != 0 && has.contains(CapabilitySet::SETUID | CapabilitySet::SETGID) {
+    // that can't become another user, or can't kill its processes then, keeps its own user's files
+    // within reach, and nothing else.
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    if uid != 0 && has.contains(needed) {
         set_keep_capabilities(true)?;
         nix::unistd::setgroups(&[])?;
         let group = nix::unistd::Gid::from_raw(NO_GROUP);

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
 use super::wire::{self, Answer, End, HandOver, Patience, WireError};
 use super::{child, confine};
@@ -27,29 +27,28 @@ const LOOK: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
-/// A child that waits for its conversation.
-struct Spare {
+/// A child, which waits for its conversation or has it.
+struct Child {
     process: OwnedFd,
     pid: Pid,
-    /// To it.
+    /// To it. It stays open, so that the child can't take the hand-over for a hang-up.
     socket: OwnedFd,
 }
 
 /// A child in a conversation.
 struct Running {
-    process: OwnedFd,
-    pid: Pid,
+    child: Child,
     /// Seconds of processor time that it has.
     seconds: u64,
     /// It was killed for having taken more.
     late: bool,
     /// The child's end of the conversation; `None` once the daemon has hung up and the child was killed.
-    socket: Option<OwnedFd>,
+    conversation: Option<OwnedFd>,
 }
 
 #[derive(Default)]
 struct Parent {
-    spare: Option<Spare>,
+    spare: Option<Child>,
     running: Vec<Running>,
 }
 
@@ -67,7 +66,7 @@ fn serve() -> Result<Infallible, WireError> {
     let mut signals = SigSet::empty();
     signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     signals.thread_block().map_err(io::Error::from)?;
-    die_with_parent()?;
+    confine::die_with_parent()?;
     rustix::thread::set_name(c"dispatchd-load")?;
     let control = rustix::stdio::stdin().try_clone_to_owned()?;
     let nothing = rustix::fs::open(
@@ -82,21 +81,16 @@ fn serve() -> Result<Infallible, WireError> {
     object::learn_the_kernel();
     let mut parent = Parent::default();
     loop {
-        parent.keep_a_spare(control.as_fd());
+        parent.keep_a_spare();
         parent.attend(control.as_fd())?;
     }
 }
 
-/// So that nothing is left when the process that started this one is killed.
-fn die_with_parent() -> rustix::io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-}
-
 impl Parent {
     /// Without one, the next conversation is told why.
-    fn keep_a_spare(&mut self, control: BorrowedFd<'_>) {
+    fn keep_a_spare(&mut self) {
         if self.spare.is_none() {
-            self.spare = self.fork(control).ok();
+            self.spare = self.fork().ok();
         }
     }
 
@@ -110,9 +104,9 @@ impl Parent {
             None => nothing(),
         });
         for running in &self.running {
-            polled.push(PollFd::new(&running.process, PollFlags::IN));
-            polled.push(match &running.socket {
-                Some(socket) => PollFd::new(socket, PollFlags::RDHUP),
+            polled.push(PollFd::new(&running.child.process, PollFlags::IN));
+            polled.push(match &running.conversation {
+                Some(conversation) => PollFd::new(conversation, PollFlags::RDHUP),
                 None => nothing(),
             });
         }
@@ -131,7 +125,7 @@ impl Parent {
                     let ended = process.contains(PollFlags::IN);
                     (
                         ended,
-                        running.socket.is_some() && socket.intersects(hung_up),
+                        running.conversation.is_some() && socket.intersects(hung_up),
                     )
                 }
                 _ => (false, false),
@@ -139,8 +133,8 @@ impl Parent {
             if ended {
                 running.report();
             } else if left {
-                running.kill();
-                running.socket = None;
+                running.child.kill();
+                running.conversation = None;
             } else {
                 running.kill_if_late();
             }
@@ -153,53 +147,47 @@ impl Parent {
         if happened[0].intersects(PollFlags::IN | hung_up) {
             let (HandOver { confinement }, mut fds) = wire::receive(control, Patience::default())?;
             if let Some(socket) = fds.pop() {
-                self.hand_over(control, &HandOver { confinement }, socket);
+                self.hand_over(&HandOver { confinement }, socket);
             }
         }
         Ok(())
     }
 
-    fn hand_over(&mut self, control: BorrowedFd<'_>, message: &HandOver, socket: OwnedFd) {
-        let child = match self.spare.take() {
-            Some(spare) => Ok(spare),
-            None => self.fork(control),
-        };
-        let handed = child.and_then(|child| {
-            wire::send(
-                child.socket.as_fd(),
-                message,
-                &[socket.as_fd()],
-                Patience::default(),
-            )
-            .map_err(io::Error::other)?;
-            Ok(child)
-        });
+    fn hand_over(&mut self, message: &HandOver, conversation: OwnedFd) {
+        let spare = self.spare.take();
+        // One that has waited may have ended just now.
+        let handed = spare.and_then(|spare| spare.hand(message, conversation.as_fd()).ok());
+        let handed = handed.map_or_else(|| self.fork()?.hand(message, conversation.as_fd()), Ok);
         match handed {
             Ok(child) => self.running.push(Running {
-                process: child.process,
-                pid: child.pid,
+                child,
                 seconds: confine::seconds_of(message.confinement.rights),
                 late: false,
-                socket: Some(socket),
+                conversation: Some(conversation),
             }),
             Err(error) => tell(
-                socket.as_fd(),
+                conversation.as_fd(),
                 End::Never(error.raw_os_error().unwrap_or_default()),
             ),
         }
     }
 
     #[expect(unsafe_code, reason = "forking is")]
-    fn fork(&mut self, control: BorrowedFd<'_>) -> io::Result<Spare> {
+    fn fork(&mut self) -> io::Result<Child> {
         let (socket, childs) = wire::pair()?;
         let parent = rustix::process::getpid();
         // SAFETY: this process has one thread, so that no lock is held by one that the child lacks.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
                 let pid = Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
-                Ok(Spare {
+                let process = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+                let process = process.inspect_err(|_| {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                })?;
+                Ok(Child {
+                    process,
                     pid,
-                    process: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
                     socket,
                 })
             }
@@ -207,8 +195,9 @@ impl Parent {
                 // Of what the parent holds a child keeps its own socket alone: others' conversations
                 // would not end with their children.
                 drop((std::mem::take(self), socket));
-                close_all_but(childs.as_fd(), control);
-                let lives = die_with_parent().is_ok() && rustix::process::getppid() == Some(parent);
+                close_all_but(childs.as_fd());
+                let lives = confine::die_with_parent().is_ok()
+                    && rustix::process::getppid() == Some(parent);
                 if lives {
                     child::run(childs);
                 }
@@ -218,28 +207,49 @@ impl Parent {
     }
 }
 
-impl Running {
-    /// Says how the child ended.
-    fn report(&self) {
-        let mut end = wait_for(self.process.as_fd());
-        if self.late {
-            end = End::Late(self.seconds);
+impl Child {
+    /// Hands a conversation to it; one that can't take it is ended.
+    fn hand(self, message: &HandOver, conversation: BorrowedFd<'_>) -> io::Result<Self> {
+        let sent = wire::send(
+            self.socket.as_fd(),
+            message,
+            &[conversation],
+            Patience::default(),
+        );
+        if let Err(error) = sent {
+            self.kill();
+            wait_for(self.process.as_fd());
+            return Err(match error {
+                WireError::Io(error) => error,
+                other => io::Error::new(io::ErrorKind::BrokenPipe, other.to_string()),
+            });
         }
-        if let Some(socket) = &self.socket {
-            tell(socket.as_fd(), end);
-        }
+        Ok(self)
     }
 
     /// Without effect on one that has ended.
     fn kill(&self) {
         let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
     }
+}
+
+impl Running {
+    /// Says how the child ended.
+    fn report(&self) {
+        let mut end = wait_for(self.child.process.as_fd());
+        if self.late {
+            end = End::Late(self.seconds);
+        }
+        if let Some(conversation) = &self.conversation {
+            tell(conversation.as_fd(), end);
+        }
+    }
 
     fn kill_if_late(&mut self) {
-        let taken = processor_time(self.pid).unwrap_or_default();
+        let taken = processor_time(self.child.pid).unwrap_or_default();
         if !self.late && taken >= Duration::from_secs(self.seconds) {
             self.late = true;
-            self.kill();
+            self.child.kill();
         }
     }
 }
@@ -282,13 +292,12 @@ fn wait_for(process: BorrowedFd<'_>) -> End {
     unsafe_code,
     reason = "what is closed is owned by nobody that is still there"
 )]
-fn close_all_but(kept: BorrowedFd<'_>, control: BorrowedFd<'_>) {
+fn close_all_but(kept: BorrowedFd<'_>) {
     use std::os::fd::AsRawFd as _;
     let kept = kept.as_raw_fd().cast_unsigned();
-    debug_assert_ne!(kept, control.as_raw_fd().cast_unsigned());
     for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
         if first <= last {
-            // SAFETY: a child never returns to the code that owns the rest: the control socket.
+            // SAFETY: a child never returns to the code that owns the rest.
             unsafe { nix::libc::close_range(first, last, 0) };
         }
     }

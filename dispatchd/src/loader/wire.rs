@@ -30,7 +30,7 @@ const BODY_BYTES_MAX: usize = 18 << 20;
 /// Descriptors in one packet. The kernel's limit is 253.
 const PACKET_FDS_MAX: usize = 200;
 /// Descriptors of one message: the maps that a share group's members may bring along.
-const MESSAGE_FDS_MAX: usize = 4096;
+pub(super) const MESSAGE_FDS_MAX: usize = 4096;
 /// The kind of a packet and how many descriptors the message has.
 const HEADER_BYTES: usize = 5;
 
