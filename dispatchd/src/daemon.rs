@@ -13,7 +13,7 @@ use std::time::Instant;
 use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
-use planner::{Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
+use planner::{Call, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
 use protocol::Listener;
 
 use crate::args::Args;
@@ -170,7 +170,7 @@ fn start(
     let board = Board::new(Published::new(controller.state().clone(), &shelf, &sockets));
     let (hands, jobs) = channel();
     let remnants = Remnants::new().map_err(|source| KernelError {
-        call: "epoll_create1",
+        call: Call::EpollCreate,
         subject: "the sockets that are given back".to_owned(),
         kind: planner::FailureKind::Failed,
         source,
@@ -238,7 +238,8 @@ fn take_over(kernel: &mut Linux, recovery: &Recovery) {
         match kernel.mend(*chain, step) {
             Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
             Err(error) => {
-                tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended");
+                let error = translate::chain(&error);
+                tracing::error!(%chain, %what, %error, "a chain's pins could not be mended");
             }
         }
     }

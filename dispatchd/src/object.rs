@@ -33,7 +33,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use dispatcher_abi::{Priority, VerdictMask};
-use planner::{Abilities, TailCall};
+use planner::{Abilities, Call, TailCall};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
@@ -332,7 +332,7 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
     let wishes = object.wishes(program);
     Ok(Loaded {
         program_id: bpf::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
-            call: "BPF_OBJ_GET_INFO_BY_FD",
+            call: Call::BpfObjGetInfoByFd,
             subject: format!("program {}", program.name),
             source,
         })?,
@@ -359,7 +359,7 @@ fn fill(made: &Made, tail_calls: &[TailCall], targets: &Targets<'_>) -> Result<(
             let value = target.as_raw_fd().to_le_bytes();
             bpf::map_update(map.as_fd(), call.index, &value).map_err(|source| {
                 ObjectError::Kernel {
-                    call: "BPF_MAP_UPDATE_ELEM",
+                    call: Call::BpfMapUpdateElem,
                     subject: format!("index {} of map {}", call.index, call.map),
                     source,
                 }

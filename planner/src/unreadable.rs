@@ -1,6 +1,6 @@
 //! Chains whose pins can't be read: what is known of them, and what is wrong.
 
-use crate::{Build, ChainDir, ChainKey, Interface, Pin};
+use crate::{Build, Call, ChainDir, ChainKey, Interface, Pin};
 
 /// A chain that is left as it is: it runs on, and nothing of it is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub enum Why {
     Failed {
         /// The pin.
         pin: Pin,
-        /// The call, such as `BPF_OBJ_GET`.
-        call: &'static str,
+        /// The call.
+        call: Call,
         /// Its errno; 0 if it gave none.
         errno: i32,
     },

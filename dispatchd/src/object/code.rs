@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use aya_obj::btf::Btf;
 use aya_obj::generated::bpf_insn;
+use planner::Call;
 
 use super::error::{ObjectError, Unsupported};
 use super::log::Advice;
@@ -251,7 +252,7 @@ fn load_with_log(program: &str, text: &Text<'_>, trusted: bool) -> Result<OwnedF
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
     if end == 0 {
         return Err(ObjectError::Kernel {
-            call: "BPF_PROG_LOAD",
+            call: Call::BpfProgLoad,
             subject: format!("program {program}"),
             source: refused,
         });

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use planner::Call;
+
 use crate::loader::{Kind, Refused};
 use crate::translate;
 
@@ -91,8 +93,8 @@ pub enum ObjectError {
     /// The kernel refused something else.
     #[error("{call}: {subject}")]
     Kernel {
-        /// The call, such as `BPF_PROG_LOAD`.
-        call: &'static str,
+        /// The call.
+        call: Call,
         /// What it was called on.
         subject: String,
         /// The errno.
