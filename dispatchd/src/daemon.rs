@@ -17,6 +17,7 @@ use planner::{Call, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
 use protocol::Listener;
 
 use crate::args::Args;
+use crate::bug;
 use crate::control::{self, Control, Message};
 use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
@@ -70,6 +71,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn serve(args: &Args) -> Result<(), StartError> {
+    bug::end_process();
     let signals = stop_signals();
     // Before any thread starts, so that every thread has them blocked.
     signals.thread_block().map_err(StartError::Signals)?;
@@ -131,7 +133,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let stop = Event::Stop {
         detach: args.detach_on_exit,
     };
-    // The controller is gone only if it panicked: then there is nothing left to tell.
+    // The controller runs until it is told, or it would have ended the process.
     let _ = told.send(Message::Event(stop));
     let _ = running.controller.join();
     // Wakes the server's `accept`, so that the socket's path goes with the last of its owners.
@@ -192,10 +194,7 @@ fn start(
         odd_pins: BTreeMap::new(),
     };
     let done = told.clone();
-    spawn("hands", move || {
-        let _guard = EndsOnPanic("hands");
-        working.run(&jobs, &done);
-    })?;
+    spawn("hands", move || working.run(&jobs, &done))?;
     let (ready, is_ready) = sync_channel(1);
     let control = Control {
         controller,
@@ -211,10 +210,7 @@ fn start(
         ready: Some(ready),
     };
 
-    let controller = spawn("controller", move || {
-        let _guard = EndsOnPanic("controller");
-        control.run(first, &inbox);
-    })?;
+    let controller = spawn("controller", move || control.run(first, &inbox))?;
     // Whoever connects finds the chains as they are. It ends early only with the process.
     let _ = is_ready.recv();
     Ok(Running {
@@ -273,25 +269,6 @@ fn recorded_sockets(kernel: &Linux, recovery: &Recovery) -> Vec<(QueueKey, Lease
     }
     leases
 }
-
-/// Ends the process if this thread panics: a daemon without it would answer and do nothing. The
-/// chains keep running, and the next daemon continues them.
-struct EndsOnPanic(&'static str);
-
-impl Drop for EndsOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            tracing::error!(
-                thread = self.0,
-                "a thread panicked; the chains keep running"
-            );
-            std::process::exit(PANICKED);
-        }
-    }
-}
-
-/// The exit code after a panic, as Rust's own.
-const PANICKED: i32 = 101;
 
 /// Every member has several descriptors: takes as many as the system allows.
 fn raise_descriptor_limit() {

@@ -7,6 +7,7 @@
 
 pub mod args;
 mod bpf;
+pub mod bug;
 pub mod control;
 pub mod daemon;
 pub mod desk;
