@@ -8,7 +8,7 @@ use crate::{
     args::{Cli, CodeArgs, LoadArgs, ReplaceArgs},
     changing::{Outcome, begin, print},
     connect,
-    failure::Failure,
+    failure::{Failure, message},
     output::Progress,
 };
 
@@ -60,7 +60,7 @@ fn put_back(client: &Client, outcomes: &[Outcome]) {
             .fold(client.change(interface), Change::unregister)
             .apply();
         if let Err(error) = undone {
-            let (interface, error) = (escape(interface), error.to_string());
+            let (interface, error) = (escape(interface), message(&error));
             eprintln!(
                 "dispatchctl: {interface}: what was loaded stays: {}",
                 escape(&error)

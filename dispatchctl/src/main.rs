@@ -10,6 +10,7 @@ mod listing;
 mod load;
 mod map_type;
 mod output;
+mod remedy;
 mod render;
 #[cfg(test)]
 mod samples;

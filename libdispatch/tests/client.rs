@@ -285,7 +285,7 @@ fn a_refusal_says_what_would_mend_it() {
     assert_eq!(refusal.message, "no");
     assert_eq!(
         error.to_string(),
-        "no; `dispatchd --allow-uid 7:load` lets it load its own objects"
+        "no; the daemon's operator can let user 7 load its own objects"
     );
 }
 
