@@ -27,7 +27,7 @@ use crate::translate;
 pub enum Message {
     /// A client asks for something.
     Asked {
-        /// What.
+        /// The request, and the client that it is from.
         asking: Box<Asking>,
         /// Where the answer goes.
         reply: SyncSender<Answer<Trouble>>,

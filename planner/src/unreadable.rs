@@ -35,7 +35,7 @@ pub enum Why {
     },
     /// Something that the running chain needs is not pinned.
     Missing {
-        /// What.
+        /// The missing pin.
         pin: Pin,
     },
     /// A call failed, so that nothing is known of this pin.
@@ -65,7 +65,7 @@ pub enum Why {
     TwoLinks,
     /// Somebody pinned something else where the daemon's own was.
     Replaced {
-        /// Where.
+        /// Where its pin was.
         pin: Pin,
     },
 }

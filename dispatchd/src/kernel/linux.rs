@@ -29,7 +29,7 @@ pub struct Linux {
 /// A commit that failed.
 #[derive(Debug)]
 pub struct CommitError {
-    /// How.
+    /// The call that failed.
     pub error: KernelError,
     /// What the hook runs now.
     pub left: HookLeft,

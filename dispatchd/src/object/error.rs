@@ -319,7 +319,7 @@ pub enum Unsupported {
     StrayAddress {
         /// The function.
         function: String,
-        /// Where.
+        /// The first byte of the instruction, or of the function, in its section.
         offset: u64,
     },
     /// Functions that the linker would take for one another.

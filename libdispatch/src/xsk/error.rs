@@ -109,9 +109,9 @@ pub enum Error {
     /// A system call failed.
     #[error("{call}")]
     System {
-        /// Which.
+        /// The call, or the option that it was to set.
         call: &'static str,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
 }
