@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::Call;
+
 /// Why a UMEM or a socket can't be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -110,7 +112,7 @@ pub enum Error {
     #[error("{call}")]
     System {
         /// The call, or the option that it was to set.
-        call: &'static str,
+        call: Call,
         /// What the kernel said.
         source: io::Error,
     },
@@ -118,7 +120,7 @@ pub enum Error {
 
 impl Error {
     /// For `map_err` of a system call.
-    pub(super) fn system<E: Into<io::Error>>(call: &'static str) -> impl Fn(E) -> Self {
+    pub(super) fn system<E: Into<io::Error>>(call: Call) -> impl Fn(E) -> Self {
         move |source| Self::System {
             call,
             source: source.into(),
