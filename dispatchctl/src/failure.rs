@@ -1,8 +1,8 @@
 //! What went wrong, as the operator reads it, and the exit code.
 
-use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
+use std::{io, process::ExitCode};
 
-use libdispatch::{Error, Remedy, escape};
+use libdispatch::{Error, Remedy, escape, with_causes};
 
 use crate::{json, output, remedy};
 
@@ -72,13 +72,7 @@ fn said(error: &Error) -> String {
     if let Error::Refused(refusal) = error {
         return refusal.message.clone();
     }
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(message, ": {error}");
-        cause = error.source();
-    }
-    message
+    with_causes(error)
 }
 
 /// What went wrong, its causes, and what would mend it.

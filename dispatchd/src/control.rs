@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use controller::{Answer, Asking, Controller, Done, Event, Job, LoadFailure, Request, RequestId};
 use planner::{LoadOrder, Moment, SocketKey};
-use protocol::Refused;
+use protocol::{Refused, with_causes};
 
 use crate::desk::Desk;
 use crate::kernel::{KernelError, Remnants};
@@ -20,7 +20,6 @@ use crate::load_job::LoadJobs;
 use crate::notices;
 use crate::published::{Board, Published, Shelf};
 use crate::sockets::Sockets;
-use crate::translate;
 
 /// What the controller's thread is told.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ impl From<KernelError> for Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel(error) => f.write_str(&translate::chain(&**error)),
+            Self::Kernel(error) => f.write_str(&with_causes(&**error)),
             Self::Load(refused) => refused.message.fmt(f),
             Self::Socket(error) => error.fmt(f),
         }

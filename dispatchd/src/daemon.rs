@@ -14,7 +14,7 @@ use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
 use planner::{Call, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
-use protocol::Listener;
+use protocol::{Listener, with_causes};
 
 use crate::args::Args;
 use crate::bug;
@@ -30,7 +30,6 @@ use crate::published::{Board, Published, Shelf};
 use crate::server;
 use crate::session::Hub;
 use crate::sockets::{self, Sockets};
-use crate::translate;
 use crate::unreadable;
 
 /// Events that may wait for the controller before their senders do.
@@ -64,7 +63,7 @@ pub fn run(args: &Args) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", translate::chain(&error));
+            tracing::error!("{}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -234,7 +233,7 @@ fn take_over(kernel: &mut Linux, recovery: &Recovery) {
         match kernel.mend(*chain, step) {
             Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
             Err(error) => {
-                let error = translate::chain(&error);
+                let error = with_causes(&error);
                 tracing::error!(%chain, %what, %error, "a chain's pins could not be mended");
             }
         }
@@ -287,7 +286,7 @@ fn raise_descriptor_limit() {
 pub fn flush(args: &Args, interface: &str) -> ExitCode {
     let only = (!interface.is_empty()).then_some(interface);
     let flushed = Linux::open(&args.bpffs)
-        .map_err(|error| translate::chain(&error))
+        .map_err(|error| with_causes(&error))
         .and_then(|kernel| kernel.flush(only).map_err(|error| error.to_string()));
     match flushed {
         Ok(chains) => {

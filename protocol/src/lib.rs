@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod bounded;
+mod causes;
 mod change;
 pub mod codec;
 mod escape;
@@ -31,6 +32,7 @@ pub mod socket;
 mod told;
 mod xsk;
 
+pub use causes::with_causes;
 pub use change::{
     BuiltInSource, Change, Configuration, GlobalValue, LoadedSource, ObjectSource, Operation,
     Position, Registration, Settings, Source, TailCall,

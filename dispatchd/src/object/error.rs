@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 
 use planner::Call;
+use protocol::with_causes;
 
 use crate::loader::{Kind, Refused};
-use crate::translate;
 
 use super::log::{self, Advice};
 
@@ -132,7 +132,7 @@ impl ObjectError {
         } else {
             None
         };
-        let mut text = translate::chain(&self);
+        let mut text = with_causes(&self);
         let mut log = if let Self::Verifier { log, .. } = self {
             Some(log)
         } else {

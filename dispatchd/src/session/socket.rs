@@ -8,7 +8,7 @@ use dispatcher_abi::REDIRECT_QUEUES;
 use planner::{Opening, PinnedMemory, QueueKey, Refusal, SocketKey};
 use protocol::{
     OpenSocket, RefusalCode, Refused, ReplyBody, Socket, SocketGrant, SocketMode, SocketOptions,
-    Umem,
+    Umem, with_causes,
 };
 use rustix::net::sockopt::{socket_cookie, xdp_options};
 use rustix::net::xdp::XdpOptionsFlags;
@@ -265,7 +265,7 @@ fn make(
                 zero_copy: false,
             })
             .map_err(|error| {
-                let message = format!("interface {}: {}", interface.name, translate::chain(&error));
+                let message = format!("interface {}: {}", interface.name, with_causes(&error));
                 translate::refused(RefusalCode::Kernel, message)
             });
     };

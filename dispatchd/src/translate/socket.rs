@@ -1,11 +1,13 @@
 //! What is said of `AF_XDP` sockets, in the wire's words.
 
 use planner::{Call, LeaseState};
-use protocol::{RefusalCode, Refused, Remedy, SocketCounts, SocketDetail, SocketState};
+use protocol::{
+    RefusalCode, Refused, Remedy, SocketCounts, SocketDetail, SocketState, with_causes,
+};
 use rustix::io::Errno;
 use rustix::net::sockopt::xdp_statistics;
 
-use super::{chain, refused};
+use super::refused;
 use crate::kernel::xsk::{self, CopyMode};
 use crate::published::PublishedSocket;
 
@@ -16,7 +18,7 @@ pub(crate) fn not_made(
     error: &xsk::SocketError,
 ) -> Refused {
     let queue = wanted.queue;
-    let text = |why: &str| format!("interface {interface}: {why} ({})", chain(error));
+    let text = |why: &str| format!("interface {interface}: {why} ({})", with_causes(error));
     let forced = wanted.mode == CopyMode::ZeroCopy;
     match (error.call, error.errno()) {
         (Call::XdpSocket, Some(Errno::AFNOSUPPORT)) => refused(
