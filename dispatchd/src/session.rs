@@ -73,7 +73,7 @@ struct Session<'a> {
 }
 
 /// An answer: its body, and a descriptor to go with it.
-type Outcome = Result<(ReplyBody, Option<OwnedFd>), Refused>;
+type Response = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
 /// A peer as the kernel names it, and what it may do somewhere: both are known before it says a word.
 #[derive(Clone, Debug)]
@@ -248,7 +248,7 @@ impl<'a> Session<'a> {
         Ok((session, welcome))
     }
 
-    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Outcome {
+    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Response {
         check_options(&request)?;
         // The namespace is behind what the request has to bring.
         let own = request.descriptors();

@@ -15,7 +15,7 @@ use rustix::net::xdp::XdpOptionsFlags;
 
 use super::site::Site;
 use super::umem::{self, Room};
-use super::{Outcome, Session};
+use super::{Response, Session};
 use crate::desk::Brought;
 use crate::kernel::queues::{self, Queues};
 use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory};
@@ -30,7 +30,7 @@ impl Session<'_> {
         open: &OpenSocket,
         site: &Site,
         memfd: Option<OwnedFd>,
-    ) -> Outcome {
+    ) -> Response {
         let interface = &site.interface.name;
         let key = SocketKey {
             place: QueueKey {
