@@ -10,7 +10,7 @@ use protocol::{RefusalCode, Refused};
 use crate::control::Trouble;
 use crate::desk::{Bringing, Brought, Desk};
 use crate::kernel::{MemberMap, redirect_object};
-use crate::loader::{Caller, LoadError, Loader, Order, Reuse};
+use crate::loader::{Caller, LoadError, LoadSpec, Loader, Reuse};
 use crate::objects::Objects;
 use crate::published::Board;
 use crate::translate;
@@ -38,7 +38,7 @@ impl LoadJobs {
             return Err(plain(translate::refused(RefusalCode::Daemon, message)));
         };
         let bringing = self.bringing(&brought, &order.code)?;
-        let wanted = Order {
+        let wanted = LoadSpec {
             object: bringing.object,
             outline: order.outline.clone(),
             form: order.form,

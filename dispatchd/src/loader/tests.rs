@@ -123,7 +123,7 @@ fn only_programs_and_maps_are_taken_and_as_many_as_were_said() {
             chain_call: Some(0xff),
         })
     };
-    let order = || Order {
+    let spec = || LoadSpec {
         object: Arc::new(Object {
             bytes: Arc::default(),
             digest: [0; 32],
@@ -149,19 +149,19 @@ fn only_programs_and_maps_are_taken_and_as_many_as_were_said() {
     for (maps, descriptors) in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (300, 301)] {
         let fds = vec![reader.as_fd(); descriptors];
         let child = |socket: OwnedFd| answer(&socket, &facts(maps), &fds);
-        let loaded = with_children(child, |loader| loader.load(STRANGER, order()).map(drop));
+        let loaded = with_children(child, |loader| loader.load(STRANGER, spec()).map(drop));
         assert!(
             matches!(loaded, Err(LoadError::Hostile(_))),
             "{maps} {descriptors} {loaded:?}"
         );
     }
-    let extension = Order {
+    let extension = LoadSpec {
         form: Form {
             engine: Engine::Freplace,
             frags: false,
             attach: planner::AttachType::Xdp,
         },
-        ..order()
+        ..spec()
     };
     let loaded = with_children(drop, |loader| loader.load(STRANGER, extension).map(drop));
     assert!(matches!(loaded, Err(LoadError::Untrusted)), "{loaded:?}");

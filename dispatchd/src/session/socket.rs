@@ -66,7 +66,7 @@ impl Session<'_> {
         let made = make(open, site, &room, first.as_ref());
         let made = made.map_err(|refused| self.failed(site, key, refused))?;
         let socket = Arc::new(made.socket);
-        // Before it is the engine's: without a descriptor the client could not close it.
+        // Before it is the daemon's: without a descriptor the client could not close it.
         let given = socket.try_clone().map_err(|error| {
             let message = format!("interface {interface}: the socket: {error}");
             self.failed(site, key, translate::refused(RefusalCode::Daemon, message))
