@@ -24,7 +24,7 @@ use crate::hands::{Hands, Misses};
 use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
 use crate::load_job::LoadJobs;
 use crate::loader::{Keeper, Loader};
-use crate::objects::Objects;
+use crate::object_store::ObjectStore;
 use crate::probe;
 use crate::published::{Board, Published, Shelf};
 use crate::server;
@@ -152,7 +152,7 @@ struct Running {
 /// Finds what is pinned, compares it with what runs, and starts the threads that go on from there.
 fn start(
     mut kernel: Linux,
-    objects: &Objects,
+    objects: &ObjectStore,
     loader: &Loader,
     (told, inbox): (SyncSender<Message>, Receiver<Message>),
     (setup, engines): (Setup, Engines),
@@ -301,9 +301,9 @@ pub fn flush(args: &Args, interface: &str) -> ExitCode {
 }
 
 /// Members' objects lie beside the socket: what one daemon has of its own in `/run`.
-fn objects_of(socket: &Path) -> Result<Objects, StartError> {
+fn objects_of(socket: &Path) -> Result<ObjectStore, StartError> {
     let path = socket.parent().unwrap_or(Path::new(".")).join("objects");
-    Objects::open(path.clone()).map_err(|source| StartError::Objects { path, source })
+    ObjectStore::open(path.clone()).map_err(|source| StartError::Objects { path, source })
 }
 
 fn stop_signals() -> SigSet {

@@ -20,7 +20,7 @@ use planner::{
 use crate::control::{Message, Trouble};
 use crate::desk::Desk;
 use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, netns, xsk};
-use crate::objects::Objects;
+use crate::object_store::ObjectStore;
 use crate::published::{Board, Shelf};
 use crate::sockets::{self, Sockets};
 use crate::unreadable;
@@ -33,7 +33,7 @@ pub struct Hands {
     /// What requests brought.
     pub desk: Desk,
     /// What members were loaded from.
-    pub objects: Objects,
+    pub objects: ObjectStore,
     /// The daemon's copies of sockets.
     pub sockets: Sockets,
     /// Where others find what they may read.

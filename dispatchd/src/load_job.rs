@@ -11,7 +11,7 @@ use crate::control::Trouble;
 use crate::desk::{Bringing, Brought, Desk};
 use crate::kernel::{MemberMap, redirect_object};
 use crate::loader::{Caller, LoadError, LoadSpec, Loader, Reuse};
-use crate::objects::Objects;
+use crate::object_store::ObjectStore;
 use crate::published::Board;
 use crate::translate;
 
@@ -23,7 +23,7 @@ pub struct LoadJobs {
     /// What requests brought.
     pub desk: Desk,
     /// What members were loaded from.
-    pub objects: Objects,
+    pub objects: ObjectStore,
     /// Members' maps.
     pub board: Board,
 }
