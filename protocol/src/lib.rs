@@ -18,6 +18,7 @@ mod bounded;
 mod causes;
 mod change;
 pub mod codec;
+mod connection;
 mod escape;
 mod frame;
 mod listing;
@@ -28,7 +29,6 @@ mod options;
 mod push;
 mod refused;
 mod reply;
-pub mod socket;
 mod told;
 mod xsk;
 
@@ -39,6 +39,9 @@ pub use change::{
 };
 pub use codec::{
     BODY_BYTES_MAX, CodecError, Message, PACKET_BYTES_MAX, decode, decode_part, encode, encode_part,
+};
+pub use connection::{
+    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
 };
 pub use escape::escape;
 pub use listing::{
@@ -54,9 +57,6 @@ pub use options::{MUST_UNDERSTAND, OPTION_BYTES_MAX, OPTIONS_MAX, OptionKey, Opt
 pub use push::{ChainName, GoneWhy, Push};
 pub use refused::{MESSAGE_BYTES_MAX, RefusalCode, Refused, Remedy};
 pub use reply::{Changed, Registered, Reply, ReplyBody, Welcome};
-pub use socket::{
-    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
-};
 pub use told::{EngineReason, Note, ProbeReason, Step, Unreadable, Warning};
 pub use xsk::{
     BusyPoll, OpenSocket, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
