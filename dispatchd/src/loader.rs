@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::keeper::Keeper;
 pub use self::parent::run as run_parent;
-pub use self::wire::{Kind, Refused};
+pub use self::wire::{RefusedKind, RefusedObject};
 
 use self::confine::{Confinement, Rights};
 use self::turn::Turns;
@@ -149,7 +149,7 @@ pub struct Ready {
 pub enum LoadError {
     /// The object can't be loaded.
     #[error("{}", .0.text)]
-    Object(Refused),
+    Object(RefusedObject),
     /// The code that reads objects failed on this one.
     #[error("the object made the loader fail: {0}")]
     Failed(String),
@@ -189,8 +189,8 @@ impl LoadError {
     pub fn is_the_kernels(&self) -> bool {
         matches!(
             self,
-            Self::Object(Refused {
-                kind: Kind::Verifier | Kind::Kernel,
+            Self::Object(RefusedObject {
+                kind: RefusedKind::Verifier | RefusedKind::Kernel,
                 ..
             })
         )

@@ -11,7 +11,7 @@ use protocol::{RefusalCode, Refused, Remedy, with_causes};
 
 use crate::control::Trouble;
 use crate::kernel::KernelError;
-use crate::loader::{Kind, LoadError};
+use crate::loader::{LoadError, RefusedKind};
 use crate::object;
 use crate::unreadable;
 
@@ -295,18 +295,18 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     }
 }
 
-fn object_code(kind: Kind) -> RefusalCode {
+fn object_code(kind: RefusedKind) -> RefusalCode {
     match kind {
-        Kind::NotAnObject => RefusalCode::NotAnObject,
-        Kind::NoSuchProgram | Kind::NoProgram => RefusalCode::NoSuchProgram,
-        Kind::AmbiguousProgram => RefusalCode::AmbiguousProgram,
-        Kind::WrongProgramType => RefusalCode::WrongProgramType,
-        Kind::Unsupported => RefusalCode::Unsupported,
-        Kind::Helper => RefusalCode::Helper,
-        Kind::Map => RefusalCode::Map,
-        Kind::Global => RefusalCode::Global,
-        Kind::Verifier => RefusalCode::Verifier,
-        Kind::Kernel => RefusalCode::Kernel,
+        RefusedKind::NotAnObject => RefusalCode::NotAnObject,
+        RefusedKind::NoSuchProgram | RefusedKind::NoProgram => RefusalCode::NoSuchProgram,
+        RefusedKind::AmbiguousProgram => RefusalCode::AmbiguousProgram,
+        RefusedKind::WrongProgramType => RefusalCode::WrongProgramType,
+        RefusedKind::Unsupported => RefusalCode::Unsupported,
+        RefusedKind::Helper => RefusalCode::Helper,
+        RefusedKind::Map => RefusalCode::Map,
+        RefusedKind::Global => RefusalCode::Global,
+        RefusedKind::Verifier => RefusalCode::Verifier,
+        RefusedKind::Kernel => RefusalCode::Kernel,
     }
 }
 

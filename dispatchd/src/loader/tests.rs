@@ -256,8 +256,8 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let (one, other) = wire::pair().expect("sockets can be made");
-        let refused = Answer::Refused(Refused {
-            kind: Kind::Verifier,
+        let refused = Answer::Refused(RefusedObject {
+            kind: RefusedKind::Verifier,
             text: "text".to_owned(),
             log: Some("log".to_owned()),
             unsized_map: Some("map".to_owned()),

@@ -111,7 +111,7 @@ pub(super) enum Answer {
     /// The program is the first descriptor, its maps are the others.
     Loaded(Facts),
     /// It can't be done.
-    Refused(Refused),
+    Refused(RefusedObject),
     /// The code that reads objects failed on this one.
     Failed(String),
     /// From the parent: the child ended without an answer.
@@ -145,9 +145,9 @@ pub(super) struct Facts {
 
 /// Why an object was turned down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct RefusedObject {
     /// What kind of no.
-    pub kind: Kind,
+    pub kind: RefusedKind,
     /// The reason, with its causes.
     pub text: String,
     /// The verifier's log.
@@ -162,7 +162,7 @@ pub struct Refused {
     missing_docs,
     reason = "each is described at the error that it stands for"
 )]
-pub enum Kind {
+pub enum RefusedKind {
     NotAnObject,
     NoSuchProgram,
     NoProgram,
