@@ -1,5 +1,6 @@
 //! A change's way: loaded, decided, prepared, committed, answered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use planner::{
@@ -7,7 +8,7 @@ use planner::{
     decide, done_before, in_the_way, instead,
 };
 
-use crate::controller::Want;
+use crate::controller::{Asked, Want};
 use crate::lane::{After, Doing, Failed, Then, Work};
 use crate::{
     Answer, Changed, CommitFailure, Controller, HookLeft, Job, LoadFailure, Notice, RequestId,
@@ -47,11 +48,7 @@ impl<E: Clone> Controller<E> {
     /// Begins to load what a request's change needs, as the chain is now.
     pub(crate) fn load(&mut self, id: RequestId) {
         let load = self.take_load_id();
-        let Some(making) = self
-            .requests
-            .get_mut(&id)
-            .and_then(|asked| asked.making.as_mut())
-        else {
+        let Some(making) = making_of(&mut self.requests, id) else {
             return;
         };
         making.tries -= 1;
@@ -64,11 +61,7 @@ impl<E: Clone> Controller<E> {
     pub(crate) fn loaded(&mut self, id: RequestId, outcome: Result<Box<Facts>, LoadFailure<E>>) {
         let load = self.take_load_id();
         // A request that was given up has no use for it.
-        let Some(making) = self
-            .requests
-            .get_mut(&id)
-            .and_then(|asked| asked.making.as_mut())
-        else {
+        let Some(making) = making_of(&mut self.requests, id) else {
             return;
         };
         let step = match outcome {
@@ -257,7 +250,7 @@ impl<E: Clone> Controller<E> {
         let After::Request { id, notes, .. } = after else {
             return None;
         };
-        let making = self.requests.get_mut(id)?.making.as_mut()?;
+        let making = making_of(&mut self.requests, *id)?;
         let (change, note) = instead(making.loading.change(), plan, failure.kind, failure.errno)?;
         making.loading.change_to(change);
         making.notes.extend(notes.iter().cloned());
@@ -307,11 +300,7 @@ impl<E: Clone> Controller<E> {
         facts: Vec<Facts>,
         said: Vec<Note>,
     ) {
-        let Some(making) = self
-            .requests
-            .get_mut(&id)
-            .and_then(|asked| asked.making.as_mut())
-        else {
+        let Some(making) = making_of(&mut self.requests, id) else {
             return;
         };
         let mut notes = std::mem::take(&mut making.notes);
@@ -335,6 +324,14 @@ impl<E: Clone> Controller<E> {
             self.tell(Notice::NotAttached { interface, error });
         }
     }
+}
+
+/// The change that a request is, or takes, unless the request was given up.
+pub(crate) fn making_of<E>(
+    requests: &mut BTreeMap<RequestId, Asked<E>>,
+    id: RequestId,
+) -> Option<&mut Making<E>> {
+    requests.get_mut(&id)?.making.as_mut()
 }
 
 fn failed<E>(plan: &Plan, failure: StepFailure<E>) -> Failed<E> {

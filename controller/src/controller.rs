@@ -8,7 +8,7 @@ use planner::{
     Note, Plan, Policy, QueueKey, Recovery, SocketKey, State, done_before,
 };
 
-use crate::change::Making;
+use crate::change::{Making, making_of};
 use crate::lane::{After, Doing, Lane, Work};
 use crate::{Answer, Asking, Done, Event, Job, Notice, Request, RequestId};
 
@@ -490,8 +490,7 @@ impl<E: Clone> Controller<E> {
 
     /// Adds to what a request's client should know.
     pub(crate) fn note(&mut self, id: RequestId, notes: impl IntoIterator<Item = Note>) {
-        let asked = self.requests.get_mut(&id);
-        if let Some(making) = asked.and_then(|asked| asked.making.as_mut()) {
+        if let Some(making) = making_of(&mut self.requests, id) {
             making.notes.extend(notes);
         }
     }

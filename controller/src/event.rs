@@ -184,7 +184,7 @@ pub struct StepFailure<E> {
 /// A commit that failed.
 #[derive(Clone, Debug)]
 pub struct CommitFailure<E> {
-    /// How.
+    /// The step that failed, which is the commit.
     pub step: StepFailure<E>,
     /// What the hook runs now.
     pub left: HookLeft,

@@ -224,7 +224,7 @@ pub enum Notice<E> {
     NotAttached {
         /// The interface.
         interface: String,
-        /// Why.
+        /// What an attempt to attach it said.
         error: E,
     },
     /// The chain is on its hook again.

@@ -75,7 +75,7 @@ pub(crate) struct ListArgs {
     /// Only this interface [default: every interface of every network namespace]
     pub(crate) interface: Option<String>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) namespace: NamespaceArgs,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
@@ -90,7 +90,7 @@ pub(crate) struct ShowArgs {
     /// The member
     pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) namespace: NamespaceArgs,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
@@ -307,7 +307,7 @@ pub(crate) struct ConfigArgs {
 
 /// Where interface names are resolved.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct NamespaceArgs {
     /// The interface's network namespace: a name under /run/netns, or a path
     /// [default: the caller's own]
     #[arg(long, value_name = "NAME|PATH")]
@@ -319,7 +319,7 @@ pub(crate) struct Place {
 #[command(next_help_heading = "Options of every change")]
 pub(crate) struct ChangingArgs {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) namespace: NamespaceArgs,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

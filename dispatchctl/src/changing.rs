@@ -11,7 +11,7 @@ use crate::{
 
 /// What a change of one interface's chain did.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct ChangedOn {
     pub(crate) interface: String,
     pub(crate) changed: Changed,
 }
@@ -65,12 +65,12 @@ fn change(
     args: &ChangingArgs,
     operations: impl FnOnce(Change<'_>) -> Change<'_>,
 ) -> Result<(), Failure> {
-    let client = connect(cli, args.place.netns.as_deref())?;
+    let client = connect(cli, args.namespace.netns.as_deref())?;
     let changed = operations(begin(&client, interface, args))
         .apply()
         .map_err(Failure::on(interface))?;
     let interface = interface.to_owned();
-    print(&[Outcome { interface, changed }], args)
+    print(&[ChangedOn { interface, changed }], args)
 }
 
 /// A change without an operation yet.
@@ -82,7 +82,7 @@ pub(crate) fn begin<'a>(client: &'a Client, interface: &str, args: &ChangingArgs
     }
 }
 
-pub(crate) fn print(outcomes: &[Outcome], args: &ChangingArgs) -> Result<(), Failure> {
+pub(crate) fn print(outcomes: &[ChangedOn], args: &ChangingArgs) -> Result<(), Failure> {
     output::print(&if args.json {
         json::changes(outcomes, args.dry_run)
     } else if args.dry_run {

@@ -1,10 +1,10 @@
 //! What went wrong, as the operator reads it, and the exit code.
 
-use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
+use std::{io, process::ExitCode};
 
-use libdispatch::{Error, escape};
+use libdispatch::{Error, Remedy, escape, with_causes};
 
-use crate::{json, output};
+use crate::{json, output, remedy};
 
 /// Why a command was not done.
 #[derive(Debug)]
@@ -72,18 +72,24 @@ fn said(error: &Error) -> String {
     if let Error::Refused(refusal) = error {
         return refusal.message.clone();
     }
-    message(error)
+    with_causes(error)
 }
 
-/// What went wrong and its causes.
-fn message(error: &Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(message, ": {error}");
-        cause = error.source();
+/// What went wrong, its causes, and what would mend it.
+pub(crate) fn message(error: &Error) -> String {
+    match mended_by(error) {
+        Some(remedy) => format!("{}; {}", said(error), remedy::text(remedy)),
+        None => said(error),
     }
-    message
+}
+
+/// What would mend it, if that isn't in its own words.
+pub(crate) fn mended_by(error: &Error) -> Option<&Remedy> {
+    if let Error::Refused(refusal) = error {
+        refusal.remedy.as_ref()
+    } else {
+        None
+    }
 }
 
 /// One line with the cause, and its causes; the verifier's log, whole, after it.

@@ -26,7 +26,7 @@ pub(crate) fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
         None => client.list(None).map_err(Failure::from),
     }?;
     if interface.is_none() {
-        chains.retain(|chain| is_in(chain, args.place.netns.as_deref()));
+        chains.retain(|chain| is_in(chain, args.namespace.netns.as_deref()));
     }
     output::print(&if args.json {
         json::list(&chains)

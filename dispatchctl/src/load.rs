@@ -6,9 +6,9 @@ use libdispatch::{Change, Changed, Client, Error, Program, escape};
 
 use crate::{
     args::{Cli, CodeArgs, LoadArgs, ReplaceArgs},
-    changing::{Outcome, begin, print},
+    changing::{ChangedOn, begin, print},
     connect,
-    failure::Failure,
+    failure::{Failure, message},
     output::Progress,
 };
 
@@ -19,11 +19,11 @@ pub(crate) fn load(cli: &Cli, args: &LoadArgs) -> Result<(), Failure> {
         .map(|object| member(object, args))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::on(&args.interfaces.0.join(",")))?;
-    let client = connect(cli, args.changing.place.netns.as_deref())?;
+    let client = connect(cli, args.changing.namespace.netns.as_deref())?;
     let mut outcomes = Vec::new();
     for interface in &args.interfaces.0 {
         match load_on(&client, interface, &programs, args) {
-            Ok(changed) => outcomes.push(Outcome {
+            Ok(changed) => outcomes.push(ChangedOn {
                 interface: interface.clone(),
                 changed,
             }),
@@ -53,14 +53,14 @@ fn load_on(
 }
 
 /// Unloads again what was loaded on the interfaces before the one that failed.
-fn put_back(client: &Client, outcomes: &[Outcome]) {
-    for Outcome { interface, changed } in outcomes {
+fn put_back(client: &Client, outcomes: &[ChangedOn]) {
+    for ChangedOn { interface, changed } in outcomes {
         let names = changed.members.iter().map(|member| &member.name);
         let undone = names
             .fold(client.change(interface), Change::unregister)
             .apply();
         if let Err(error) = undone {
-            let (interface, error) = (escape(interface), error.to_string());
+            let (interface, error) = (escape(interface), message(&error));
             eprintln!(
                 "dispatchctl: {interface}: what was loaded stays: {}",
                 escape(&error)
@@ -72,7 +72,7 @@ fn put_back(client: &Client, outcomes: &[Outcome]) {
 pub(crate) fn replace(cli: &Cli, args: &ReplaceArgs) -> Result<(), Failure> {
     let interface = &args.interface;
     let program = code(&args.object, &args.code).map_err(Failure::on(interface))?;
-    let client = connect(cli, args.changing.place.netns.as_deref())?;
+    let client = connect(cli, args.changing.namespace.netns.as_deref())?;
     let progress = Progress::show(&format!("{interface}: loading"));
     let changed = begin(&client, interface, &args.changing)
         .replace(&args.name, &program)
@@ -80,7 +80,7 @@ pub(crate) fn replace(cli: &Cli, args: &ReplaceArgs) -> Result<(), Failure> {
         .map_err(Failure::on(interface))?;
     drop(progress);
     let interface = interface.clone();
-    print(&[Outcome { interface, changed }], &args.changing)
+    print(&[ChangedOn { interface, changed }], &args.changing)
 }
 
 /// A member that stays after this process.

@@ -10,6 +10,7 @@ mod listing;
 mod load;
 mod map_type;
 mod output;
+mod remedy;
 mod render;
 #[cfg(test)]
 mod samples;
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Status(args) => listing::status(&connect(cli, None)?, args),
-        Command::List(args) => listing::list(&connect(cli, args.place.netns.as_deref())?, args),
-        Command::Show(args) => listing::show(&connect(cli, args.place.netns.as_deref())?, args),
+        Command::List(args) => listing::list(&connect(cli, args.namespace.netns.as_deref())?, args),
+        Command::Show(args) => listing::show(&connect(cli, args.namespace.netns.as_deref())?, args),
         Command::Load(args) => load::load(cli, args),
         Command::Unload(args) => changing::unload(cli, args),
         Command::Reorder(args) => changing::reorder(cli, args),

@@ -9,7 +9,7 @@ use libdispatch::{
 };
 
 use crate::{
-    changing::Outcome,
+    changing::ChangedOn,
     digest::hex,
     map_type,
     table::{Align, table},
@@ -284,11 +284,11 @@ fn maps(maps: &[MapShape]) -> String {
 }
 
 /// One line for each member that got code, else one for the chain; notes after them.
-pub(crate) fn changes(outcomes: &[Outcome]) -> String {
+pub(crate) fn changes(outcomes: &[ChangedOn]) -> String {
     outcomes.iter().map(changed).collect()
 }
 
-fn changed(outcome: &Outcome) -> String {
+fn changed(outcome: &ChangedOn) -> String {
     let interface = escape(&outcome.interface);
     let changed = &outcome.changed;
     let state = match changed.mode {
@@ -311,11 +311,11 @@ fn changed(outcome: &Outcome) -> String {
 }
 
 /// What a change would do.
-pub(crate) fn dry_run(outcomes: &[Outcome]) -> String {
+pub(crate) fn dry_run(outcomes: &[ChangedOn]) -> String {
     outcomes.iter().map(planned).collect()
 }
 
-fn planned(outcome: &Outcome) -> String {
+fn planned(outcome: &ChangedOn) -> String {
     let interface = escape(&outcome.interface);
     let changed = &outcome.changed;
     let title = match changed.mode {
@@ -331,7 +331,7 @@ fn planned(outcome: &Outcome) -> String {
     title + &steps.collect::<String>() + &remarks(outcome)
 }
 
-fn remarks(outcome: &Outcome) -> String {
+fn remarks(outcome: &ChangedOn) -> String {
     let interface = escape(&outcome.interface);
     let note = |note: &str| format!("{interface}: note: {note}\n");
     let reloads = outcome.changed.reloads.iter();

@@ -7,7 +7,7 @@ use libdispatch::{
     Status, Step, Unreadable, Verdict, VerdictMask, Warning,
 };
 
-use crate::changing::Outcome;
+use crate::changing::ChangedOn;
 
 /// Two ordinary members, and an observer whose client is gone.
 pub(crate) fn chain() -> Chain {
@@ -166,7 +166,7 @@ pub(crate) fn daemon() -> Status {
 }
 
 /// Two programs loaded with one swap.
-pub(crate) fn loaded(interface: &str) -> Outcome {
+pub(crate) fn loaded(interface: &str) -> ChangedOn {
     let member = |name: &str, id, slot| Registered {
         name: name.to_owned(),
         id,
@@ -175,7 +175,7 @@ pub(crate) fn loaded(interface: &str) -> Outcome {
         engine: Engine::Tailcall,
         taken_up: false,
     };
-    Outcome {
+    ChangedOn {
         interface: interface.to_owned(),
         changed: Changed {
             chain: 4_294_967_298,
@@ -209,8 +209,8 @@ pub(crate) fn loaded(interface: &str) -> Outcome {
 }
 
 /// The last member went.
-pub(crate) fn emptied() -> Outcome {
-    Outcome {
+pub(crate) fn emptied() -> ChangedOn {
+    ChangedOn {
         interface: "eth0".to_owned(),
         changed: Changed {
             chain: 0,

@@ -111,7 +111,7 @@ impl ReorderArgs {
 
 impl ListArgs {
     fn check(&self) -> Result<(), &'static str> {
-        match &self.place.netns {
+        match &self.namespace.netns {
             Some(netns) if netns.contains('/') && self.interface.is_none() => {
                 Err("a namespace's path needs an INTERFACE; its name doesn't")
             }

@@ -170,7 +170,7 @@ fn loaded_programs_are_kept_members_with_what_was_said() {
         stdout(&output),
         "eth0: slot 0, fw, program 101, tailcall, native, generation 1\n"
     );
-    let change = changes(&daemon).pop().unwrap();
+    let change = daemon.changes().pop().unwrap();
     assert_eq!(change.mode, Some(libdispatch::ModeChoice::Generic));
     let registration = registrations(&change).pop().unwrap();
     assert_eq!(registration.lifetime, Lifetime::Kept);
@@ -208,7 +208,7 @@ fn several_objects_are_one_change_for_each_interface() {
     );
     let document: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(document["changes"].as_array().unwrap().len(), 2);
-    let changes = changes(&daemon);
+    let changes = daemon.changes();
     assert_eq!(changes.len(), 2);
     for (change, interface) in changes.iter().zip(["eth0", "eth1"]) {
         assert_eq!(change.interface, interface);
@@ -234,7 +234,7 @@ fn an_interface_that_refuses_undoes_the_ones_before_it() {
     let output = run(daemon.path(), &format!("load eth0,eth1 {OBJECT} --name fw"));
     assert_eq!(code(&output), 1);
     assert_eq!(stderr(&output), "dispatchctl: no interface eth1\n");
-    let last = changes(&daemon).pop().unwrap();
+    let last = daemon.changes().pop().unwrap();
     let name = "fw".to_owned();
     assert_eq!(last.interface, "eth0");
     assert_eq!(last.operations, [Operation::Unregister { name }]);
@@ -276,7 +276,7 @@ fn each_changing_command_is_one_change() {
         );
         assert_eq!(code(&output), 0, "{arguments}: {}", stderr(&output));
         assert_eq!(
-            changes(&daemon),
+            daemon.changes(),
             [Change {
                 interface: "eth0".to_owned(),
                 expected_revision: Some(4),
@@ -293,7 +293,7 @@ fn settings_that_are_not_given_stay() {
     let daemon = FakeDaemon::start();
     run(daemon.path(), "set eth0 a --allowed pass");
     run(daemon.path(), "config eth0 --counters off");
-    let mut changes = changes(&daemon);
+    let mut changes = daemon.changes();
     let configuration = protocol::Configuration {
         counters: Some(false),
         ..protocol::Configuration::default()
@@ -375,16 +375,6 @@ fn stderr(output: &Output) -> String {
 fn error(output: &Output) -> serde_json::Value {
     let document: serde_json::Value = serde_json::from_str(&stdout(output)).unwrap();
     document["error"].clone()
-}
-
-fn changes(daemon: &FakeDaemon) -> Vec<Change> {
-    let heard = daemon.heard().into_iter();
-    heard
-        .filter_map(|body| match body {
-            RequestBody::Change(change) => Some(change),
-            _ => None,
-        })
-        .collect()
 }
 
 fn registrations(change: &Change) -> Vec<Registration> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use controller::{Answer, Asking, Controller, Done, Event, Job, LoadFailure, Request, RequestId};
 use planner::{LoadOrder, Moment, SocketKey};
-use protocol::Refused;
+use protocol::{Refused, with_causes};
 
 use crate::closing::Closing;
 use crate::desk::Desk;
@@ -20,7 +20,6 @@ use crate::load_job::LoadJobs;
 use crate::notices;
 use crate::published::{Board, Published, Shelf};
 use crate::sockets::Sockets;
-use crate::translate;
 
 /// Whose the daemon's own descriptors are.
 const DAEMON: u32 = 0;
@@ -30,7 +29,7 @@ const DAEMON: u32 = 0;
 pub enum Message {
     /// A client asks for something.
     Asked {
-        /// What.
+        /// The request, and the client that it is from.
         asking: Box<Asking>,
         /// Where the answer goes.
         reply: SyncSender<Answer<Trouble>>,
@@ -66,7 +65,7 @@ impl From<KernelError> for Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel(error) => f.write_str(&translate::chain(&**error)),
+            Self::Kernel(error) => f.write_str(&with_causes(&**error)),
             Self::Load(refused) => refused.message.fmt(f),
             Self::Socket(error) => error.fmt(f),
         }

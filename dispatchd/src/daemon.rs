@@ -13,10 +13,11 @@ use std::time::Instant;
 use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
-use planner::{Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
-use protocol::Listener;
+use planner::{Call, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
+use protocol::{Listener, with_causes};
 
 use crate::args::Args;
+use crate::bug;
 use crate::closing::Closing;
 use crate::control::{self, Control, Message};
 use crate::desk::Desk;
@@ -24,13 +25,12 @@ use crate::hands::{Hands, Misses};
 use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
 use crate::load_job::LoadJobs;
 use crate::loader::{Keeper, Loader};
-use crate::objects::Objects;
+use crate::object_store::ObjectStore;
 use crate::probe;
 use crate::published::{Board, Published, Shelf};
 use crate::server;
 use crate::session::Hub;
 use crate::sockets::{self, Sockets};
-use crate::translate;
 use crate::unreadable;
 
 /// Events that may wait for the controller before their senders do.
@@ -64,13 +64,14 @@ pub fn run(args: &Args) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", translate::chain(&error));
+            tracing::error!("{}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 fn serve(args: &Args) -> Result<(), StartError> {
+    bug::end_process();
     let signals = stop_signals();
     // Before any thread starts, so that every thread has them blocked.
     signals.thread_block().map_err(StartError::Signals)?;
@@ -132,7 +133,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     let stop = Event::Stop {
         detach: args.detach_on_exit,
     };
-    // The controller is gone only if it panicked: then there is nothing left to tell.
+    // The controller runs until it is told, or it would have ended the process.
     let _ = told.send(Message::Event(stop));
     let _ = running.controller.join();
     // Wakes the server's `accept`, so that the socket's path goes with the last of its owners.
@@ -152,7 +153,7 @@ struct Running {
 /// Finds what is pinned, compares it with what runs, and starts the threads that go on from there.
 fn start(
     mut kernel: Linux,
-    objects: &Objects,
+    objects: &ObjectStore,
     loader: &Loader,
     (told, inbox): (SyncSender<Message>, Receiver<Message>),
     (setup, engines): (Setup, Engines),
@@ -171,7 +172,7 @@ fn start(
     let board = Board::new(Published::new(controller.state().clone(), &shelf, &sockets));
     let (hands, jobs) = channel();
     let remnants = Remnants::new().map_err(|source| KernelError {
-        call: "epoll_create1",
+        call: Call::EpollCreate,
         subject: "the sockets that are given back".to_owned(),
         kind: planner::FailureKind::Failed,
         source,
@@ -193,10 +194,7 @@ fn start(
         odd_pins: BTreeMap::new(),
     };
     let done = told.clone();
-    spawn("hands", move || {
-        let _guard = EndsOnPanic("hands");
-        working.run(&jobs, &done);
-    })?;
+    spawn("hands", move || working.run(&jobs, &done))?;
     let (ready, is_ready) = sync_channel(1);
     let control = Control {
         controller,
@@ -213,10 +211,7 @@ fn start(
         ready: Some(ready),
     };
 
-    let controller = spawn("controller", move || {
-        let _guard = EndsOnPanic("controller");
-        control.run(first, &inbox);
-    })?;
+    let controller = spawn("controller", move || control.run(first, &inbox))?;
     // Whoever connects finds the chains as they are. It ends early only with the process.
     let _ = is_ready.recv();
     Ok(Running {
@@ -240,7 +235,8 @@ fn take_over(kernel: &mut Linux, recovery: &Recovery) {
         match kernel.mend(*chain, step) {
             Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
             Err(error) => {
-                tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended");
+                let error = with_causes(&error);
+                tracing::error!(%chain, %what, %error, "a chain's pins could not be mended");
             }
         }
     }
@@ -275,25 +271,6 @@ fn recorded_sockets(kernel: &Linux, recovery: &Recovery) -> Vec<(QueueKey, Lease
     leases
 }
 
-/// Ends the process if this thread panics: a daemon without it would answer and do nothing. The
-/// chains keep running, and the next daemon continues them.
-struct EndsOnPanic(&'static str);
-
-impl Drop for EndsOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            tracing::error!(
-                thread = self.0,
-                "a thread panicked; the chains keep running"
-            );
-            std::process::exit(PANICKED);
-        }
-    }
-}
-
-/// The exit code after a panic, as Rust's own.
-const PANICKED: i32 = 101;
-
 /// Every member has several descriptors: takes as many as the system allows.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -311,7 +288,7 @@ fn raise_descriptor_limit() {
 pub fn flush(args: &Args, interface: &str) -> ExitCode {
     let only = (!interface.is_empty()).then_some(interface);
     let flushed = Linux::open(&args.bpffs)
-        .map_err(|error| translate::chain(&error))
+        .map_err(|error| with_causes(&error))
         .and_then(|kernel| kernel.flush(only).map_err(|error| error.to_string()));
     match flushed {
         Ok(chains) => {
@@ -326,9 +303,9 @@ pub fn flush(args: &Args, interface: &str) -> ExitCode {
 }
 
 /// Members' objects lie beside the socket: what one daemon has of its own in `/run`.
-fn objects_of(socket: &Path) -> Result<Objects, StartError> {
+fn objects_of(socket: &Path) -> Result<ObjectStore, StartError> {
     let path = socket.parent().unwrap_or(Path::new(".")).join("objects");
-    Objects::open(path.clone()).map_err(|source| StartError::Objects { path, source })
+    ObjectStore::open(path.clone()).map_err(|source| StartError::Objects { path, source })
 }
 
 fn stop_signals() -> SigSet {

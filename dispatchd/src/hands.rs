@@ -13,13 +13,14 @@ use controller::{
 };
 use dispatcher_abi::Count;
 use planner::{
-    ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Note, Plan, Prepare, SocketKey, Why,
+    Call, ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Note, Plan, Prepare, SocketKey,
+    Why,
 };
 
 use crate::control::{Message, Trouble};
 use crate::desk::Desk;
 use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, netns, xsk};
-use crate::objects::Objects;
+use crate::object_store::ObjectStore;
 use crate::published::{Board, Shelf};
 use crate::sockets::{self, Sockets};
 use crate::unreadable;
@@ -32,7 +33,7 @@ pub struct Hands {
     /// What requests brought.
     pub desk: Desk,
     /// What members were loaded from.
-    pub objects: Objects,
+    pub objects: ObjectStore,
     /// The daemon's copies of sockets.
     pub sockets: Sockets,
     /// Where others find what they may read.
@@ -154,16 +155,11 @@ impl Hands {
 
     fn commit(&mut self, id: Option<RequestId>, plan: &Plan) -> Result<(), CommitFailure<Trouble>> {
         let namespace = match plan.commit {
-            Commit::Attach { .. } | Commit::Reattach { .. } => self.namespace(id, plan.site),
+            Commit::Attach { .. } | Commit::Reattach { .. } => self.namespace(id, plan).map(Some),
             Commit::Swap { .. } | Commit::Detach { .. } | Commit::Registry { .. } => Ok(None),
         };
-        let namespace = namespace.map_err(|source| CommitFailure {
-            step: failure(KernelError {
-                call: "setns",
-                subject: format!("the network namespace of {}", plan.interface),
-                kind: FailureKind::Failed,
-                source,
-            }),
+        let namespace = namespace.map_err(|error| CommitFailure {
+            step: failure(error),
             left: HookLeft::AsItWas,
         })?;
         let committed = self
@@ -177,11 +173,16 @@ impl Hands {
     }
 
     /// The namespace that a request brought, or the one that the interface is in.
-    fn namespace(&self, id: Option<RequestId>, site: ChainKey) -> io::Result<Option<Arc<OwnedFd>>> {
-        match id.and_then(|id| self.desk.namespace(id)) {
-            Some(namespace) => Ok(Some(namespace)),
-            None => netns::find(site, None),
+    fn namespace(&self, id: Option<RequestId>, plan: &Plan) -> Result<Arc<OwnedFd>, KernelError> {
+        if let Some(namespace) = id.and_then(|id| self.desk.namespace(id)) {
+            return Ok(namespace);
         }
+        let found = netns::find(plan.site, None);
+        let found = found.map_err(|error| not_entered(&plan.interface, error))?;
+        found.ok_or_else(|| KernelError {
+            kind: FailureKind::Gone,
+            ..not_entered(&plan.interface, io::Error::other("the interface is gone"))
+        })
     }
 
     fn free(&mut self, dir: ChainDir, steps: Vec<Cleanup>) -> Vec<(Cleanup, Option<Trouble>)> {
@@ -210,15 +211,7 @@ impl Hands {
         match netns::find(site, likely.as_ref()) {
             Ok(Some(_)) => Seen::Detached,
             Ok(None) => Seen::Gone,
-            Err(source) => Seen::Unknown(
-                KernelError {
-                    call: "setns",
-                    subject: format!("the network namespace of chain {dir}"),
-                    kind: FailureKind::Failed,
-                    source,
-                }
-                .into(),
-            ),
+            Err(source) => Seen::Unknown(not_entered(&format!("chain {dir}"), source).into()),
         }
     }
 
@@ -272,6 +265,16 @@ impl Hands {
 
     fn show(&self, dir: ChainDir) {
         self.shelf.show(dir, self.kernel.view(dir));
+    }
+}
+
+/// A namespace that can't be found or entered.
+fn not_entered(whose: &str, source: io::Error) -> KernelError {
+    KernelError {
+        call: Call::Setns,
+        subject: format!("the network namespace of {whose}"),
+        kind: FailureKind::Failed,
+        source,
     }
 }
 

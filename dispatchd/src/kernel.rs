@@ -28,6 +28,7 @@ mod totals;
 pub(crate) mod xsk;
 
 pub use linux::{CommitError, Linux, Staged};
+pub use mend::MendError;
 pub use open::OpenError;
 pub use probe::{probe_frags, probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, ChainView, MemberMap};
@@ -36,14 +37,14 @@ pub(crate) use remnants::Remnants;
 pub use repin::Repinned;
 pub use root::Template;
 
-use planner::FailureKind;
+use planner::{Call, FailureKind};
 
 /// A system call that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{call}: {subject}")]
 pub struct KernelError {
-    /// What was called, such as `BPF_LINK_UPDATE`.
-    pub call: &'static str,
+    /// What was called.
+    pub call: Call,
     /// What it was called on, such as `the XDP hook of eth0`.
     pub subject: String,
     /// What its errno means here.
@@ -56,7 +57,7 @@ impl KernelError {
     /// A thread that could not be started.
     pub(crate) fn thread(purpose: &str, source: io::Error) -> Self {
         Self {
-            call: "clone",
+            call: Call::Clone,
             subject: format!("a thread for {purpose}"),
             kind: FailureKind::Failed,
             source,

@@ -3,10 +3,11 @@
 //! A request's way: [`server`] takes the connection, [`session`] decodes, has [`loader`] look at what
 //! came with it, and asks [`control`]. What the controller orders is carried out by [`load_job`], one
 //! for each program, and by [`hands`] against [`kernel`]; what everybody may read is [`published`].
-//! [`objects`] keeps what members were loaded from.
+//! [`object_store`] keeps what members were loaded from.
 
 pub mod args;
 mod bpf;
+pub mod bug;
 pub mod closing;
 pub mod control;
 pub mod daemon;
@@ -17,7 +18,7 @@ pub mod load_job;
 pub mod loader;
 mod notices;
 pub mod object;
-pub mod objects;
+pub mod object_store;
 pub mod probe;
 pub mod published;
 pub mod server;

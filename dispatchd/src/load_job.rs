@@ -9,11 +9,12 @@ use controller::{Done, Event, LoadFailure, RequestId};
 use planner::{Code, Facts, LoadOrder, Maps, MapsOf, Reload, Source};
 use protocol::{RefusalCode, Refused};
 
+use crate::bug;
 use crate::control::{Message, Trouble};
 use crate::desk::{Bringing, Brought, Desk};
 use crate::kernel::{MemberMap, redirect_object};
-use crate::loader::{Caller, LoadError, Loader, Order, Reuse};
-use crate::objects::Objects;
+use crate::loader::{Caller, LoadError, LoadSpec, Loader, Reuse};
+use crate::object_store::ObjectStore;
 use crate::published::Board;
 use crate::translate;
 
@@ -48,7 +49,7 @@ pub struct LoadJobs {
     /// What requests brought.
     pub desk: Desk,
     /// What members were loaded from.
-    pub objects: Objects,
+    pub objects: ObjectStore,
     /// Members' maps.
     pub board: Board,
 }
@@ -66,6 +67,7 @@ impl LoadJobs {
         let jobs = self.clone();
         let thread = thread::Builder::new().name(format!("load-{}", order.load));
         thread.spawn(move || {
+            bug::is_clients();
             let mut loading = Loading {
                 id,
                 told,
@@ -83,7 +85,7 @@ impl LoadJobs {
             return Err(plain(translate::refused(RefusalCode::Daemon, message)));
         };
         let bringing = self.bringing(&brought, &order.code)?;
-        let wanted = Order {
+        let wanted = LoadSpec {
             object: bringing.object,
             outline: order.outline.clone(),
             form: order.form,

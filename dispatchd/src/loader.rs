@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::keeper::Keeper;
 pub use self::parent::run as run_parent;
-pub use self::wire::{Kind, Refused};
+pub use self::wire::{RefusedKind, RefusedObject};
 
 use self::confine::{Confinement, Rights};
 use self::turn::Turns;
@@ -96,9 +96,9 @@ impl Object {
     }
 }
 
-/// What a load is asked for.
+/// What is loaded, as what, and with what.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct LoadSpec {
     /// The object.
     pub object: Arc<Object>,
     /// What is known of the program.
@@ -140,7 +140,7 @@ impl Reuse {
 pub struct Ready {
     /// For the planner.
     pub facts: Facts,
-    /// For the engine.
+    /// For the hands.
     pub staged: Staged,
 }
 
@@ -149,7 +149,7 @@ pub struct Ready {
 pub enum LoadError {
     /// The object can't be loaded.
     #[error("{}", .0.text)]
-    Object(Refused),
+    Object(RefusedObject),
     /// The code that reads objects failed on this one.
     #[error("the object made the loader fail: {0}")]
     Failed(String),
@@ -192,8 +192,8 @@ impl LoadError {
     pub fn is_the_kernels(&self) -> bool {
         matches!(
             self,
-            Self::Object(Refused {
-                kind: Kind::Verifier | Kind::Kernel,
+            Self::Object(RefusedObject {
+                kind: RefusedKind::Verifier | RefusedKind::Kernel,
                 ..
             })
         )
@@ -244,17 +244,17 @@ impl Loader {
     }
 
     /// Loads a program for a user, and waits for it: for its turn too, if the user has many.
-    pub fn load(&self, caller: Caller<'_>, order: Order) -> Result<Ready, LoadError> {
+    pub fn load(&self, caller: Caller<'_>, spec: LoadSpec) -> Result<Ready, LoadError> {
         let _turn = self.shared.turns.take(caller.uid);
         let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let extends = match (order.form.engine, self.template.as_deref()) {
+        let extends = match (spec.form.engine, self.template.as_deref()) {
             (Engine::Tailcall, _) => None,
-            (Engine::Freplace, _) if !order.trusted => return Err(LoadError::Untrusted),
+            (Engine::Freplace, _) if !spec.trusted => return Err(LoadError::Untrusted),
             (Engine::Freplace, Some(template)) => Some(template.function()),
             (Engine::Freplace, None) => return Err(LoadError::NoTemplate),
         };
-        let memfd = memfd(order.object.bytes())?;
-        let existing = order.existing.maps();
+        let memfd = memfd(spec.object.bytes())?;
+        let existing = spec.existing.maps();
         let fds: Vec<BorrowedFd<'_>> = [memfd.as_fd()]
             .into_iter()
             .chain(extends.map(|function| function.root))
@@ -264,17 +264,17 @@ impl Loader {
             return Err(LoadError::TooManyMaps(existing.len()));
         }
         let request = Request::Load(Box::new(Load {
-            program: order.outline.program.clone(),
+            program: spec.outline.program.clone(),
             extends: extends.map(|function| function.type_id),
-            frags: order.form.frags,
-            map_sizes: order.map_sizes.clone(),
-            globals: order.globals.clone(),
-            tail_calls: order.tail_calls.iter().map(Into::into).collect(),
-            trusted: order.trusted,
-            own: matches!(order.existing, Reuse::Own(_)),
+            frags: spec.form.frags,
+            map_sizes: spec.map_sizes.clone(),
+            globals: spec.globals.clone(),
+            tail_calls: spec.tail_calls.iter().map(Into::into).collect(),
+            trusted: spec.trusted,
+            own: matches!(spec.existing, Reuse::Own(_)),
             existing: existing.iter().map(|map| map.name.clone()).collect(),
         }));
-        let rights = if order.trusted {
+        let rights = if spec.trusted {
             Rights::All
         } else {
             Rights::Load
@@ -283,7 +283,7 @@ impl Loader {
         let Answer::Loaded(facts) = answer else {
             return Err(LoadError::Hostile("not what was asked for"));
         };
-        ready(LoadId(number), order, facts, fds)
+        ready(LoadId(number), spec, facts, fds)
     }
 
     /// Has a child do what is asked for. If the parent ends meanwhile, or a child before it was asked,
@@ -385,10 +385,10 @@ fn check_name(name: &str) -> Result<(), LoadError> {
     }
 }
 
-/// Makes of a child's answer what the engine can rely on.
+/// Makes of a child's answer what the daemon can rely on.
 fn ready(
     id: LoadId,
-    order: Order,
+    spec: LoadSpec,
     facts: wire::Facts,
     mut fds: Vec<OwnedFd>,
 ) -> Result<Ready, LoadError> {
@@ -397,7 +397,7 @@ fn ready(
     }
     let io = |what| move |source| LoadError::Io { what, source };
     let program = fds.remove(0);
-    let expected = match order.form.engine {
+    let expected = match spec.form.engine {
         Engine::Freplace => libbpf_sys::BPF_PROG_TYPE_EXT,
         Engine::Tailcall => libbpf_sys::BPF_PROG_TYPE_XDP,
     };
@@ -426,15 +426,15 @@ fn ready(
             load: id,
             program_id: info.id,
             source: Source::Object(ObjectSource {
-                map_sizes: order.map_sizes,
-                globals: order.globals.into_iter().map(global).collect(),
-                sha256: order.object.digest(),
-                program: order.outline.program,
-                tail_calls: order.tail_calls,
-                trusted: order.trusted,
+                map_sizes: spec.map_sizes,
+                globals: spec.globals.into_iter().map(global).collect(),
+                sha256: spec.object.digest(),
+                program: spec.outline.program,
+                tail_calls: spec.tail_calls,
+                trusted: spec.trusted,
             }),
-            abilities: order.outline.abilities,
-            form: order.form,
+            abilities: spec.outline.abilities,
+            form: spec.form,
             has_program_array: facts.has_program_array,
             priority: facts.priority,
             chain_call: facts.chain_call.map(VerdictMask::from_bits),

@@ -33,14 +33,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use dispatcher_abi::{Priority, VerdictMask};
-use planner::{Abilities, TailCall};
+use planner::{Abilities, Call, TailCall};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 pub(crate) use self::code::learn_the_kernel;
 pub use self::error::{GlobalFault, Malformed, MapFault, Names, ObjectError, Unsupported};
 pub use self::log::Advice;
-pub use self::sections::Claim;
+pub use self::sections::DeclaredType;
 
 use self::code::Code;
 use self::elf::{Elf, Role};
@@ -69,7 +69,7 @@ pub struct ProgramSymbol {
     /// The section says that it takes packets of several buffers.
     pub frags: bool,
     /// What the section says of its type.
-    pub claim: Claim,
+    pub declared: DeclaredType,
     function: FunctionKey,
 }
 
@@ -189,7 +189,7 @@ impl Object {
                 name: symbol.name.clone(),
                 section: name.clone(),
                 frags: sections::has_frags(name),
-                claim: Claim::of(name),
+                declared: DeclaredType::of(name),
                 function: (section, address),
             })
         });
@@ -217,7 +217,7 @@ impl Object {
             Some(name) => self.named(name)?,
             None => self.only()?,
         };
-        if found.claim == Claim::Other {
+        if found.declared == DeclaredType::Other {
             return Err(ObjectError::WrongProgramType {
                 program: found.name.clone(),
                 section: found.section.clone(),
@@ -235,17 +235,21 @@ impl Object {
     }
 
     fn only(&self) -> Result<&ProgramSymbol, ObjectError> {
-        let claiming = |claim| {
+        let declared_as = |declared| {
             let programs = self.programs.iter();
-            programs.filter(move |program| program.claim == claim)
+            programs.filter(move |program| program.declared == declared)
         };
-        let candidates = [Claim::Xdp, Claim::Unknown, Claim::Other]
-            .map(|claim| claiming(claim).collect::<Vec<_>>());
+        let candidates = [
+            DeclaredType::Xdp,
+            DeclaredType::Unknown,
+            DeclaredType::Other,
+        ]
+        .map(|declared| declared_as(declared).collect::<Vec<_>>());
         match candidates.iter().find(|programs| !programs.is_empty()) {
             None => Err(ObjectError::NoProgram),
             Some(programs) => match programs.as_slice() {
                 [only] => Ok(only),
-                [first, ..] if first.claim == Claim::Other => Ok(first),
+                [first, ..] if first.declared == DeclaredType::Other => Ok(first),
                 several => Err(ObjectError::AmbiguousProgram {
                     known: names(several),
                 }),
@@ -332,7 +336,7 @@ pub fn load(object: &Object, request: &LoadRequest<'_>) -> Result<Loaded, Object
     let wishes = object.wishes(program);
     Ok(Loaded {
         program_id: bpf::program_id(fd.as_fd()).map_err(|source| ObjectError::Kernel {
-            call: "BPF_OBJ_GET_INFO_BY_FD",
+            call: Call::BpfObjGetInfoByFd,
             subject: format!("program {}", program.name),
             source,
         })?,
@@ -359,7 +363,7 @@ fn fill(made: &Made, tail_calls: &[TailCall], targets: &Targets<'_>) -> Result<(
             let value = target.as_raw_fd().to_le_bytes();
             bpf::map_update(map.as_fd(), call.index, &value).map_err(|source| {
                 ObjectError::Kernel {
-                    call: "BPF_MAP_UPDATE_ELEM",
+                    call: Call::BpfMapUpdateElem,
                     subject: format!("index {} of map {}", call.index, call.map),
                     source,
                 }

@@ -12,6 +12,7 @@ use planner::ConnectionId;
 use protocol::{Connection, Listener, RefusalCode, Reply};
 
 use self::lobby::{Lobby, Newcomer};
+use crate::bug;
 use crate::closing::Closing;
 use crate::session::{self, Admitted, Hub};
 use crate::translate;
@@ -124,6 +125,7 @@ fn start(newcomer: Newcomer, hub: Hub) {
             // and keep their place for that time.
             let _place = place;
             let connection = connection;
+            bug::is_clients();
             let Ok(Some(greeting)) = session::greeting(&connection) else {
                 return;
             };

@@ -19,7 +19,7 @@ use controller::Event;
 use planner::{Authority, Client, ConnectionId, Grant, Interface, MemberId, Policy, Refusal, Verb};
 use protocol::{
     Connection, Digest, Hello, MemfdError, OBJECT_BYTES_MAX, RefusalCode, Refused, Reply,
-    ReplyBody, Request, RequestBody, Welcome,
+    ReplyBody, Request, RequestBody, Welcome, with_causes,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -74,7 +74,7 @@ struct Session<'a> {
 }
 
 /// An answer: its body, and a descriptor to go with it.
-type Outcome = Result<(ReplyBody, Option<OwnedFd>), Refused>;
+type Response = Result<(ReplyBody, Option<OwnedFd>), Refused>;
 
 /// A peer as the kernel names it, and what it may do somewhere: both are known before it says a word.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ pub fn serve(
 ) {
     let _gone = Gone { hub, id };
     if let Err(error) = converse(hub, connection, id, admitted, greeting) {
-        tracing::debug!(connection = id.0, error = %translate::chain(&*error), "the connection failed");
+        tracing::debug!(connection = id.0, error = %with_causes(&*error), "the connection failed");
     }
 }
 
@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
         Ok((session, welcome))
     }
 
-    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Outcome {
+    fn answer(&mut self, request: RequestBody, mut fds: Vec<OwnedFd>) -> Response {
         check_options(&request)?;
         // The namespace is behind what the request has to bring.
         let own = request.descriptors();
@@ -335,7 +335,7 @@ impl<'a> Session<'a> {
                     | MemfdError::Sparse { .. }
                     | MemfdError::Unreadable(_) => RefusalCode::Descriptor,
                 };
-                translate::refused(code, format!("object: {}", translate::chain(&error)))
+                translate::refused(code, format!("object: {}", with_causes(&error)))
             })?;
         let staged: usize = self.objects.values().map(|object| object.len()).sum();
         if staged + bytes.len() > STAGED_BYTES_MAX {

@@ -5,15 +5,13 @@ mod listing;
 mod plan;
 mod socket;
 
-use std::error::Error;
-
 use controller::Answer;
 use planner::{FailureKind, NoEngine, Note, Refusal, Unreadable, Why};
-use protocol::{RefusalCode, Refused, Remedy};
+use protocol::{RefusalCode, Refused, Remedy, with_causes};
 
 use crate::control::Trouble;
 use crate::kernel::KernelError;
-use crate::loader::{Kind, LoadError};
+use crate::loader::{LoadError, RefusedKind};
 use crate::object;
 use crate::unreadable;
 
@@ -22,21 +20,6 @@ pub(crate) use self::listing::{
 };
 pub(crate) use self::plan::{outcome, taken_up};
 pub(crate) use self::socket::{not_made, socket_view};
-
-/// An error with its causes, in one line. A cause that its error has repeated already, as those of
-/// other crates do, is not said twice.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
-}
 
 /// A refusal of this code.
 pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused {
@@ -191,7 +174,7 @@ fn kernel_error(interface: &str, error: &KernelError, in_the_way: &[String]) -> 
         FailureKind::Failed => RefusalCode::Kernel,
     };
     let message = if in_the_way.is_empty() {
-        chain(error)
+        with_causes(error)
     } else {
         format!(
             "{error}: its packets may have several buffers, and these members don't take such \
@@ -276,7 +259,7 @@ pub(crate) fn why(why: &Why) -> protocol::Unreadable {
 
 /// Why a program for this interface was not loaded.
 pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
-    let message = format!("interface {interface}: {}", chain(&error));
+    let message = format!("interface {interface}: {}", with_causes(&error));
     let remedy = match &error {
         LoadError::NoTemplate => Some(Remedy::SeeStatus),
         LoadError::Object(refused) => refused
@@ -315,18 +298,18 @@ pub(crate) fn load_error(interface: &str, error: LoadError) -> Refused {
     }
 }
 
-fn object_code(kind: Kind) -> RefusalCode {
+fn object_code(kind: RefusedKind) -> RefusalCode {
     match kind {
-        Kind::NotAnObject => RefusalCode::NotAnObject,
-        Kind::NoSuchProgram | Kind::NoProgram => RefusalCode::NoSuchProgram,
-        Kind::AmbiguousProgram => RefusalCode::AmbiguousProgram,
-        Kind::WrongProgramType => RefusalCode::WrongProgramType,
-        Kind::Unsupported => RefusalCode::Unsupported,
-        Kind::Helper => RefusalCode::Helper,
-        Kind::Map => RefusalCode::Map,
-        Kind::Global => RefusalCode::Global,
-        Kind::Verifier => RefusalCode::Verifier,
-        Kind::Kernel => RefusalCode::Kernel,
+        RefusedKind::NotAnObject => RefusalCode::NotAnObject,
+        RefusedKind::NoSuchProgram | RefusedKind::NoProgram => RefusalCode::NoSuchProgram,
+        RefusedKind::AmbiguousProgram => RefusalCode::AmbiguousProgram,
+        RefusedKind::WrongProgramType => RefusalCode::WrongProgramType,
+        RefusedKind::Unsupported => RefusalCode::Unsupported,
+        RefusedKind::Helper => RefusalCode::Helper,
+        RefusedKind::Map => RefusalCode::Map,
+        RefusedKind::Global => RefusalCode::Global,
+        RefusedKind::Verifier => RefusalCode::Verifier,
+        RefusedKind::Kernel => RefusalCode::Kernel,
     }
 }
 

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use dispatchd::object::{
-    Claim, Existing, ExistingMap, GlobalFault, GlobalValue, LoadAs, LoadRequest, Loaded, MapFault,
-    ObjectError, Unsupported, load,
+    DeclaredType, Existing, ExistingMap, GlobalFault, GlobalValue, LoadAs, LoadRequest, Loaded,
+    MapFault, ObjectError, Unsupported, load,
 };
 use kernel::{
     ABORTED, DROP, PASS, await_gone, compiled, element, map_info, packaged, packet, program_info,
@@ -59,7 +59,7 @@ fn debians_programs_load() {
     let mut programs = 0;
     for (name, object) in packaged() {
         for program in object.programs() {
-            if program.claim == Claim::Other {
+            if program.declared == DeclaredType::Other {
                 continue;
             }
             let request = LoadRequest {
@@ -459,7 +459,11 @@ mod needs_freplace {
         let template = probe_freplace().expect("this kernel has freplace");
         let mut programs = 0;
         for (name, object) in packaged() {
-            for program in object.programs().iter().filter(|p| p.claim == Claim::Xdp) {
+            for program in object
+                .programs()
+                .iter()
+                .filter(|p| p.declared == DeclaredType::Xdp)
+            {
                 let sizes = [("xdpdump_perf_map".to_owned(), 1)];
                 let extension = LoadAs {
                     extends: Some(template.function()),

@@ -65,7 +65,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 
@@ -74,7 +74,7 @@ pub enum Error {
     Namespace {
         /// Its file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 
@@ -85,7 +85,7 @@ pub enum Error {
     Map {
         /// The map's name in the object.
         map: String,
-        /// Why.
+        /// What is wrong with the type, or what the kernel said.
         source: Box<aya::maps::MapError>,
     },
 

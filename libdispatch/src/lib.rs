@@ -78,7 +78,7 @@ pub use listing::{
 };
 pub use netns::NetNs;
 pub use program::{GlobalValue, Program};
-pub use protocol::escape;
+pub use protocol::{escape, with_causes};
 pub use registration::Registration;
 pub use settings::{Configuration, Position, Settings};
 pub use socket_listing::{SocketCounts, SocketDetail, SocketState};

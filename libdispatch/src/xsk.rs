@@ -50,6 +50,7 @@
 
 mod assembly;
 mod atomic;
+mod call;
 mod cursor;
 mod delivery;
 mod error;
@@ -78,6 +79,7 @@ mod tests;
 mod umem;
 mod wait;
 
+pub use call::Call;
 pub use error::Error;
 pub use faults::Faults;
 pub use frame::Frame;

@@ -41,7 +41,7 @@ fn unregister_says_whether_it_worked() {
     let error = registration.unregister().unwrap_err();
     assert_eq!(error.to_string(), "no, eth0 is busy");
     assert_eq!(error.refusal().unwrap().code, RefusalCode::InterfaceBusy);
-    assert_eq!(changes(&daemon).len(), 2, "the drop doesn't ask again");
+    assert_eq!(daemon.changes().len(), 2, "the drop doesn't ask again");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_change_set_is_one_request_in_its_order() {
     assert_eq!(changed.revision, 1);
     assert_eq!(changed.members[0].program_id, Some(101));
 
-    let change = changes(&daemon).pop().unwrap();
+    let change = daemon.changes().pop().unwrap();
     assert_eq!((change.expected_revision, change.dry_run), (Some(7), false));
     assert!(matches!(
         change.operations.as_slice(),
@@ -167,7 +167,7 @@ fn several_interfaces_are_all_or_none() {
         client
             .register_all(&["eth0", "eth1"], &program)
             .unwrap_err();
-        let change = changes(&daemon).pop().unwrap();
+        let change = daemon.changes().pop().unwrap();
         assert_eq!(change.interface, "eth0");
         assert_eq!(change.operations, [unregister("stats")]);
     }
@@ -285,7 +285,7 @@ fn a_refusal_says_what_would_mend_it() {
     assert_eq!(refusal.message, "no");
     assert_eq!(
         error.to_string(),
-        "no; `dispatchd --allow-uid 7:load` lets it load its own objects"
+        "no; the daemon's operator can let user 7 load its own objects"
     );
 }
 
@@ -333,11 +333,7 @@ fn an_answer_to_another_question_ends_the_connection() {
 #[test]
 fn a_late_answer_is_not_taken_for_the_next_one() {
     let daemon = FakeDaemon::start();
-    let client = Client::builder()
-        .socket(daemon.path())
-        .timeout(Duration::from_millis(50))
-        .connect()
-        .unwrap();
+    let client = daemon.client_with(Duration::from_millis(50));
     let (answer, late) = std::io::pipe().unwrap();
     let mut waiting = Some(answer);
     daemon.script(move |body| {
@@ -377,18 +373,8 @@ fn refuse_changes(body: &RequestBody) -> Option<Act> {
     is_change.then_some(Act::Refuse(Code::InterfaceBusy, "no, eth0 is busy", None))
 }
 
-fn changes(daemon: &FakeDaemon) -> Vec<protocol::Change> {
-    let heard = daemon.heard().into_iter();
-    heard
-        .filter_map(|body| match body {
-            RequestBody::Change(change) => Some(change),
-            _ => None,
-        })
-        .collect()
-}
-
 fn last_operations(daemon: &FakeDaemon) -> Vec<Operation> {
-    changes(daemon).pop().unwrap().operations
+    daemon.changes().pop().unwrap().operations
 }
 
 fn unregister(name: &str) -> Operation {

@@ -254,9 +254,7 @@ fn a_registration_waits_for_a_daemon_that_is_started_again() {
 #[test]
 fn of_a_registration_that_no_daemon_answers_it_is_unknown_whether_it_was_done() {
     let mut daemon = FakeDaemon::start();
-    let builder = Client::builder().socket(daemon.path());
-    let client = builder.timeout(Duration::from_millis(300)).connect();
-    let client = client.unwrap();
+    let client = daemon.client_with(Duration::from_millis(300));
     daemon.script(|body| matches!(body, RequestBody::PutObject).then_some(Act::HangUp));
     let unsent = client.register("eth0", &program()).unwrap_err();
     assert!(matches!(unsent, Error::NotReachable { .. }), "{unsent}");

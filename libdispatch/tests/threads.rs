@@ -104,11 +104,7 @@ fn connections_aside_end_with_their_answers_and_are_few() {
 #[test]
 fn the_time_for_an_answer_begins_when_the_daemon_has_answered_what_was_asked_before() {
     let daemon = FakeDaemon::start();
-    let client = Client::builder()
-        .socket(daemon.path())
-        .timeout(Duration::from_secs(2))
-        .connect()
-        .unwrap();
+    let client = daemon.client_with(Duration::from_secs(2));
     daemon.script(|body| {
         is_open(body).then(|| {
             let (end, release) = io::pipe().unwrap();
@@ -273,11 +269,7 @@ fn the_keeper_claims_while_other_threads_wait() {
 #[test]
 fn an_answer_that_comes_too_late_is_not_taken_for_another() {
     let daemon = FakeDaemon::start();
-    let client = Client::builder()
-        .socket(daemon.path())
-        .timeout(Duration::from_millis(50))
-        .connect()
-        .unwrap();
+    let client = daemon.client_with(Duration::from_millis(50));
     let release = hold(&daemon, is_open);
     let request = SocketRequest::new("eth0", 7);
     let error = client.open_bare_socket(&request).unwrap_err();
@@ -297,11 +289,7 @@ fn many_threads_get_their_own_answers_from_a_daemon_that_misbehaves() {
     const TURNS: u32 = 25;
     const CALLS: u32 = THREADS * TURNS * 5;
     let mut daemon = FakeDaemon::start();
-    let client = Client::builder()
-        .socket(daemon.path())
-        .timeout(Duration::from_millis(250))
-        .connect()
-        .unwrap();
+    let client = daemon.client_with(Duration::from_millis(250));
     let began = Instant::now();
     misbehave(&daemon);
     let unanswered = thread::scope(|scope| {

@@ -191,7 +191,7 @@ pub enum MemberState {
     Running,
     /// It runs, its client is gone, and it will be removed.
     Lingering {
-        /// When.
+        /// The end of the linger time.
         until: Moment,
     },
 }

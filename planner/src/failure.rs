@@ -41,7 +41,7 @@ pub enum Note {
     },
     /// An object can't be kept: what would load its member again will be refused.
     NotKept {
-        /// Why.
+        /// What the file system said.
         errno: i32,
     },
 }

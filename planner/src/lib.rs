@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod call;
 mod chain;
 mod change;
 mod deadline;
@@ -43,6 +44,7 @@ mod tests;
 mod unreadable;
 
 pub use admit::admit;
+pub use call::Call;
 pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
 pub use deadline::Moment;

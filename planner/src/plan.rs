@@ -86,7 +86,7 @@ pub enum Commit {
     Attach {
         /// What is attached.
         build: Build,
-        /// Where.
+        /// The hook of the driver, the stack or the card.
         mode: Mode,
     },
     /// Replaces one build by another, if that one is what runs.

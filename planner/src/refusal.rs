@@ -166,7 +166,7 @@ pub enum Refusal {
     OrderRepeats {
         /// Whose chain.
         interface: String,
-        /// Who.
+        /// The member that is named twice.
         name: String,
     },
     /// The member's code is from this very change.
@@ -212,7 +212,7 @@ pub enum Refusal {
     BareNotAllowed {
         /// Who asked.
         uid: u32,
-        /// Where.
+        /// The interface asked for.
         interface: String,
     },
     /// The receive queue is somebody's.
@@ -253,7 +253,7 @@ pub enum Refusal {
     SocketQuota {
         /// Who asked.
         uid: u32,
-        /// Where.
+        /// The interface asked for.
         interface: String,
         /// How many it may have.
         max: usize,
@@ -268,7 +268,7 @@ pub enum Refusal {
     MemoryQuota {
         /// Who asked.
         uid: u32,
-        /// Where.
+        /// The interface asked for.
         interface: String,
         /// What was asked for.
         bytes: u64,

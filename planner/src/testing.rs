@@ -30,7 +30,7 @@ pub enum Request {
     Change {
         /// Who asks.
         client: Authority,
-        /// What.
+        /// The change.
         change: Change,
         /// What the loader learned.
         facts: Vec<Facts>,

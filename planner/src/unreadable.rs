@@ -1,6 +1,6 @@
 //! Chains whose pins can't be read: what is known of them, and what is wrong.
 
-use crate::{Build, ChainDir, ChainKey, Interface, Pin};
+use crate::{Build, Call, ChainDir, ChainKey, Interface, Pin};
 
 /// A chain that is left as it is: it runs on, and nothing of it is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +35,15 @@ pub enum Why {
     },
     /// Something that the running chain needs is not pinned.
     Missing {
-        /// What.
+        /// The missing pin.
         pin: Pin,
     },
     /// A call failed, so that nothing is known of this pin.
     Failed {
         /// The pin.
         pin: Pin,
-        /// The call, such as `BPF_OBJ_GET`.
-        call: &'static str,
+        /// The call.
+        call: Call,
         /// Its errno; 0 if it gave none.
         errno: i32,
     },
@@ -65,7 +65,7 @@ pub enum Why {
     TwoLinks,
     /// Somebody pinned something else where the daemon's own was.
     Replaced {
-        /// Where.
+        /// Where its pin was.
         pin: Pin,
     },
 }

@@ -15,8 +15,10 @@
 #![forbid(unsafe_code)]
 
 mod bounded;
+mod causes;
 mod change;
 pub mod codec;
+mod connection;
 mod escape;
 mod frame;
 mod listing;
@@ -27,16 +29,19 @@ mod options;
 mod push;
 mod refused;
 mod reply;
-pub mod socket;
 mod told;
 mod xsk;
 
+pub use causes::with_causes;
 pub use change::{
     BuiltInSource, Change, Configuration, GlobalValue, LoadedSource, ObjectSource, Operation,
     Position, Registration, Settings, Source, TailCall,
 };
 pub use codec::{
     BODY_BYTES_MAX, CodecError, Message, PACKET_BYTES_MAX, decode, decode_part, encode, encode_part,
+};
+pub use connection::{
+    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
 };
 pub use escape::escape;
 pub use listing::{
@@ -52,9 +57,6 @@ pub use options::{MUST_UNDERSTAND, OPTION_BYTES_MAX, OPTIONS_MAX, OptionKey, Opt
 pub use push::{ChainName, GoneWhy, Push};
 pub use refused::{MESSAGE_BYTES_MAX, RefusalCode, Refused, Remedy};
 pub use reply::{Changed, Registered, Reply, ReplyBody, Welcome};
-pub use socket::{
-    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
-};
 pub use told::{EngineReason, Note, ProbeReason, Step, Unreadable, Warning};
 pub use xsk::{
     BusyPoll, OpenSocket, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,

@@ -30,7 +30,7 @@ pub enum Push {
         member: u64,
         /// The member's name.
         name: String,
-        /// Why.
+        /// What removed it.
         why: GoneWhy,
     },
     /// A chain is not on its hook any more.
@@ -49,7 +49,7 @@ pub enum Push {
     Unreadable {
         /// The chain.
         chain: ChainName,
-        /// Why.
+        /// What is wrong with its pins.
         why: Open<Unreadable>,
     },
     /// The client was too slow: so many pushes were dropped here.

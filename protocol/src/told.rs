@@ -13,7 +13,7 @@ pub enum Note {
     RunsByTailCall {
         /// The member.
         member: String,
-        /// Why.
+        /// What rules out freplace.
         reason: Open<EngineReason>,
     },
     /// The driver has no native XDP, so that generic mode is used.
@@ -124,7 +124,7 @@ pub enum Step {
         build: u64,
         /// The interface.
         interface: String,
-        /// Where.
+        /// The hook of the driver, the stack or the card.
         mode: Mode,
     },
     /// Commit: swaps one build for another.
@@ -249,7 +249,7 @@ pub enum Warning {
         chain: u64,
         /// Its interface.
         interface: String,
-        /// Why.
+        /// What is wrong with its pins.
         why: Open<Unreadable>,
     },
     /// The object of a member is lost: what would load the member again will be refused.

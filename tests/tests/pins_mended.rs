@@ -107,6 +107,22 @@ fn a_member_without_totals_begins_anew_and_that_is_said() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_member_without_totals_gets_its_slot_back_too() {
+    let mut stage = Stage::new();
+    drop(stage.spoil(|pins| {
+        pins.remove("gen-1/jump");
+        pins.remove("member-1/totals");
+    }));
+    let log = stage.daemon.log();
+    assert!(log.contains("slot 0 of its program array"), "{log}");
+    assert!(!log.contains("could not be mended"), "{log}");
+    stage.assert_filters();
+    assert_eq!(stage.victim().chain().member("guard").packets.drop, 100);
+    stage.assert_others_go_on();
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn totals_of_any_length_are_read_and_keep_what_is_not_known() {
     // What was folded into them last, then counts: DROP is the second. A change folds what build 1
     // counted since: 100 packets.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use echo::Echo;
 use lent::{NOBODY, RING, client, umem};
-use libdispatch::xsk::{BusyPoll, Error, Options, Socket, Umem};
+use libdispatch::xsk::{BusyPoll, Call, Error, Options, Socket, Umem};
 use libdispatch::{SocketLease, SocketRequest};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -142,7 +142,7 @@ fn polling<'u>(rig: &Rig, umem: &'u Umem) -> Option<(SocketLease, Socket<'u>)> {
             let error = Socket::from_bare(umem, socket, ifindex, queue, &options);
             let error = error.expect_err("it has no privilege");
             assert!(
-                matches!(&error, Error::System { call: "SO_PREFER_BUSY_POLL", source }
+                matches!(&error, Error::System { call: Call::PreferBusyPoll, source }
                     if source.kind() == ErrorKind::PermissionDenied),
                 "{error:?}"
             );

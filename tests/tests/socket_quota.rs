@@ -6,10 +6,10 @@ mod socket;
 use std::os::fd::OwnedFd;
 
 use lent::{NOBODY, umem};
-use libdispatch::{Client, RefusalCode, SocketLease};
+use libdispatch::{Client, RefusalCode, Remedy, SocketLease};
 use memmap2::MmapOptions;
 use socket::{
-    MEMORY, Victim, code, lends_bound_sockets, memory, open, put_frame, request, try_open,
+    MEMORY, Victim, code, lends_bound_sockets, memory, open, put_frame, remedy, request, try_open,
 };
 use tests::{DEADLINE, PairOptions, Rig, as_user, volume, wait_until};
 
@@ -29,10 +29,8 @@ fn a_user_has_as_many_sockets_as_the_daemon_was_told() {
             let error = try_open(&client, queue, MEMORY).expect_err("it has two");
             assert_eq!(code(&error), RefusalCode::Quota);
             let text = error.to_string();
-            assert!(
-                text.contains("has 2, as many as it may; see `dispatchd --max-sockets`"),
-                "{text}"
-            );
+            assert!(text.contains("has 2, as many as it may"), "{text}");
+            assert_eq!(remedy(&error), Some(&Remedy::MoreSockets));
         }
         // Nothing was left behind, and nothing was taken away.
         put_frame(&first);
@@ -230,5 +228,5 @@ fn refuse(client: &Client, queue: u32, bytes: u64, used: u64) {
     let limit = format!("may pin 262144, and has pinned {used}");
     let text = error.to_string();
     assert!(text.contains(&wanted) && text.contains(&limit), "{text}");
-    assert!(text.ends_with("; see `dispatchd --max-umem`"), "{text}");
+    assert_eq!(remedy(&error), Some(&Remedy::MoreMemory));
 }

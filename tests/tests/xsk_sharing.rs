@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 
-use libdispatch::xsk::{Copies, Error, Faults, Options, Packet, Socket, Tally, Umem};
+use libdispatch::xsk::{Call, Copies, Error, Faults, Options, Packet, Socket, Tally, Umem};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tests::{DEADLINE, PairOptions, Tap, ipv4_udp, kernel_is, volume, wait_until};
 use xsk::{
@@ -225,7 +225,7 @@ fn what_cannot_be_opened_says_why() {
         matches!(
             error,
             Error::System {
-                call: "bind(AF_XDP)",
+                call: Call::Bind,
                 ..
             }
         ),

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use libdispatch::{RefusalCode, escape};
+use libdispatch::{RefusalCode, escape, with_causes};
 
 /// Why an application ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -146,19 +146,12 @@ impl Failure {
 
     /// What failed, with the cause, and its causes. The interface is named once.
     fn message(&self) -> String {
-        let mut message = self.to_string();
         if let Self::Dispatch { interface, source } = self
             && names(&source.to_string(), interface)
         {
-            message.clear();
+            return with_causes(source);
         }
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let colon = if message.is_empty() { "" } else { ": " };
-            let _ = write!(message, "{colon}{error}");
-            cause = error.source();
-        }
-        message
+        with_causes(self)
     }
 
     /// One line with the cause, and its causes; the verifier's log, whole, after it.

@@ -4,10 +4,10 @@ use libdispatch::Registered;
 use serde::Serialize;
 
 use super::{document, texts};
-use crate::changing::Outcome;
+use crate::changing::ChangedOn;
 
 /// One interface's change is the document; several are a list in it.
-pub(crate) fn changes(outcomes: &[Outcome], dry_run: bool) -> String {
+pub(crate) fn changes(outcomes: &[ChangedOn], dry_run: bool) -> String {
     let view = |outcome| ChangedView::new(outcome, dry_run);
     match outcomes {
         [outcome] => document(&view(outcome)),
@@ -37,7 +37,7 @@ struct ChangedView<'a> {
 }
 
 impl<'a> ChangedView<'a> {
-    fn new(outcome: &'a Outcome, dry_run: bool) -> Self {
+    fn new(outcome: &'a ChangedOn, dry_run: bool) -> Self {
         let changed = &outcome.changed;
         Self {
             interface: &outcome.interface,

@@ -4,17 +4,17 @@ use libdispatch::Error;
 use serde::Serialize;
 
 use super::document;
+use crate::{failure, remedy};
 
 /// A failure, with the interface that the command was about. The message is the one on standard
 /// error without the remedy, which has a field of its own.
 pub(crate) fn error(interface: Option<&str>, message: &str, error: &Error) -> String {
-    let remedy = error.refusal().and_then(|refusal| refusal.remedy.as_ref());
     document(&ErrorView {
         error: ErrorFields {
             code: error.code(),
             message,
             interface,
-            remedy: remedy.map(ToString::to_string),
+            remedy: failure::mended_by(error).map(remedy::text),
         },
     })
 }

@@ -2,9 +2,10 @@
 
 use std::os::fd::AsFd;
 
-use planner::{Build, ChainDir, Cleanup, MemberId, Pin, Slot};
+use planner::{Build, Call, ChainDir, Cleanup, MemberId, Pin, Slot};
 
-use super::linux::{Linux, failed};
+use super::counters::Counts;
+use super::linux::{Linux, MemberFds, failed};
 use super::{KernelError, counters, grace, pins, totals};
 
 impl Linux {
@@ -12,11 +13,11 @@ impl Linux {
     /// is a step whose subject is gone.
     pub fn free(&mut self, chain: ChainDir, step: &Cleanup) -> Result<(), KernelError> {
         match step {
-            Cleanup::Grace => grace::wait().map_err(failed("membarrier", "the grace period")),
+            Cleanup::Grace => grace::wait().map_err(failed(Call::Membarrier, "the grace period")),
             Cleanup::FoldCounters { build, members } => self.fold(chain, *build, members),
             Cleanup::RetireBuild { build } => {
                 pins::remove_dir(&self.pins.path(chain, &Pin::Build(*build)))
-                    .map_err(failed("rmdir", format!("build {build}")))?;
+                    .map_err(failed(Call::Rmdir, format!("build {build}")))?;
                 if let Some(fds) = self.chains.get_mut(&chain) {
                     fds.builds.remove(build);
                 }
@@ -24,12 +25,13 @@ impl Linux {
             }
             Cleanup::RemoveDraft { build } => {
                 pins::remove_pin(&self.pins.path(chain, &Pin::NextRegistry(*build))).map_err(
-                    failed("unlink", format!("the new registry of build {build}")),
+                    failed(Call::Unlink, format!("the new registry of build {build}")),
                 )
             }
             Cleanup::RemoveCode { member, code } => {
-                pins::remove_dir(&self.pins.path(chain, &Pin::Code(*member, *code)))
-                    .map_err(failed("rmdir", format!("code {code} of member {member}")))?;
+                pins::remove_dir(&self.pins.path(chain, &Pin::Code(*member, *code))).map_err(
+                    failed(Call::Rmdir, format!("code {code} of member {member}")),
+                )?;
                 if let Some(fds) = self.chains.get_mut(&chain)
                     && let Some(member) = fds.members.get_mut(member)
                 {
@@ -39,7 +41,7 @@ impl Linux {
             }
             Cleanup::RemoveMember { member } => {
                 pins::remove_dir(&self.pins.path(chain, &Pin::Member(*member)))
-                    .map_err(failed("rmdir", format!("member {member}")))?;
+                    .map_err(failed(Call::Rmdir, format!("member {member}")))?;
                 if let Some(fds) = self.chains.get_mut(&chain) {
                     fds.members.remove(member);
                 }
@@ -47,7 +49,7 @@ impl Linux {
             }
             Cleanup::RemoveChain => {
                 pins::remove_dir(&self.pins.chain(chain))
-                    .map_err(failed("rmdir", format!("chain {chain}")))?;
+                    .map_err(failed(Call::Rmdir, format!("chain {chain}")))?;
                 self.chains.remove(&chain);
                 Ok(())
             }
@@ -60,26 +62,44 @@ impl Linux {
         build: Build,
         members: &[(Slot, MemberId)],
     ) -> Result<(), KernelError> {
-        let Some(fds) = self.chains.get_mut(&chain) else {
-            return Ok(());
-        };
-        let Some(built) = fds.builds.get(&build) else {
+        let fds = self.chains.get(&chain);
+        let Some(built) = fds.and_then(|fds| fds.builds.get(&build)) else {
             return Ok(());
         };
         let counted = counters::read(built.counters.as_fd(), built.layout)
-            .map_err(failed("BPF_MAP_LOOKUP_ELEM", "a build's counters"))?;
+            .map_err(failed(Call::BpfMapLookupElem, "a build's counters"))?;
         for (slot, member) in members {
-            let (Some(counted), Some(fds)) = (
-                counted.get(usize::from(slot.0)),
-                fds.members.get_mut(member),
-            ) else {
-                continue;
-            };
-            let pin = self.pins.path(chain, &Pin::Totals(*member));
-            let next = self.pins.path(chain, &Pin::NextTotals(*member));
-            fds.totals = totals::fold(&mut fds.totals_map, (&pin, &next), build, counted)
-                .map_err(failed("BPF_MAP_UPDATE_ELEM", "a member's totals"))?;
+            if let Some(counted) = counted.get(usize::from(slot.0)) {
+                self.add_to_totals(chain, *member, (build, counted))?;
+            }
         }
         Ok(())
+    }
+
+    /// Adds what a build counted to the totals of a member, unless it is gone.
+    fn add_to_totals(
+        &mut self,
+        chain: ChainDir,
+        member: MemberId,
+        (build, counted): (Build, &Counts),
+    ) -> Result<(), KernelError> {
+        let pin = self.pins.path(chain, &Pin::Totals(member));
+        let next = self.pins.path(chain, &Pin::NextTotals(member));
+        let lacks_totals = |fds: &mut MemberFds| fds.totals_map.is_none();
+        // A start that missed them could not make them.
+        if self.member_mut(chain, member).is_some_and(lacks_totals) {
+            self.new_totals(chain, member)?;
+        }
+        if let Some(fds) = self.member_mut(chain, member)
+            && let Some(map) = &mut fds.totals_map
+        {
+            fds.totals = totals::fold(map, (&pin, &next), build, counted)
+                .map_err(failed(Call::BpfMapUpdateElem, "a member's totals"))?;
+        }
+        Ok(())
+    }
+
+    fn member_mut(&mut self, chain: ChainDir, member: MemberId) -> Option<&mut MemberFds> {
+        self.chains.get_mut(&chain)?.members.get_mut(&member)
     }
 }

@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use dispatcher_abi::Mode;
-use planner::{Build, ChainDir, FailureKind, Pin, Plan};
+use planner::{Build, Call, ChainDir, FailureKind, Pin, Plan};
 
-use super::linux::{Linux, failed, missing};
+use super::linux::{Linux, failed};
 use super::{KernelError, hook, pins};
 use crate::bpf;
 
@@ -19,8 +19,8 @@ impl Linux {
         mode: Mode,
     ) -> Result<(), KernelError> {
         let subject = hook_of(plan);
-        let namespace = namespace.ok_or_else(|| missing("network namespace", &*subject))?;
-        let root = &self.build(plan.dir, build)?.root;
+        let namespace = namespace.expect("a plan that attaches comes with a namespace");
+        let root = &self.build(plan.dir, build).root;
         let ifindex = plan.site.ifindex;
         let link = hook::attach(namespace, ifindex, root.as_fd(), mode).map_err(|source| {
             let kind = hook::attach_error(&source);
@@ -31,7 +31,7 @@ impl Linux {
                 _ => format!("{subject}, {mode} mode"),
             };
             KernelError {
-                call: "BPF_LINK_CREATE",
+                call: Call::BpfLinkCreate,
                 subject,
                 kind,
                 source,
@@ -46,7 +46,7 @@ impl Linux {
                 // Or the pin would keep on the hook what this change reports as not attached.
                 let _ = pins::remove_pin(&next);
             })
-            .map_err(failed("BPF_OBJ_PIN", subject))?;
+            .map_err(failed(Call::BpfObjPin, subject))?;
         self.chains.entry(plan.dir).or_default().link = Some(link);
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Linux {
     ) -> Result<(), KernelError> {
         let next = self.pins.path(chain, &Pin::NextRegistry(build));
         std::fs::rename(next, self.pins.path(chain, &Pin::Registry(build)))
-            .map_err(failed("rename", "the registry"))?;
+            .map_err(failed(Call::Rename, "the registry"))?;
         let fds = self.chains.get_mut(&chain);
         if let Some(fds) = fds.and_then(|fds| fds.builds.get_mut(&build)) {
             fds.registry = fds.next_registry.take();
@@ -70,7 +70,7 @@ impl Linux {
     /// Removes the link that the hook was taken off.
     pub(super) fn forget_link(&mut self, plan: &Plan) -> Result<(), KernelError> {
         pins::remove_pin(&self.pins.path(plan.dir, &Pin::Link))
-            .map_err(failed("unlink", hook_of(plan)))?;
+            .map_err(failed(Call::Unlink, hook_of(plan)))?;
         if let Some(fds) = self.chains.get_mut(&plan.dir) {
             fds.link = None;
         }
@@ -81,19 +81,16 @@ impl Linux {
     pub(super) fn take_off(&self, plan: &Plan) -> Result<(), KernelError> {
         let link = self.chains.get(&plan.dir).and_then(|fds| fds.link.as_ref());
         link.map_or(Ok(()), |link| hook::detach(link.as_fd()))
-            .map_err(failed("BPF_LINK_DETACH", hook_of(plan)))
+            .map_err(failed(Call::BpfLinkDetach, hook_of(plan)))
     }
 
     pub(super) fn swap(&self, plan: &Plan, from: Build, to: Build) -> Result<(), KernelError> {
-        let old = self.build(plan.dir, from)?;
-        let new = self.build(plan.dir, to)?;
-        let link = self
-            .chains
-            .get(&plan.dir)
-            .and_then(|fds| fds.link.as_ref())
-            .ok_or_else(|| missing("link", hook_of(plan)))?;
+        let old = self.build(plan.dir, from);
+        let new = self.build(plan.dir, to);
+        let link = self.chains.get(&plan.dir).and_then(|fds| fds.link.as_ref());
+        let link = link.expect("a chain has a link, whether or not it holds a hook");
         hook::swap(link.as_fd(), old.root.as_fd(), new.root.as_fd()).map_err(|source| KernelError {
-            call: "BPF_LINK_UPDATE",
+            call: Call::BpfLinkUpdate,
             subject: hook_of(plan),
             kind: hook::swap_error(&source),
             source,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use controller::HookLeft;
 use planner::{
-    Build, ChainDir, CodeId, Commit, FailureKind, LoadId, MemberId, Plan, Prepare, Slot,
+    Build, Call, ChainDir, CodeId, Commit, FailureKind, LoadId, MemberId, Plan, Prepare, Slot,
 };
 
 use super::KernelError;
@@ -29,7 +29,7 @@ pub struct Linux {
 /// A commit that failed.
 #[derive(Debug)]
 pub struct CommitError {
-    /// How.
+    /// The call that failed.
     pub error: KernelError,
     /// What the hook runs now.
     pub left: HookLeft,
@@ -71,16 +71,28 @@ pub(super) struct BuildFds {
     pub(super) members: Vec<MemberId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct MemberFds {
-    pub(super) totals_map: OwnedFd,
+    /// None where it has gone, or is not made yet.
+    pub(super) totals_map: Option<OwnedFd>,
     pub(super) totals: Totals,
     pub(super) codes: BTreeMap<CodeId, Staged>,
 }
 
+impl ChainFds {
+    /// The program of a member's code that a plan or a mend names.
+    pub(super) fn program(&self, member: MemberId, code: CodeId) -> &Arc<OwnedFd> {
+        let codes = self.members.get(&member).map(|fds| &fds.codes);
+        let staged = codes.and_then(|codes| codes.get(&code));
+        &staged
+            .expect("the code was pinned here, or found pinned at the start")
+            .program
+    }
+}
+
 /// Names the call, its subject and what the errno means.
 pub(super) fn failed(
-    call: &'static str,
+    call: Call,
     subject: impl Into<String>,
 ) -> impl FnOnce(io::Error) -> KernelError {
     let subject = subject.into();
@@ -90,10 +102,6 @@ pub(super) fn failed(
         kind: FailureKind::Failed,
         source,
     }
-}
-
-pub(super) fn missing(what: &'static str, subject: impl Into<String>) -> KernelError {
-    failed(what, subject)(io::ErrorKind::NotFound.into())
 }
 
 impl Linux {
@@ -151,17 +159,17 @@ impl Linux {
             return Ok(false);
         };
         let info = bpf::link_info(link.as_fd()).map_err(failed(
-            "BPF_OBJ_GET_INFO_BY_FD",
+            Call::BpfObjGetInfoByFd,
             format!("the link of chain {chain}"),
         ))?;
         Ok(info.ifindex != 0)
     }
 
-    pub(super) fn build(&self, chain: ChainDir, build: Build) -> Result<&BuildFds, KernelError> {
-        self.chains
-            .get(&chain)
-            .and_then(|fds| fds.builds.get(&build))
-            .ok_or_else(|| missing("build", build.to_string()))
+    /// A build that a plan or a mend names.
+    pub(super) fn build(&self, chain: ChainDir, build: Build) -> &BuildFds {
+        let fds = self.chains.get(&chain);
+        let fds = fds.and_then(|fds| fds.builds.get(&build));
+        fds.expect("the build was built here, or found whole at the start")
     }
 }
 
@@ -176,7 +184,7 @@ impl Linux {
         match step {
             Prepare::PinCode { member, code, load } => {
                 let staged = staged.get(load).cloned();
-                let staged = staged.ok_or_else(|| missing("staged program", load.to_string()))?;
+                let staged = staged.expect("a plan's programs stay staged until it is done");
                 self.pin_code(plan.dir, *member, *code, staged)
             }
             Prepare::BuildRoot { build, root } => self.build_root(plan.dir, *build, root),
@@ -192,7 +200,7 @@ impl Linux {
     }
 
     /// Carries out the plan's commit: after it, packets see the plan's build. `namespace`: where the
-    /// interface is; needed to attach.
+    /// interface is; every plan that attaches comes with it.
     pub fn commit(
         &mut self,
         plan: &Plan,

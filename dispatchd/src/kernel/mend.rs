@@ -3,25 +3,36 @@
 use std::fs;
 use std::os::fd::AsFd;
 
-use planner::{ChainDir, Mend, Pin};
+use planner::{Call, ChainDir, Mend, Pin, Why};
 
-use super::linux::{Linux, failed, missing};
-use super::{KernelError, pins, totals};
-use crate::bpf;
+use super::linux::{Linux, failed};
+use super::{KernelError, pins};
+use crate::{bpf, unreadable};
+
+/// Why the pins of a chain could not be made whole.
+#[derive(Debug, thiserror::Error)]
+pub enum MendError {
+    /// A call failed.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A pin is not what it should be, or that can't be told.
+    #[error("{}", unreadable::why(.0))]
+    Pin(Why),
+}
 
 impl Linux {
     /// Carries out one step that makes the pins of a chain that was found whole. Repeating it is
     /// harmless.
-    pub fn mend(&mut self, dir: ChainDir, step: &Mend) -> Result<(), KernelError> {
+    pub fn mend(&mut self, dir: ChainDir, step: &Mend) -> Result<(), MendError> {
         match *step {
             Mend::PlaceLink => {
-                let next = self.pins.path(dir, &Pin::NextLink);
-                fs::rename(next, self.pins.path(dir, &Pin::Link))
-                    .map_err(failed("rename", format!("the link of chain {dir}")))?;
+                // It is the chain's link wherever it is pinned.
                 if let Some(fds) = self.chains.get_mut(&dir) {
                     fds.link = fds.next_link.take().or(fds.link.take());
                 }
-                Ok(())
+                let next = self.pins.path(dir, &Pin::NextLink);
+                Ok(fs::rename(next, self.pins.path(dir, &Pin::Link))
+                    .map_err(failed(Call::Rename, format!("the link of chain {dir}")))?)
             }
             Mend::DropNextLink => {
                 self.drop_pin(dir, &Pin::NextLink)?;
@@ -30,25 +41,12 @@ impl Linux {
                 }
                 Ok(())
             }
-            Mend::DropNextRegistry { build } => self.drop_pin(dir, &Pin::NextRegistry(build)),
-            Mend::DropNextTotals { member } => self.drop_pin(dir, &Pin::NextTotals(member)),
-            Mend::NewTotals { member } => {
-                let subject = format!("the totals of member {member}");
-                let map = totals::create().map_err(failed("BPF_MAP_CREATE", &*subject))?;
-                bpf::obj_pin(map.as_fd(), &self.pins.path(dir, &Pin::Totals(member)))
-                    .map_err(failed("BPF_OBJ_PIN", &*subject))?;
-                let fds = self.look_at_member(dir, member);
-                let fds = fds.ok_or_else(|| missing("totals", subject))?;
-                self.chains
-                    .entry(dir)
-                    .or_default()
-                    .members
-                    .insert(member, fds);
-                Ok(())
-            }
-            Mend::Repin => match self.repin(dir).faults.first() {
+            Mend::DropNextRegistry { build } => Ok(self.drop_pin(dir, &Pin::NextRegistry(build))?),
+            Mend::DropNextTotals { member } => Ok(self.drop_pin(dir, &Pin::NextTotals(member))?),
+            Mend::NewTotals { member } => Ok(self.new_totals(dir, member)?),
+            Mend::Repin => match self.repin(dir).faults.into_iter().next() {
                 None => Ok(()),
-                Some(why) => Err(missing("pin", format!("of chain {dir}: {why:?}"))),
+                Some(why) => Err(MendError::Pin(why)),
             },
             Mend::FillSlot {
                 build,
@@ -57,20 +55,18 @@ impl Linux {
                 code,
             } => {
                 let subject = format!("slot {slot} of build {build}");
-                let fds = self.chains.get(&dir);
-                let program = fds
-                    .and_then(|fds| fds.members.get(&member)?.codes.get(&code))
-                    .ok_or_else(|| missing("member", member.to_string()))?;
-                let jump = self.build(dir, build)?.jump.as_ref();
-                let jump = jump.ok_or_else(|| missing("program array", &*subject))?;
-                bpf::map_update_fd(jump.as_fd(), u32::from(slot.0), program.program.as_fd())
-                    .map_err(failed("BPF_MAP_UPDATE_ELEM", subject))
+                let program = self.chains[&dir].program(member, code);
+                let jump = self.build(dir, build).jump.as_ref();
+                let jump = jump.expect("the array was found that is to be filled");
+                bpf::map_update_fd(jump.as_fd(), u32::from(slot.0), program.as_fd())
+                    .map_err(failed(Call::BpfMapUpdateElem, subject))?;
+                Ok(())
             }
         }
     }
 
     fn drop_pin(&self, dir: ChainDir, pin: &Pin) -> Result<(), KernelError> {
         pins::remove_pin(&self.pins.path(dir, pin))
-            .map_err(failed("unlink", format!("{pin} of chain {dir}")))
+            .map_err(failed(Call::Unlink, format!("{pin} of chain {dir}")))
     }
 }

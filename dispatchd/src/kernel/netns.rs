@@ -32,7 +32,7 @@ pub(crate) fn within<T: Send>(
             })?;
         entered
             .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the namespace's thread panicked")))
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 

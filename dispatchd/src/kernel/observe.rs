@@ -6,11 +6,11 @@ mod member;
 
 use std::os::fd::OwnedFd;
 
-use planner::{Build, ChainDir, Holds, MemberId, Observed, ObservedChain, ObservedLink, Pin};
+use planner::{Build, Call, ChainDir, Holds, Observed, ObservedChain, ObservedLink, Pin};
 
 use self::build::Parts;
 use self::look::Look;
-use super::linux::{ChainFds, Linux, MemberFds, failed};
+use super::linux::{ChainFds, Linux, failed};
 use super::pinned::{Fault, Object};
 use super::{KernelError, pins};
 use crate::bpf::LinkInfo;
@@ -19,7 +19,8 @@ impl Linux {
     /// Opens everything that is pinned. Looking changes nothing.
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
         let root = self.pins.root().to_owned();
-        let names = pins::names(&root).map_err(failed("readdir", root.display().to_string()))?;
+        let names =
+            pins::names(&root).map_err(failed(Call::Readdir, root.display().to_string()))?;
         let mut observed = Observed::default();
         for dir in names.iter().filter_map(|name| pins::parse_chain(name)) {
             let (chain, fds) = self.look_at(dir);
@@ -56,7 +57,7 @@ impl Linux {
                 Some(Pin::Member(member)) => {
                     let (pins, opened) = member::read(&mut look, member);
                     observed.members.push(pins);
-                    fds.members.extend(opened.map(|opened| (member, opened)));
+                    fds.members.insert(member, opened);
                 }
                 // Whatever it is, it is none of ours.
                 Some(_) | None => {}
@@ -86,11 +87,6 @@ impl Linux {
         }
         observed.faults = look.faults;
         (observed, fds)
-    }
-
-    /// A member's pins, opened anew: its totals were made since the last look.
-    pub(super) fn look_at_member(&self, dir: ChainDir, id: MemberId) -> Option<MemberFds> {
-        member::read(&mut Look::at(&self.pins, dir), id).1
     }
 }
 

@@ -27,7 +27,7 @@ pub enum OpenError {
     /// The system said no.
     #[error("{path}")]
     Io {
-        /// Where.
+        /// The file or directory that it said it of.
         path: PathBuf,
         /// What it said.
         source: io::Error,

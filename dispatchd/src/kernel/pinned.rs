@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use planner::{Kind, Pin, Why};
+use planner::{Call, Kind, Pin, Why};
 
 use crate::bpf::{self, LinkInfo, MapInfo, ObjectKind, ProgramInfo, Shape};
 
@@ -22,11 +22,11 @@ pub(super) enum Fault {
     /// It is something else.
     Kind(Kind),
     /// A call failed.
-    Failed { call: &'static str, errno: i32 },
+    Failed { call: Call, errno: i32 },
 }
 
 impl Fault {
-    pub(super) fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn failed(call: Call) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Failed {
             call,
             errno: error.raw_os_error().unwrap_or(0),
@@ -101,7 +101,7 @@ pub(super) fn open(path: &Path) -> Result<Option<Object>, Fault> {
     let found = match path.symlink_metadata() {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Fault::failed("lstat")(error)),
+        Err(error) => return Err(Fault::failed(Call::Lstat)(error)),
     };
     if found.is_dir() {
         return Err(Fault::Kind(Kind::Directory));
@@ -112,10 +112,10 @@ pub(super) fn open(path: &Path) -> Result<Option<Object>, Fault> {
     let fd = match bpf::obj_get(path) {
         Ok(fd) => fd,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Fault::failed("BPF_OBJ_GET")(error)),
+        Err(error) => return Err(Fault::failed(Call::BpfObjGet)(error)),
     };
-    let kind = bpf::object_kind(fd.as_fd()).map_err(Fault::failed("readlink"))?;
-    let info = Fault::failed("BPF_OBJ_GET_INFO_BY_FD");
+    let kind = bpf::object_kind(fd.as_fd()).map_err(Fault::failed(Call::Readlink))?;
+    let info = Fault::failed(Call::BpfObjGetInfoByFd);
     Ok(Some(match kind {
         Some(ObjectKind::Map) => {
             let found = bpf::map_info(fd.as_fd()).map_err(info)?;

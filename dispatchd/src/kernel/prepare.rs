@@ -6,12 +6,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use dispatcher_abi::Engine;
-use planner::{Build, ChainDir, CodeId, Commit, MemberId, Pin, Plan, Slot};
+use planner::{Build, Call, ChainDir, CodeId, Commit, MemberId, Pin, Plan, Slot};
 
 use super::counters::Layout;
-use super::linux::{BuildFds, Linux, MemberFds, Staged, failed, missing};
-use super::totals::{self, Totals};
-use super::{KernelError, pins, registry, root};
+use super::linux::{BuildFds, Linux, Staged, failed};
+use super::{KernelError, pins, registry, root, totals};
 use crate::bpf;
 
 impl Linux {
@@ -25,34 +24,36 @@ impl Linux {
         let dir = self.pins.path(chain, &Pin::Code(member, code));
         let maps = dir.join("maps");
         let subject = dir.display().to_string();
-        pins::make_dir(&maps).map_err(failed("mkdir", &*subject))?;
+        pins::make_dir(&maps).map_err(failed(Call::Mkdir, &*subject))?;
         bpf::obj_pin(staged.program.as_fd(), &dir.join("program"))
-            .map_err(failed("BPF_OBJ_PIN", &*subject))?;
+            .map_err(failed(Call::BpfObjPin, &*subject))?;
         for map in staged.maps.iter() {
             bpf::obj_pin(map.fd.as_fd(), &maps.join(pins::escape(&map.name))).map_err(failed(
-                "BPF_OBJ_PIN",
+                Call::BpfObjPin,
                 format!("{subject}/maps/{}", map.name),
             ))?;
         }
         let fds = self.chains.entry(chain).or_default();
-        if let Some(known) = fds.members.get_mut(&member) {
-            known.codes.insert(code, staged);
+        let fds = fds.members.entry(member).or_default();
+        fds.codes.insert(code, staged);
+        if fds.totals_map.is_some() {
             return Ok(());
         }
-        let totals_map = totals::create().map_err(failed("BPF_MAP_CREATE", "a member's totals"))?;
-        bpf::obj_pin(
-            totals_map.as_fd(),
-            &self.pins.path(chain, &Pin::Totals(member)),
-        )
-        .map_err(failed("BPF_OBJ_PIN", "a member's totals"))?;
-        fds.members.insert(
-            member,
-            MemberFds {
-                totals_map,
-                totals: Totals::default(),
-                codes: BTreeMap::from([(code, staged)]),
-            },
-        );
+        self.new_totals(chain, member)
+    }
+
+    /// Makes totals for a member that has none, beginning with zero.
+    pub(super) fn new_totals(
+        &mut self,
+        chain: ChainDir,
+        member: MemberId,
+    ) -> Result<(), KernelError> {
+        let subject = format!("the totals of member {member}");
+        let map = totals::create().map_err(failed(Call::BpfMapCreate, &*subject))?;
+        let pin = self.pins.path(chain, &Pin::Totals(member));
+        bpf::obj_pin(map.as_fd(), &pin).map_err(failed(Call::BpfObjPin, subject))?;
+        let fds = self.chains.entry(chain).or_default();
+        fds.members.entry(member).or_default().totals_map = Some(map);
         Ok(())
     }
 
@@ -66,8 +67,8 @@ impl Linux {
         let subject = dir.display().to_string();
         let built = root::build(wanted)
             .map_err(io::Error::other)
-            .map_err(failed("BPF_PROG_LOAD", "the root program"))?;
-        pins::make_dir(&dir).map_err(failed("mkdir", &*subject))?;
+            .map_err(failed(Call::BpfProgLoad, "the root program"))?;
+        pins::make_dir(&dir).map_err(failed(Call::Mkdir, &*subject))?;
         // The program array first: it is emptied when its last user reference goes.
         for (fd, name) in [
             (built.jump.as_ref(), "jump"),
@@ -76,10 +77,10 @@ impl Linux {
         ] {
             let Some(fd) = fd else { continue };
             bpf::obj_pin(fd.as_fd(), &dir.join(name))
-                .map_err(failed("BPF_OBJ_PIN", format!("{subject}/{name}")))?;
+                .map_err(failed(Call::BpfObjPin, format!("{subject}/{name}")))?;
         }
         let counters = bpf::map_info(built.counters.as_fd())
-            .map_err(failed("BPF_OBJ_GET_INFO_BY_FD", "a build's counters"))?;
+            .map_err(failed(Call::BpfObjGetInfoByFd, "a build's counters"))?;
         self.chains.entry(chain).or_default().builds.insert(
             build,
             BuildFds {
@@ -107,31 +108,24 @@ impl Linux {
         let subject = format!("slot {slot} of build {build}");
         let pin = self.pins.path(plan.dir, &Pin::Slot(build, slot));
         let fds = self.chains.entry(plan.dir).or_default();
-        let program = fds
-            .members
-            .get(&member)
-            .and_then(|fds| fds.codes.get(&code))
-            .map(|code| &code.program)
-            .ok_or_else(|| missing("member", member.to_string()))?;
-        let built = fds
-            .builds
-            .get_mut(&build)
-            .ok_or_else(|| missing("build", build.to_string()))?;
+        let program = Arc::clone(fds.program(member, code));
+        let built = fds.builds.get_mut(&build);
+        let built = built.expect("a root is built before its slots are filled");
         match engine {
             Engine::Tailcall => {
                 let jump = built.jump.as_ref();
-                let jump = jump.ok_or_else(|| missing("program array", &*subject))?;
+                let jump = jump.expect("a root whose members run by tail call has an array");
                 bpf::map_update_fd(jump.as_fd(), u32::from(slot.0), program.as_fd())
-                    .map_err(failed("BPF_MAP_UPDATE_ELEM", subject))?;
+                    .map_err(failed(Call::BpfMapUpdateElem, subject))?;
             }
             Engine::Freplace => {
                 let function = plan
                     .root()
                     .and_then(|wanted| root::slot_type(wanted.program, slot.0))
-                    .ok_or_else(|| missing("function", &*subject))?;
+                    .expect("a plan fills the slots of the root that it builds");
                 let link = bpf::freplace(program.as_fd(), built.root.as_fd(), function)
-                    .map_err(failed("BPF_LINK_CREATE", &*subject))?;
-                bpf::obj_pin(link.as_fd(), &pin).map_err(failed("BPF_OBJ_PIN", subject))?;
+                    .map_err(failed(Call::BpfLinkCreate, &*subject))?;
+                bpf::obj_pin(link.as_fd(), &pin).map_err(failed(Call::BpfObjPin, subject))?;
                 built.links.insert(slot, link);
             }
         }
@@ -141,10 +135,8 @@ impl Linux {
     }
 
     pub(super) fn write_registry(&mut self, plan: &Plan, build: Build) -> Result<(), KernelError> {
-        let chain = plan
-            .next
-            .as_ref()
-            .ok_or_else(|| missing("chain", "a registry without a chain"))?;
+        let chain = plan.next.as_ref();
+        let chain = chain.expect("a plan that writes a registry leaves a chain");
         let pin = match plan.commit {
             Commit::Registry { .. } => Pin::NextRegistry(build),
             Commit::Attach { .. }
@@ -154,13 +146,12 @@ impl Linux {
         };
         let path = self.pins.path(plan.dir, &pin);
         let fds = self.chains.get_mut(&plan.dir);
-        let fds = fds
-            .and_then(|fds| fds.builds.get_mut(&build))
-            .ok_or_else(|| missing("build", build.to_string()))?;
+        let fds = fds.and_then(|fds| fds.builds.get_mut(&build));
+        let fds = fds.expect("a build is there before its registry");
         let map = registry::write(chain, fds.layout.counts)
-            .map_err(failed("BPF_MAP_CREATE", "the registry"))?;
-        pins::remove_pin(&path).map_err(failed("unlink", "an old registry"))?;
-        bpf::obj_pin(map.as_fd(), &path).map_err(failed("BPF_OBJ_PIN", "the registry"))?;
+            .map_err(failed(Call::BpfMapCreate, "the registry"))?;
+        pins::remove_pin(&path).map_err(failed(Call::Unlink, "an old registry"))?;
+        bpf::obj_pin(map.as_fd(), &path).map_err(failed(Call::BpfObjPin, "the registry"))?;
         if pin == Pin::Registry(build) {
             fds.registry = Some(map);
         } else {

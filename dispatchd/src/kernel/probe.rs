@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 
 use dispatcher_abi::Verdict;
 use planner::RootProgram;
+use protocol::with_causes;
 
 use super::root::{self, Template};
 use crate::bpf;
 use crate::object::ObjectError;
-use crate::translate;
 
 /// The smallest packet that `BPF_PROG_TEST_RUN` takes.
 const PACKET: [u8; 64] = [0; 64];
@@ -76,12 +76,12 @@ fn refused(what: &str, error: &(dyn Error + 'static)) -> String {
         .or_else(|| error.source()?.downcast_ref());
     let why = match system.and_then(io::Error::raw_os_error) {
         Some(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
-        None => translate::chain(error),
+        None => with_causes(error),
     };
     format!("refused by the kernel at {what} ({why})")
 }
 
 fn no_root(error: &ObjectError) -> String {
-    let reason = translate::chain(error);
+    let reason = with_causes(error);
     format!("the root program is refused at load: {reason}")
 }

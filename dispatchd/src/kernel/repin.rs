@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use planner::{ChainDir, Pin, Why};
+use planner::{Call, ChainDir, Pin, Why};
 
 use super::linux::{ChainFds, Linux};
 use super::pinned::{self, Fault, Object};
@@ -67,8 +67,8 @@ fn held(fds: &ChainFds) -> Vec<(Pin, ObjectKind, BorrowedFd<'_>)> {
     }
     for (member, fds) in &fds.members {
         let member = *member;
-        let totals = fds.totals_map.as_fd();
-        held.push((Pin::Totals(member), ObjectKind::Map, totals));
+        let totals = fds.totals_map.iter();
+        held.extend(totals.map(|fd| (Pin::Totals(member), ObjectKind::Map, fd.as_fd())));
         for (code, staged) in &fds.codes {
             let program = staged.program.as_fd();
             held.push((Pin::Program(member, *code), ObjectKind::Program, program));
@@ -95,7 +95,7 @@ fn ensure(
 ) -> Result<bool, Fault> {
     let path = pins.path(dir, pin);
     if let Some(found) = pinned::open(&path)? {
-        let id = id(kind, fd).map_err(Fault::failed("BPF_OBJ_GET_INFO_BY_FD"))?;
+        let id = id(kind, fd).map_err(Fault::failed(Call::BpfObjGetInfoByFd))?;
         return match (kind, &found) {
             (ObjectKind::Map, Object::Map(_, info)) if info.id == id => Ok(false),
             (ObjectKind::Program, Object::Program(_, info)) if info.id == id => Ok(false),
@@ -104,9 +104,9 @@ fn ensure(
         };
     }
     if let Some(parent) = path.parent() {
-        pins::make_dir(parent).map_err(Fault::failed("mkdir"))?;
+        pins::make_dir(parent).map_err(Fault::failed(Call::Mkdir))?;
     }
-    bpf::obj_pin(fd, &path).map_err(Fault::failed("BPF_OBJ_PIN"))?;
+    bpf::obj_pin(fd, &path).map_err(Fault::failed(Call::BpfObjPin))?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt::BindToDevice};
-use planner::Interface;
+use planner::{Call, Interface};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::net::sockopt as options;
@@ -37,12 +37,6 @@ const RX_ENTRIES_MIN: u32 = 1;
 /// `XDP_UMEM_TX_SW_CSUM` and `XDP_UMEM_TX_METADATA_LEN`, `include/uapi/linux/if_xdp.h`, Linux 6.11.
 const UMEM_SOFTWARE_CHECKSUM: u32 = 1 << 1;
 const UMEM_TX_METADATA: u32 = 1 << 2;
-
-/// What fails with EINVAL on kernels that take the same memory without.
-pub(crate) const TX_METADATA: &str = "XDP_UMEM_REG with TX metadata";
-
-/// What fails with EBUSY on kernels whose sockets are no use once they are bound.
-pub(crate) const MAP_RINGS: &str = "mmap of a bound socket's ring";
 
 /// A bound socket to be.
 #[derive(Debug)]
@@ -96,7 +90,7 @@ pub(crate) struct Made {
 #[error("{call}")]
 pub(crate) struct SocketError {
     /// What was tried.
-    pub(crate) call: &'static str,
+    pub(crate) call: Call,
     /// What the kernel said.
     pub(crate) source: io::Error,
 }
@@ -108,7 +102,7 @@ impl SocketError {
     }
 }
 
-fn at<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> SocketError {
+fn at<E: Into<io::Error>>(call: Call) -> impl FnOnce(E) -> SocketError {
     move |error| SocketError {
         call,
         source: error.into(),
@@ -120,7 +114,7 @@ fn inside<T: Send>(
     namespace: BorrowedFd<'_>,
     work: impl FnOnce() -> Result<T, SocketError> + Send,
 ) -> Result<T, SocketError> {
-    netns::within(namespace, || Ok(work())).map_err(at("enter the network namespace"))?
+    netns::within(namespace, || Ok(work())).map_err(at(Call::Setns))?
 }
 
 /// A socket that is tied to an interface.
@@ -141,7 +135,7 @@ pub(crate) fn bound(
         let socket = tied(interface)?;
         let fd = socket.as_fd();
         if let Some((timeout, budget)) = wanted.busy_poll {
-            busy_poll(fd, timeout, budget).map_err(at("SO_BUSY_POLL"))?;
+            busy_poll(fd, timeout, budget).map_err(at(Call::BusyPoll))?;
         }
         if let Memory::Own { .. } = wanted.memory {
             register(fd, &wanted.memory)?;
@@ -149,20 +143,21 @@ pub(crate) fn bound(
         let [fill, completion, rx, tx] = wanted.rings;
         let sized = |call| at::<Errno>(call);
         if fill > 0 {
-            options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized("XDP_UMEM_FILL_RING"))?;
+            options::set_xdp_umem_fill_ring_size(fd, fill).map_err(sized(Call::XdpUmemFillRing))?;
         }
         if completion > 0 {
             options::set_xdp_umem_completion_ring_size(fd, completion)
-                .map_err(sized("XDP_UMEM_COMPLETION_RING"))?;
+                .map_err(sized(Call::XdpUmemCompletionRing))?;
         }
-        options::set_xdp_rx_ring_size(fd, rx.max(RX_ENTRIES_MIN)).map_err(sized("XDP_RX_RING"))?;
+        options::set_xdp_rx_ring_size(fd, rx.max(RX_ENTRIES_MIN))
+            .map_err(sized(Call::XdpRxRing))?;
         if tx > 0 {
-            options::set_xdp_tx_ring_size(fd, tx).map_err(sized("XDP_TX_RING"))?;
+            options::set_xdp_tx_ring_size(fd, tx).map_err(sized(Call::XdpTxRing))?;
         }
-        bind(fd, interface.key.ifindex, wanted).map_err(at("bind"))?;
+        bind(fd, interface.key.ifindex, wanted).map_err(at(Call::Bind))?;
         // Whether who gets the socket can: before Linux 6.4 nobody can, once it is bound.
-        map_ring(fd, XDP_UMEM_PGOFF_FILL_RING).map_err(at(MAP_RINGS))?;
-        let mode = options::xdp_options(fd).map_err(at("XDP_OPTIONS"))?;
+        map_ring(fd, XDP_UMEM_PGOFF_FILL_RING).map_err(at(Call::MmapBoundRing))?;
+        let mode = options::xdp_options(fd).map_err(at(Call::XdpOptions))?;
         Ok(Made {
             socket,
             zero_copy: mode.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY),
@@ -174,9 +169,9 @@ pub(crate) fn bound(
 fn tied(interface: &Interface) -> Result<OwnedFd, SocketError> {
     let (family, kind) = (AddressFamily::XDP, SocketType::RAW);
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)
-        .map_err(at("socket(AF_XDP)"))?;
+        .map_err(at(Call::XdpSocket))?;
     setsockopt(&socket, BindToDevice, &interface.name.clone().into())
-        .map_err(at("SO_BINDTODEVICE"))?;
+        .map_err(at(Call::BindToDevice))?;
     Ok(socket)
 }
 
@@ -197,7 +192,7 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> Result<(), SocketErr
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping, at a place that the kernel chooses; nothing here reads or writes it.
     let mapped = unsafe { rustix::mm::mmap(ptr::null_mut(), *bytes, protection, flags, memfd, 0) };
-    let address = mapped.map_err(at("mmap"))?;
+    let address = mapped.map_err(at(Call::Mmap))?;
     let mut flags = XdpUmemRegFlags::empty();
     flags.set(XdpUmemRegFlags::XDP_UMEM_UNALIGNED_CHUNK_FLAG, *unaligned);
     let plain = XdpUmemReg {
@@ -226,13 +221,13 @@ fn register(socket: BorrowedFd<'_>, memory: &Memory<'_>) -> Result<(), SocketErr
             && offload != 0
             && options::set_xdp_umem_reg(socket, plain).is_ok();
         at(if is_metadata {
-            TX_METADATA
+            Call::XdpUmemRegMetadata
         } else {
-            "XDP_UMEM_REG"
+            Call::XdpUmemReg
         })(error)
     });
     // SAFETY: the mapping from above, which nothing refers to: the kernel has pinned its pages.
-    unsafe { rustix::mm::munmap(address, *bytes) }.map_err(at("munmap"))?;
+    unsafe { rustix::mm::munmap(address, *bytes) }.map_err(at(Call::Munmap))?;
     registered
 }
 

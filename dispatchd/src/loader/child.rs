@@ -9,6 +9,7 @@ use protocol::OBJECT_BYTES_MAX;
 
 use super::confine::{self, Confinement};
 use super::wire::{self, Answer, Facts, Fit, HandOver, Inspected, Load, Patience, Request};
+use crate::bug;
 use crate::object::{
     self, Existing, ExistingMap, LoadAs, LoadRequest, Object, ObjectError, SlotFunction,
 };
@@ -76,7 +77,7 @@ fn answer(confinement: Confinement, request: Request, fds: &[OwnedFd]) -> (Answe
             Answer::Refused(error.into_refused(shows_addresses)),
             Vec::new(),
         ),
-        Err(panic) => (Answer::Failed(panic_text(&*panic)), Vec::new()),
+        Err(panic) => (Answer::Failed(bug::said(&*panic).to_owned()), Vec::new()),
     }
 }
 
@@ -149,12 +150,4 @@ fn load(load: Load, fds: &[OwnedFd]) -> Result<(Facts, Vec<OwnedFd>), ObjectErro
         chain_call: loaded.chain_call.map(dispatcher_abi::VerdictMask::bits),
     };
     Ok((facts, maps))
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "panic".to_owned())
 }

@@ -166,7 +166,7 @@ fn only_programs_and_maps_are_taken_and_as_many_as_were_said() {
             chain_call: Some(0xff),
         })
     };
-    let order = || Order {
+    let spec = || LoadSpec {
         object: Arc::new(Object {
             bytes: Arc::default(),
             digest: [0; 32],
@@ -192,19 +192,19 @@ fn only_programs_and_maps_are_taken_and_as_many_as_were_said() {
     for (maps, descriptors) in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (300, 301)] {
         let fds = vec![reader.as_fd(); descriptors];
         let child = |socket: OwnedFd| answer(&socket, &facts(maps), &fds);
-        let loaded = with_children(child, |loader| loader.load(STRANGER, order()).map(drop));
+        let loaded = with_children(child, |loader| loader.load(STRANGER, spec()).map(drop));
         assert!(
             matches!(loaded, Err(LoadError::Hostile(_))),
             "{maps} {descriptors} {loaded:?}"
         );
     }
-    let extension = Order {
+    let extension = LoadSpec {
         form: Form {
             engine: Engine::Freplace,
             frags: false,
             attach: planner::AttachType::Xdp,
         },
-        ..order()
+        ..spec()
     };
     let loaded = with_children(drop, |loader| loader.load(STRANGER, extension).map(drop));
     assert!(matches!(loaded, Err(LoadError::Untrusted)), "{loaded:?}");
@@ -299,8 +299,8 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let (one, other) = wire::pair().expect("sockets can be made");
-        let refused = Answer::Refused(Refused {
-            kind: Kind::Verifier,
+        let refused = Answer::Refused(RefusedObject {
+            kind: RefusedKind::Verifier,
             text: "text".to_owned(),
             log: Some("log".to_owned()),
             unsized_map: Some("map".to_owned()),

@@ -68,7 +68,7 @@ pub(super) struct Load {
     pub(super) frags: bool,
     pub(super) map_sizes: Vec<(String, u32)>,
     pub(super) globals: Vec<(String, GlobalValue)>,
-    pub(super) tail_calls: Vec<Call>,
+    pub(super) tail_calls: Vec<Entry>,
     pub(super) trusted: bool,
     /// The maps that are there are the program's own.
     pub(super) own: bool,
@@ -77,13 +77,13 @@ pub(super) struct Load {
 
 /// An entry of a program array.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Call {
+pub(super) struct Entry {
     map: String,
     index: u32,
     program: String,
 }
 
-impl From<&TailCall> for Call {
+impl From<&TailCall> for Entry {
     fn from(call: &TailCall) -> Self {
         Self {
             map: call.map.clone(),
@@ -93,12 +93,12 @@ impl From<&TailCall> for Call {
     }
 }
 
-impl From<Call> for TailCall {
-    fn from(call: Call) -> Self {
+impl From<Entry> for TailCall {
+    fn from(entry: Entry) -> Self {
         Self {
-            map: call.map,
-            index: call.index,
-            program: call.program,
+            map: entry.map,
+            index: entry.index,
+            program: entry.program,
         }
     }
 }
@@ -111,7 +111,7 @@ pub(super) enum Answer {
     /// The program is the first descriptor, its maps are the others.
     Loaded(Facts),
     /// It can't be done.
-    Refused(Refused),
+    Refused(RefusedObject),
     /// The code that reads objects failed on this one.
     Failed(String),
     /// From the parent: the child ended without an answer.
@@ -145,9 +145,9 @@ pub(super) struct Facts {
 
 /// Why an object was turned down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct RefusedObject {
     /// What kind of no.
-    pub kind: Kind,
+    pub kind: RefusedKind,
     /// The reason, with its causes.
     pub text: String,
     /// The verifier's log.
@@ -162,7 +162,7 @@ pub struct Refused {
     missing_docs,
     reason = "each is described at the error that it stands for"
 )]
-pub enum Kind {
+pub enum RefusedKind {
     NotAnObject,
     NoSuchProgram,
     NoProgram,

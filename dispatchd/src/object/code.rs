@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use aya_obj::btf::Btf;
 use aya_obj::generated::bpf_insn;
+use planner::Call;
+use protocol::with_causes;
 
 use super::error::{ObjectError, Unsupported};
 use super::log::Advice;
@@ -14,12 +16,12 @@ use super::maps::{Definitions, Made};
 use super::reach::{FunctionKey, reach};
 use super::sys::{self, LoadFailure, Target, Text, TextTypes};
 use super::{Object, ProgramSymbol, helpers, image};
-use crate::{bpf, translate};
+use crate::bpf;
 
 /// The kernel's own types. Reading them takes ten times as long as an ordinary load, so the loader's
 /// parent does it once for all its children.
 static KERNEL_TYPES: LazyLock<Result<Btf, String>> =
-    LazyLock::new(|| Btf::from_sys_fs().map_err(|error| translate::chain(&error)));
+    LazyLock::new(|| Btf::from_sys_fs().map_err(|error| with_causes(&error)));
 
 /// Finds out once what every load has to know of the kernel: its types, and what aya and libbpf learn
 /// of it by trying, which takes more rights than a load has.
@@ -58,7 +60,7 @@ impl Code {
         let reach = reach(elf, bytes, entry).map_err(unsupported)?;
         let image = image::one_program(elf, bytes, &reach, entry)?;
         let mut parsed = aya_obj::Object::parse(&image)
-            .map_err(|error| unsupported(Unsupported::Parse(translate::chain(&error))))?;
+            .map_err(|error| unsupported(Unsupported::Parse(with_causes(&error))))?;
         let map_symbols: BTreeSet<_> = parsed
             .maps
             .values()
@@ -77,7 +79,7 @@ impl Code {
                 .map_err(|error| unsupported(Unsupported::KernelTypes(error.clone())))?;
             parsed
                 .relocate_btf(kernel)
-                .map_err(|error| unsupported(Unsupported::CoRe(translate::chain(&error))))?;
+                .map_err(|error| unsupported(Unsupported::CoRe(with_causes(&error))))?;
         }
         parsed
             .functions
@@ -157,10 +159,10 @@ impl Code {
         });
         self.parsed
             .relocate_maps(maps, &code_sections)
-            .map_err(|error| Unsupported::Link(translate::chain(&error)))?;
+            .map_err(|error| Unsupported::Link(with_causes(&error)))?;
         self.parsed
             .relocate_calls(&code_sections)
-            .map_err(|error| Unsupported::Link(translate::chain(&error)))
+            .map_err(|error| Unsupported::Link(with_causes(&error)))
     }
 
     /// Looks at exactly the instructions that will be loaded.
@@ -251,7 +253,7 @@ fn load_with_log(program: &str, text: &Text<'_>, trusted: bool) -> Result<OwnedF
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
     if end == 0 {
         return Err(ObjectError::Kernel {
-            call: "BPF_PROG_LOAD",
+            call: Call::BpfProgLoad,
             subject: format!("program {program}"),
             source: refused,
         });

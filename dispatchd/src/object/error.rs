@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 
-use crate::loader::{Kind, Refused};
-use crate::translate;
+use planner::Call;
+use protocol::with_causes;
+
+use crate::loader::{RefusedKind, RefusedObject};
 
 use super::log::{self, Advice};
 
@@ -91,8 +93,8 @@ pub enum ObjectError {
     /// The kernel refused something else.
     #[error("{call}: {subject}")]
     Kernel {
-        /// The call, such as `BPF_PROG_LOAD`.
-        call: &'static str,
+        /// The call.
+        call: Call,
         /// What it was called on.
         subject: String,
         /// The errno.
@@ -107,19 +109,19 @@ fn advised(advice: Option<Advice>) -> String {
 
 impl ObjectError {
     /// The refusal that the daemon gets to see.
-    pub(crate) fn into_refused(self, shows_addresses: bool) -> Refused {
+    pub(crate) fn into_refused(self, shows_addresses: bool) -> RefusedObject {
         let kind = match &self {
-            Self::NotAnObject(_) => Kind::NotAnObject,
-            Self::NoSuchProgram { .. } => Kind::NoSuchProgram,
-            Self::NoProgram => Kind::NoProgram,
-            Self::AmbiguousProgram { .. } => Kind::AmbiguousProgram,
-            Self::WrongProgramType { .. } => Kind::WrongProgramType,
-            Self::Unsupported { .. } => Kind::Unsupported,
-            Self::Helper { .. } => Kind::Helper,
-            Self::Map { .. } => Kind::Map,
-            Self::Global { .. } => Kind::Global,
-            Self::Verifier { .. } => Kind::Verifier,
-            Self::Kernel { .. } => Kind::Kernel,
+            Self::NotAnObject(_) => RefusedKind::NotAnObject,
+            Self::NoSuchProgram { .. } => RefusedKind::NoSuchProgram,
+            Self::NoProgram => RefusedKind::NoProgram,
+            Self::AmbiguousProgram { .. } => RefusedKind::AmbiguousProgram,
+            Self::WrongProgramType { .. } => RefusedKind::WrongProgramType,
+            Self::Unsupported { .. } => RefusedKind::Unsupported,
+            Self::Helper { .. } => RefusedKind::Helper,
+            Self::Map { .. } => RefusedKind::Map,
+            Self::Global { .. } => RefusedKind::Global,
+            Self::Verifier { .. } => RefusedKind::Verifier,
+            Self::Kernel { .. } => RefusedKind::Kernel,
         };
         let unsized_map = if let Self::Map {
             fault: MapFault::Unsized { map },
@@ -130,7 +132,7 @@ impl ObjectError {
         } else {
             None
         };
-        let mut text = translate::chain(&self);
+        let mut text = with_causes(&self);
         let mut log = if let Self::Verifier { log, .. } = self {
             Some(log)
         } else {
@@ -140,7 +142,7 @@ impl ObjectError {
             text = log::without_addresses(&text);
             log = log.map(|log| log::without_addresses(&log));
         }
-        Refused {
+        RefusedObject {
             kind,
             text,
             log,
@@ -317,7 +319,7 @@ pub enum Unsupported {
     StrayAddress {
         /// The function.
         function: String,
-        /// Where.
+        /// The first byte of the instruction, or of the function, in its section.
         offset: u64,
     },
     /// Functions that the linker would take for one another.

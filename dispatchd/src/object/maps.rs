@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya_obj::{EbpfSectionKind, Map};
 use libbpf_sys as sys;
+use planner::Call;
 
 use super::elf::{Elf, Role};
 use super::error::{MapFault, Names, ObjectError, Unsupported};
@@ -133,7 +134,7 @@ pub(super) fn make(
         let fd = match find_existing(name, map, existing, patches)? {
             Some(found) => {
                 let fd = found.fd.try_clone_to_owned();
-                fd.map_err(|source| kernel("F_DUPFD_CLOEXEC", name, source))?
+                fd.map_err(|source| kernel(Call::DupFd, name, source))?
             }
             None => make_one(name, map, btf)?,
         };
@@ -168,7 +169,7 @@ fn find_existing<'a>(
 
 fn info(existing: &ExistingMap<'_>) -> Result<MapInfo, ObjectError> {
     bpf::map_info(existing.fd)
-        .map_err(|source| kernel("BPF_OBJ_GET_INFO_BY_FD", existing.name, source))
+        .map_err(|source| kernel(Call::BpfObjGetInfoByFd, existing.name, source))
 }
 
 fn make_one(name: &str, map: &Map, btf: Option<BorrowedFd<'_>>) -> Result<OwnedFd, ObjectError> {
@@ -179,10 +180,10 @@ fn make_one(name: &str, map: &Map, btf: Option<BorrowedFd<'_>>) -> Result<OwnedF
     let fd = create(name, map, btf, inner.as_ref().map(OwnedFd::as_fd))?;
     if holds_variables(map) && !map.data().is_empty() {
         bpf::map_update(fd.as_fd(), 0, map.data())
-            .map_err(|source| kernel("BPF_MAP_UPDATE_ELEM", name, source))?;
+            .map_err(|source| kernel(Call::BpfMapUpdateElem, name, source))?;
     }
     if map.section_kind() == EbpfSectionKind::Rodata {
-        bpf::map_freeze(fd.as_fd()).map_err(|source| kernel("BPF_MAP_FREEZE", name, source))?;
+        bpf::map_freeze(fd.as_fd()).map_err(|source| kernel(Call::BpfMapFreeze, name, source))?;
     }
     Ok(fd)
 }
@@ -303,7 +304,7 @@ fn fault(map: &str, fault: MapFault) -> ObjectError {
     }
 }
 
-fn kernel(call: &'static str, map: &str, source: std::io::Error) -> ObjectError {
+fn kernel(call: Call, map: &str, source: std::io::Error) -> ObjectError {
     ObjectError::Kernel {
         call,
         subject: format!("map {map}"),

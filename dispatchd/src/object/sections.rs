@@ -2,7 +2,7 @@
 
 /// What a program's section says that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum DeclaredType {
     /// An XDP program for an interface: `xdp`, `xdp.frags`, `xdp_anything`.
     Xdp,
     /// Nothing that we know: it may be an XDP program (old loaders took any name).
@@ -57,7 +57,7 @@ const OTHER_TYPES: &[&str] = &[
     "usdt",
 ];
 
-impl Claim {
+impl DeclaredType {
     pub(super) fn of(section: &str) -> Self {
         // libbpf: "?" says not to load it unless asked.
         let section = section.strip_prefix('?').unwrap_or(section);
@@ -104,10 +104,10 @@ mod tests {
             "?xdp",
             "xdp_pass",
         ] {
-            assert_eq!(Claim::of(name), Claim::Xdp, "{name}");
+            assert_eq!(DeclaredType::of(name), DeclaredType::Xdp, "{name}");
         }
         for name in ["prog", "my_section", "filter", "tc_ingress", "socketry"] {
-            assert_eq!(Claim::of(name), Claim::Unknown, "{name}");
+            assert_eq!(DeclaredType::of(name), DeclaredType::Unknown, "{name}");
         }
         for name in [
             "tc",
@@ -122,7 +122,7 @@ mod tests {
             "xdp.frags/cpumap",
             "xdp_devmap/x",
         ] {
-            assert_eq!(Claim::of(name), Claim::Other, "{name}");
+            assert_eq!(DeclaredType::of(name), DeclaredType::Other, "{name}");
         }
     }
 

@@ -21,7 +21,7 @@ fn a_root_is_an_object_like_any_other() {
     let [program] = object.programs() else {
         panic!("{:?}", object.programs());
     };
-    assert_eq!(program.claim, Claim::Xdp);
+    assert_eq!(program.declared, DeclaredType::Xdp);
     assert_eq!(object.select(None).unwrap(), program);
     assert_eq!(object.license().to_str(), Ok("Dual MIT/GPL"));
 }

@@ -7,7 +7,7 @@ use planner::{ChainId, ChainKey, MemberId};
 use protocol::{RefusalCode, Refused, ReplyBody};
 
 use super::site::Site;
-use super::{Outcome, Session};
+use super::{Response, Session};
 use crate::published::Published;
 use crate::translate;
 
@@ -63,7 +63,7 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn map_descriptor(&self, member: MemberId, map: &str) -> Outcome {
+    pub(super) fn map_descriptor(&self, member: MemberId, map: &str) -> Response {
         let published = self.hub.board.read();
         let (chain, member) = by_id(&published, member)?;
         let (interface, name) = (&chain.interface.name, &member.name);

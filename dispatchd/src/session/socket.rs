@@ -8,7 +8,7 @@ use dispatcher_abi::REDIRECT_QUEUES;
 use planner::{Opening, PinnedMemory, QueueKey, Refusal, SocketKey};
 use protocol::{
     OpenSocket, RefusalCode, Refused, ReplyBody, Socket, SocketGrant, SocketMode, SocketOptions,
-    Umem,
+    Umem, with_causes,
 };
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_cookie, socket_domain, xdp_options};
@@ -16,7 +16,7 @@ use rustix::net::xdp::XdpOptionsFlags;
 
 use super::site::Site;
 use super::umem::{self, Room};
-use super::{Outcome, Session};
+use super::{Response, Session};
 use crate::desk::Brought;
 use crate::kernel::queues::{self, Queues};
 use crate::kernel::xsk::{self, Bound, CopyMode, Made, Memory};
@@ -31,7 +31,7 @@ impl Session<'_> {
         open: &OpenSocket,
         site: &Site,
         memfd: Option<OwnedFd>,
-    ) -> Outcome {
+    ) -> Response {
         let interface = &site.interface.name;
         let key = SocketKey {
             place: QueueKey {
@@ -67,7 +67,7 @@ impl Session<'_> {
         let made = make(open, site, &room, first.as_ref());
         let made = made.map_err(|refused| self.failed(site, key, refused))?;
         let socket = Arc::new(made.socket);
-        // Before it is the engine's: without a descriptor the client could not close it.
+        // Before it is the daemon's: without a descriptor the client could not close it.
         let given = socket.try_clone().map_err(|error| {
             let message = format!("interface {interface}: the socket: {error}");
             self.failed(site, key, translate::refused(RefusalCode::Daemon, message))
@@ -271,7 +271,7 @@ fn make(
                 zero_copy: false,
             })
             .map_err(|error| {
-                let message = format!("interface {}: {}", interface.name, translate::chain(&error));
+                let message = format!("interface {}: {}", interface.name, with_causes(&error));
                 translate::refused(RefusalCode::Kernel, message)
             });
     };

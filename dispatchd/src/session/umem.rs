@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use protocol::{BusyPoll, RefusalCode, Refused, SocketOptions, Umem, UmemLayout};
+use protocol::{BusyPoll, RefusalCode, Refused, SocketOptions, Umem, UmemLayout, with_causes};
 
 use crate::translate;
 
@@ -69,13 +69,8 @@ pub(super) fn check(
     };
     check_layout(interface, layout)?;
     let memfd = memfd.ok_or_else(|| missing(interface))?;
-    let bytes = protocol::memfd::check_memory(memfd.as_fd()).map_err(|error| {
-        refused(
-            interface,
-            RefusalCode::Descriptor,
-            &translate::chain(&error),
-        )
-    })?;
+    let bytes = protocol::memfd::check_memory(memfd.as_fd())
+        .map_err(|error| refused(interface, RefusalCode::Descriptor, &with_causes(&error)))?;
     let frame = u64::from(layout.frame_size);
     if bytes < frame || (!layout.unaligned && !bytes.is_multiple_of(frame)) {
         let why = format!("memory of {bytes} bytes is no whole number of frames of {frame} bytes");

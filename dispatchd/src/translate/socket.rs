@@ -1,11 +1,13 @@
 //! What is said of `AF_XDP` sockets, in the wire's words.
 
-use planner::LeaseState;
-use protocol::{RefusalCode, Refused, Remedy, SocketCounts, SocketDetail, SocketState};
+use planner::{Call, LeaseState};
+use protocol::{
+    RefusalCode, Refused, Remedy, SocketCounts, SocketDetail, SocketState, with_causes,
+};
 use rustix::io::Errno;
 use rustix::net::sockopt::xdp_statistics;
 
-use super::{chain, refused};
+use super::refused;
 use crate::kernel::xsk::{self, CopyMode};
 use crate::published::PublishedSocket;
 
@@ -16,50 +18,50 @@ pub(crate) fn not_made(
     error: &xsk::SocketError,
 ) -> Refused {
     let queue = wanted.queue;
-    let text = |why: &str| format!("interface {interface}: {why} ({})", chain(error));
+    let text = |why: &str| format!("interface {interface}: {why} ({})", with_causes(error));
     let forced = wanted.mode == CopyMode::ZeroCopy;
     match (error.call, error.errno()) {
-        ("socket(AF_XDP)", Some(Errno::AFNOSUPPORT)) => refused(
+        (Call::XdpSocket, Some(Errno::AFNOSUPPORT)) => refused(
             RefusalCode::Unsupported,
             text("this kernel has no AF_XDP sockets"),
         ),
-        (xsk::MAP_RINGS, Some(Errno::BUSY)) => refused(
+        (Call::MmapBoundRing, Some(Errno::BUSY)) => refused(
             RefusalCode::Unsupported,
             text("this kernel lets nobody map the rings of a bound socket, which Linux 6.4 does"),
         )
         .with_remedy(Remedy::BareSocket),
-        (xsk::TX_METADATA, _) => refused(
+        (Call::XdpUmemRegMetadata, _) => refused(
             RefusalCode::Unsupported,
             text("this kernel takes no memory with TX metadata, which Linux 6.11 does"),
         ),
-        ("mmap", _) => refused(RefusalCode::Descriptor, text("the memory can't be used")),
-        ("bind", Some(Errno::OPNOTSUPP)) if forced => refused(
+        (Call::Mmap, _) => refused(RefusalCode::Descriptor, text("the memory can't be used")),
+        (Call::Bind, Some(Errno::OPNOTSUPP)) if forced => refused(
             RefusalCode::Mode,
             text(&format!("its driver has no zero-copy for queue {queue}")),
         ),
-        ("bind", Some(Errno::OPNOTSUPP)) => refused(
+        (Call::Bind, Some(Errno::OPNOTSUPP)) => refused(
             RefusalCode::Mode,
             text(&format!(
                 "its driver can't do on queue {queue} what is asked for"
             )),
         ),
-        ("bind", Some(Errno::BUSY)) => refused(
+        (Call::Bind, Some(Errno::BUSY)) => refused(
             RefusalCode::QueueTaken,
             text(&format!(
                 "queue {queue} is bound by a socket that this daemon does not know"
             )),
         ),
-        ("bind", Some(Errno::INVAL)) => refused(
+        (Call::Bind, Some(Errno::INVAL)) => refused(
             RefusalCode::NoSuchQueue,
             text(&format!(
                 "no socket can be bound to queue {queue} like this"
             )),
         ),
-        ("XDP_UMEM_REG", Some(Errno::NOBUFS)) => refused(
+        (Call::XdpUmemReg, Some(Errno::NOBUFS)) => refused(
             RefusalCode::Quota,
             text("the daemon may not pin so much memory: it needs CAP_IPC_LOCK or a larger limit"),
         ),
-        ("XDP_UMEM_REG", Some(Errno::INVAL | Errno::NOMEM)) => {
+        (Call::XdpUmemReg, Some(Errno::INVAL | Errno::NOMEM)) => {
             refused(RefusalCode::Descriptor, text("the memory can't be used"))
         }
         _ => refused(RefusalCode::Kernel, text("the socket can't be made")),

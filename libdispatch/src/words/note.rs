@@ -11,7 +11,7 @@ twin! {
         RunsByTailCall {
             /// The member.
             member: String,
-            /// Why.
+            /// What rules out freplace.
             reason: EngineReason,
         },
         /// The driver has no native XDP, so that generic mode is used.

@@ -55,7 +55,7 @@ twin! {
 impl fmt::Display for ProbeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TurnedOff => f.write_str("turned off by `dispatchd --engine`"),
+            Self::TurnedOff => f.write_str("the daemon was told not to use it"),
             Self::Failed { error } => f.write_str(error),
             Self::Unknown(number) => write!(f, "a reason that this client doesn't know ({number})"),
         }

@@ -7,8 +7,8 @@ use dispatcher_abi::Mode;
 use super::twin;
 
 twin! {
-    /// A step that would mend a refusal. `Display` says it in words of the command line; a program with
-    /// an interface of its own has words of its own.
+    /// A step that would mend a refusal. `Display` says it in words that name no command; a program that
+    /// has commands of its own names those.
     Remedy {
         /// The daemon lets the user in.
         AllowUser,
@@ -50,24 +50,30 @@ twin! {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AllowUser => f.write_str("`dispatchd --allow-uid UID` lets a user in"),
+            Self::AllowUser => f.write_str("the daemon's operator can let a user in"),
             Self::AllowLoad { uid } => write!(
                 f,
-                "`dispatchd --allow-uid {uid}:load` lets it load its own objects"
+                "the daemon's operator can let user {uid} load its own objects"
             ),
-            Self::AllowBare { uid } => write!(f, "`dispatchd --allow-bare {uid}` allows it"),
-            Self::BareSocket => f.write_str(
-                "root, and a user that `dispatchd --allow-bare` names, can have a bare socket",
-            ),
-            Self::MoreSockets => f.write_str("see `dispatchd --max-sockets`"),
-            Self::MoreMemory => f.write_str("see `dispatchd --max-umem`"),
-            Self::ChangeMode { interface, mode } => write!(
+            Self::AllowBare { uid } => write!(
                 f,
-                "`dispatchctl config {interface} --mode {mode}` changes that"
+                "the daemon's operator can let user {uid} bind sockets itself"
             ),
-            Self::SeeStatus => f.write_str("`dispatchctl status` says why"),
+            Self::BareSocket => f.write_str(
+                "a bare socket is bound by its client: root, and users who are let, can have one",
+            ),
+            Self::MoreSockets => {
+                f.write_str("the daemon's operator can let each user have more sockets")
+            }
+            Self::MoreMemory => {
+                f.write_str("the daemon's operator can let each user pin more memory")
+            }
+            Self::ChangeMode { interface, mode } => {
+                write!(f, "change the chain of {interface} to {mode} mode first")
+            }
+            Self::SeeStatus => f.write_str("the daemon's status says why"),
             Self::TryAgain => f.write_str("try again"),
-            Self::GiveMapSize { map } => write!(f, "give a size with `--map-size {map}=N`"),
+            Self::GiveMapSize { map } => write!(f, "give map {map} a size"),
             Self::Unknown(number) => {
                 write!(
                     f,

@@ -54,7 +54,7 @@ twin! {
             build: u64,
             /// The interface.
             interface: String,
-            /// Where.
+            /// The hook of the driver, the stack or the card.
             mode: Mode,
         },
         /// Commit: swaps one build for another.

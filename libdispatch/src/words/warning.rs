@@ -68,7 +68,7 @@ twin! {
             chain: u64,
             /// Its interface.
             interface: String,
-            /// Why.
+            /// What is wrong with its pins.
             why: Unreadable,
         },
         /// The object of a member is lost.

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::Call;
+
 /// Why a UMEM or a socket can't be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -109,16 +111,16 @@ pub enum Error {
     /// A system call failed.
     #[error("{call}")]
     System {
-        /// Which.
-        call: &'static str,
-        /// Why.
+        /// The call, or the option that it was to set.
+        call: Call,
+        /// What the kernel said.
         source: io::Error,
     },
 }
 
 impl Error {
     /// For `map_err` of a system call.
-    pub(super) fn system<E: Into<io::Error>>(call: &'static str) -> impl Fn(E) -> Self {
+    pub(super) fn system<E: Into<io::Error>>(call: Call) -> impl Fn(E) -> Self {
         move |source| Self::System {
             call,
             source: source.into(),

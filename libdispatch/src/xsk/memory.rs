@@ -9,8 +9,8 @@ use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::net::xdp::XdpRingOffset;
 
-use super::Error;
 use super::atomic::{AtomicU32, AtomicU64};
+use super::{Call, Error};
 
 /// Where a ring lives: two shared indices, flags, and the entries as words of 64 bits.
 ///
@@ -78,7 +78,7 @@ impl MappedRing {
                 if error.kind() == io::ErrorKind::ResourceBusy {
                     return Error::BoundTooEarly;
                 }
-                Error::system("mmap of a ring")(error)
+                Error::system(Call::MmapRing)(error)
             })?;
         Ok(ring(map, producer, consumer, flags, entries))
     }
@@ -152,27 +152,28 @@ fn allocate(length: usize, huge: bool) -> Result<(OwnedFd, MmapRaw), Error> {
     if huge {
         flags |= MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
     }
-    let memfd = rustix::fs::memfd_create("umem", flags).map_err(Error::system("memfd_create"))?;
-    rustix::fs::ftruncate(&memfd, length as u64).map_err(Error::system("ftruncate"))?;
+    let memfd =
+        rustix::fs::memfd_create("umem", flags).map_err(Error::system(Call::MemfdCreate))?;
+    rustix::fs::ftruncate(&memfd, length as u64).map_err(Error::system(Call::Ftruncate))?;
     rustix::fs::fallocate(&memfd, FallocateFlags::empty(), 0, length as u64)
-        .map_err(Error::system("fallocate"))?;
+        .map_err(Error::system(Call::Fallocate))?;
     rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW)
-        .map_err(Error::system("F_ADD_SEALS"))?;
+        .map_err(Error::system(Call::AddSeals))?;
     let map = MmapOptions::new()
         .len(length)
         .populate()
         .map_raw(&memfd)
-        .map_err(Error::system("mmap of the memfd"))?;
+        .map_err(Error::system(Call::MmapMemory))?;
     Ok((memfd, map))
 }
 
 /// Miri has no memfd and maps no file: memory of the process's own, and any descriptor.
 #[cfg(miri)]
 fn allocate(length: usize, _huge: bool) -> Result<(OwnedFd, MmapRaw), Error> {
-    let (descriptor, _) = io::pipe().map_err(Error::system("pipe"))?;
+    let (descriptor, _) = io::pipe().map_err(Error::system(Call::Pipe))?;
     let map = MmapOptions::new().len(length).map_anon();
     Ok((
         descriptor.into(),
-        map.map_err(Error::system("mmap"))?.into(),
+        map.map_err(Error::system(Call::MmapMemory))?.into(),
     ))
 }

@@ -30,7 +30,7 @@ pub(super) struct Outbound<'u, M> {
 pub struct Unsent<'u> {
     /// The packet, as it was.
     pub packet: Packet<'u>,
-    /// Why.
+    /// What was in the way.
     pub reason: UnsentReason,
 }
 

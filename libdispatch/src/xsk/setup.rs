@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::memory::MappedRing;
 use super::ring::{Completion, Descriptor, Entry, Fill, Rx, Tx};
-use super::{BusyPoll, Copies, Error, Options, Umem, offload};
+use super::{BusyPoll, Call, Copies, Error, Options, Umem, offload};
 
 /// A socket's rings.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) fn socket() -> Result<OwnedFd, Error> {
     socket.map_err(|error| match error {
         Errno::AFNOSUPPORT => Error::NoAfXdp,
         Errno::PERM => Error::NotAllowed,
-        error => Error::system("socket(AF_XDP)")(error),
+        error => Error::system(Call::Socket)(error),
     })
 }
 
@@ -86,26 +86,26 @@ pub(super) fn register(socket: BorrowedFd<'_>, umem: &Umem) -> Result<(), Error>
         Errno::INVAL if offload != 0 && sockopt::set_xdp_umem_reg(socket, plain).is_ok() => {
             Error::NoTxMetadata
         }
-        error => Error::system("XDP_UMEM_REG")(error),
+        error => Error::system(Call::UmemReg)(error),
     })
 }
 
 /// Makes the rings of these sizes.
 pub(super) fn size_rings(socket: BorrowedFd<'_>, options: &Options) -> Result<(), Error> {
     type Set<'a> = fn(BorrowedFd<'a>, u32) -> rustix::io::Result<()>;
-    let rings: [(&'static str, Set<'_>, u32); 4] = [
+    let rings: [(Call, Set<'_>, u32); 4] = [
         (
-            "XDP_UMEM_FILL_RING",
+            Call::UmemFillRing,
             sockopt::set_xdp_umem_fill_ring_size,
             options.fill,
         ),
         (
-            "XDP_UMEM_COMPLETION_RING",
+            Call::UmemCompletionRing,
             sockopt::set_xdp_umem_completion_ring_size,
             options.completion,
         ),
-        ("XDP_RX_RING", sockopt::set_xdp_rx_ring_size, options.rx),
-        ("XDP_TX_RING", sockopt::set_xdp_tx_ring_size, options.tx),
+        (Call::RxRing, sockopt::set_xdp_rx_ring_size, options.rx),
+        (Call::TxRing, sockopt::set_xdp_tx_ring_size, options.tx),
     ];
     for (call, set, entries) in rings {
         if entries != 0 {
@@ -117,7 +117,7 @@ pub(super) fn size_rings(socket: BorrowedFd<'_>, options: &Options) -> Result<()
 
 /// Maps the rings, which have these sizes.
 pub(super) fn map_rings(socket: BorrowedFd<'_>, options: &Options) -> Result<Rings, Error> {
-    let layout = sockopt::xdp_mmap_offsets(socket).map_err(Error::system("XDP_MMAP_OFFSETS"))?;
+    let layout = sockopt::xdp_mmap_offsets(socket).map_err(Error::system(Call::MmapOffsets))?;
     let map = |entries: u32, words: usize, page_offset, ring| {
         let map = || MappedRing::new(socket, page_offset, ring, entries as usize * words);
         (entries != 0).then(map).transpose()
@@ -167,7 +167,7 @@ pub(super) fn bind(
             // The kernel frees the queue of a socket that was just closed a moment later.
             Err(Errno::BUSY) if Instant::now() < deadline => thread::sleep(RELEASE_INTERVAL),
             Err(Errno::BUSY) => return Err(Error::QueueBusy { ifindex, queue }),
-            Err(error) => return Err(Error::system("bind(AF_XDP)")(error)),
+            Err(error) => return Err(Error::system(Call::Bind)(error)),
         }
     }
 }
@@ -191,10 +191,10 @@ fn bind_flags(options: &Options) -> SocketAddrXdpFlags {
 pub(super) fn busy_poll(socket: BorrowedFd<'_>, busy_poll: BusyPoll) -> Result<(), Error> {
     let microseconds = c_int::try_from(busy_poll.microseconds).unwrap_or(c_int::MAX);
     let options = [
-        ("SO_PREFER_BUSY_POLL", libc::SO_PREFER_BUSY_POLL, 1),
-        ("SO_BUSY_POLL", libc::SO_BUSY_POLL, microseconds),
+        (Call::PreferBusyPoll, libc::SO_PREFER_BUSY_POLL, 1),
+        (Call::BusyPoll, libc::SO_BUSY_POLL, microseconds),
         (
-            "SO_BUSY_POLL_BUDGET",
+            Call::BusyPollBudget,
             libc::SO_BUSY_POLL_BUDGET,
             c_int::from(busy_poll.budget),
         ),

@@ -13,9 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libdispatch::{Engine, Lifetime, Mode, OnMiss, SlotCounters, VerdictMask};
+use libdispatch::{Client, Engine, Lifetime, Mode, OnMiss, SlotCounters, VerdictMask};
 use protocol::{
-    Changed, Connection, Form, Listener, MapShape, Member, MemberDetail, MemberState, Open,
+    Change, Changed, Connection, Form, Listener, MapShape, Member, MemberDetail, MemberState, Open,
     Operation, Options, Origin, Owner, Push, RefusalCode, Refused, Registered, Remedy, Reply,
     ReplyBody, Request, RequestBody, Source, Step, Welcome, memfd,
 };
@@ -143,6 +143,23 @@ impl FakeDaemon {
     /// Everything heard but greetings, without the connection.
     pub(crate) fn heard(&self) -> Vec<RequestBody> {
         heard(&self.state())
+    }
+
+    /// The changes that were asked for.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let heard = self.heard().into_iter();
+        heard
+            .filter_map(|body| match body {
+                RequestBody::Change(change) => Some(change),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// A client that waits this long for an answer.
+    pub(crate) fn client_with(&self, timeout: Duration) -> Client {
+        let builder = Client::builder().socket(self.path());
+        builder.timeout(timeout).connect().unwrap()
     }
 
     pub(crate) fn namespaces(&self) -> usize {
@@ -402,7 +419,7 @@ const FORM: Form = Form {
     frags: false,
 };
 
-fn changed(state: &mut State, change: &protocol::Change) -> Changed {
+fn changed(state: &mut State, change: &Change) -> Changed {
     let mut members = Vec::new();
     for operation in &change.operations {
         let name = match operation {

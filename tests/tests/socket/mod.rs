@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
 
-use libdispatch::{Client, Error, RefusalCode, SocketLease, SocketRequest};
+use libdispatch::{Client, Error, RefusalCode, Remedy, SocketLease, SocketRequest};
 use protocol::{
     Connection, Hello, OpenSocket, Options, Reply, ReplyBody, Request, RequestBody, SocketGrant,
     SocketOptions, Umem, UmemLayout,
@@ -208,6 +208,11 @@ pub(crate) fn states(rig: &Rig) -> Vec<(u32, String)> {
 pub(crate) fn code(error: &Error) -> RefusalCode {
     let refusal = error.refusal();
     refusal.unwrap_or_else(|| panic!("{error}")).code
+}
+
+/// What would mend it.
+pub(crate) fn remedy(error: &Error) -> Option<&Remedy> {
+    error.refusal()?.remedy.as_ref()
 }
 
 pub(crate) fn memory(bytes: u64) -> OwnedFd {

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use dispatcher_abi::COUNTS;
-use planner::{Build, MemberId, ObservedBuild, Pin, Presence, Registry, RegistryFault, Slot, Why};
+use planner::{
+    Build, Call, MemberId, ObservedBuild, Pin, Presence, Registry, RegistryFault, Slot, Why,
+};
 
 use super::look::Look;
 use crate::bpf::{self, MapInfo, Shape};
@@ -70,7 +72,7 @@ impl Parts {
         let next = look.open(&Pin::NextRegistry(build), |found| found.map(|_| true));
         let kept = registry.as_ref().and_then(|(map, _)| {
             let read = registry::read(map.as_fd());
-            look.said(&Pin::Registry(build), "BPF_MAP_LOOKUP_ELEM", read)
+            look.said(&Pin::Registry(build), Call::BpfMapLookupElem, read)
         });
         let mut links = BTreeMap::new();
         for name in &names {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use planner::{ChainDir, Kind, Pin, Why};
+use planner::{Call, ChainDir, Kind, Pin, Why};
 
 use crate::kernel::pinned::{self, Fault, Object};
 use crate::kernel::pins::{self, Pins};
@@ -51,7 +51,7 @@ impl<'a> Look<'a> {
         };
         let names = match kind {
             Some(kind) => Err(Fault::Kind(kind)),
-            None => pins::names(&path).map_err(Fault::failed("readdir")),
+            None => pins::names(&path).map_err(Fault::failed(Call::Readdir)),
         };
         names.unwrap_or_else(|fault| {
             self.faults.push(fault.of(pin.clone()));
@@ -60,12 +60,7 @@ impl<'a> Look<'a> {
     }
 
     /// What a call said, if it worked.
-    pub(super) fn said<T>(
-        &mut self,
-        pin: &Pin,
-        call: &'static str,
-        said: std::io::Result<T>,
-    ) -> Option<T> {
+    pub(super) fn said<T>(&mut self, pin: &Pin, call: Call, said: std::io::Result<T>) -> Option<T> {
         said.map_err(|error| self.faults.push(Fault::failed(call)(error).of(pin.clone())))
             .ok()
     }

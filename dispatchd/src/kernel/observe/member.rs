@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use planner::{CodeId, MemberId, ObservedCode, ObservedMember, Pin, Presence};
+use planner::{Call, CodeId, MemberId, ObservedCode, ObservedMember, Pin, Presence};
 
 use super::look::Look;
 use crate::kernel::linux::{MemberFds, Staged};
@@ -14,8 +14,8 @@ use crate::kernel::{pins, totals};
 /// What a member's program is.
 const PROGRAM_TYPES: [u32; 2] = [libbpf_sys::BPF_PROG_TYPE_XDP, libbpf_sys::BPF_PROG_TYPE_EXT];
 
-/// What is pinned of a member, and its descriptors if it has totals.
-pub(super) fn read(look: &mut Look<'_>, member: MemberId) -> (ObservedMember, Option<MemberFds>) {
+/// What is pinned of a member, and its descriptors.
+pub(super) fn read(look: &mut Look<'_>, member: MemberId) -> (ObservedMember, MemberFds) {
     let names = look.names(&Pin::Member(member));
     let mut codes = Vec::new();
     let mut opened = BTreeMap::new();
@@ -40,14 +40,15 @@ pub(super) fn read(look: &mut Look<'_>, member: MemberId) -> (ObservedMember, Op
         has_next_totals: next.is_some(),
         codes,
     };
-    let fds = map.and_then(|(totals_map, _)| {
-        let read = totals::read(totals_map.as_fd());
-        Some(MemberFds {
-            totals: look.said(&pin, "BPF_MAP_LOOKUP_ELEM", read)?,
-            totals_map,
-            codes: opened,
-        })
+    let totals = map.as_ref().and_then(|(map, _)| {
+        let read = totals::read(map.as_fd());
+        look.said(&pin, Call::BpfMapLookupElem, read)
     });
+    let fds = MemberFds {
+        totals_map: map.map(|(map, _)| map),
+        totals: totals.unwrap_or_default(),
+        codes: opened,
+    };
     (observed, fds)
 }
 

@@ -14,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 /// A directory of objects, each `<sha256>.o`: what lies on a tmpfs goes with a reboot, as the
 /// programs do.
 #[derive(Clone, Debug)]
-pub struct Objects {
+pub struct ObjectStore {
     dir: PathBuf,
 }
 
-impl Objects {
+impl ObjectStore {
     /// Opens the directory, and makes it if need be. It must be this user's own, and nobody else
     /// may look into it: what is loaded from it is trusted as far as whoever brought it was.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
@@ -116,9 +116,9 @@ fn is_ours(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn store() -> (tempfile::TempDir, Objects) {
+    fn store() -> (tempfile::TempDir, ObjectStore) {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let objects = Objects::open(dir.path().join("objects")).expect("a new directory");
+        let objects = ObjectStore::open(dir.path().join("objects")).expect("a new directory");
         (dir, objects)
     }
 
@@ -145,19 +145,19 @@ mod tests {
     fn only_a_directory_of_ones_own_is_used_and_what_is_above_it_is_for_everybody() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let above = dir.path().join("above");
-        let objects = Objects::open(above.join("objects")).expect("a new directory");
+        let objects = ObjectStore::open(above.join("objects")).expect("a new directory");
         let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
         assert_eq!(mode(&objects.dir), 0o700);
         assert_ne!(mode(&above) & 0o011, 0);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&objects.dir, &link).expect("it can be made");
-        assert!(Objects::open(link).is_err());
+        assert!(ObjectStore::open(link).is_err());
         let open = dir.path().join("open");
         fs::DirBuilder::new()
             .mode(0o755)
             .create(&open)
             .expect("it can be made");
-        assert!(Objects::open(open).is_err());
+        assert!(ObjectStore::open(open).is_err());
     }
 
     #[test]
