@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use planner::{
-    ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, Lease, LoadOrder, MemberId, Note,
-    Plan, Refusal, SocketKey, TakenUp, Unreadable,
+    ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, HookProgram, Lease, LoadOrder,
+    MemberId, Moment, Note, Plan, Refusal, SocketKey, TakenUp, Unreadable,
 };
 
 use crate::RequestId;
@@ -106,6 +106,13 @@ pub enum Job<E> {
     },
     /// Shows the state to readers.
     Publish,
+    /// Shows readers when it was last seen what a chain's hook runs.
+    ShowLook {
+        /// The chain.
+        chain: ChainId,
+        /// When.
+        at: Moment,
+    },
     /// Drops every object that is kept but these.
     DropObjects {
         /// The objects to keep.
@@ -219,6 +226,20 @@ pub enum Notice<E> {
     Detached {
         /// The interface.
         interface: String,
+    },
+    /// Somebody else's program is on the chain's hook. The chain waits until that is gone.
+    Taken {
+        /// The interface.
+        interface: String,
+        /// The program.
+        program: HookProgram,
+    },
+    /// It can't be told what the chain's hook runs.
+    NotSeen {
+        /// The interface.
+        interface: String,
+        /// Why.
+        error: E,
     },
     /// The chain is not on its hook, and can't be attached now.
     NotAttached {

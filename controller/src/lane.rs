@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use planner::{Build, ChainDir, Cleanup, ConnectionId, Facts, Moment, Note, Plan, SocketKey};
+use planner::{
+    Build, ChainDir, Cleanup, ConnectionId, Facts, HookProgram, Moment, Note, Plan, SocketKey,
+};
 
 use crate::{Act, Answer, RequestId};
 
@@ -75,6 +77,15 @@ pub(crate) enum Work {
     Free(ChainDir),
     /// The hook is looked at.
     Look,
+}
+
+/// Why a chain is not known to be on its hook after it was looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum OffHook<E> {
+    /// Somebody else's program is there.
+    Taken(HookProgram),
+    /// The chain can't be attached, or it can't be told.
+    Failed(E),
 }
 
 /// What is being done in a lane.

@@ -3,7 +3,7 @@
 use planner::{ChainKey, Change, Commit, MemberId, Operation, decide, expire, without_redirect};
 
 use crate::controller::{Life, Want};
-use crate::lane::{After, Then, Work};
+use crate::lane::{After, OffHook, Then, Work};
 use crate::{Act, Answer, Controller, Notice, RequestId};
 
 impl<E: Clone> Controller<E> {
@@ -97,7 +97,7 @@ impl<E: Clone> Controller<E> {
 
     /// Removes the members whose time is over. `off_hook`: why the chain could not be put back on its
     /// hook; then it can only go as a whole.
-    pub(crate) fn expire(&mut self, site: ChainKey, off_hook: Option<E>) {
+    pub(crate) fn expire(&mut self, site: ChainKey, off_hook: Option<OffHook<E>>) {
         let Some(chain) = self.state.at(site).map(|chain| chain.id) else {
             return;
         };
@@ -106,10 +106,14 @@ impl<E: Clone> Controller<E> {
         let Some(plan) = expire(&self.state, chain, members) else {
             return;
         };
-        if let Some(error) = off_hook
+        if let Some(off_hook) = off_hook
             && !matches!(plan.commit, Commit::Detach { .. })
         {
-            return self.failed_own(site, Act::Expire, error);
+            return match off_hook {
+                // That was said, and isn't a failure.
+                OffHook::Taken(_) => self.wait_with_own(site),
+                OffHook::Failed(error) => self.failed_own(site, Act::Expire, error),
+            };
         }
         let interface = self.name_of(site);
         let members = members.len();

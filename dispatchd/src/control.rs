@@ -156,6 +156,7 @@ impl Control {
                 self.board
                     .publish(Published::new(state, &self.shelf, &self.sockets));
             }
+            Job::ShowLook { chain, at } => self.board.show_look(chain, at),
             Job::Keep(id) => self.keep_socket(id),
             Job::Release { key, counts } => self.release(key, counts),
             Job::Tell(notice) => notices::tell(&notice, self.controller.state()),

@@ -20,7 +20,7 @@ use crate::args::Args;
 use crate::control::{self, Control, Message};
 use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
-use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
+use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants, netns};
 use crate::load_job::LoadJobs;
 use crate::loader::{Keeper, Loader};
 use crate::objects::Objects;
@@ -78,6 +78,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     // Before there are threads and memory that it would have to be copied from.
     let keeper = Keeper::start().map_err(StartError::Loader)?;
     let kernel = Linux::open(&args.bpffs)?;
+    let pins = Arc::new(kernel.pins().clone());
     let (probes, template) = probe::probe(args.engine);
     log_probe("tailcall", &probes.tailcall);
     log_probe("freplace", &probes.freplace);
@@ -120,6 +121,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
         loader,
         policy: Arc::new(policy),
         probes: Arc::new(probes),
+        pins,
         started: Instant::now(),
     };
     let listener = Arc::new(listener);
@@ -157,8 +159,8 @@ fn start(
     (setup, engines): (Setup, Engines),
 ) -> Result<Running, StartError> {
     let observed = kernel.observe()?;
-    let recovery = planner::reconcile(&observed, engines, control::now());
-    take_over(&mut kernel, &recovery);
+    let mut recovery = planner::reconcile(&observed, engines, control::now());
+    take_over(&mut kernel, &mut recovery);
     let shelf = Shelf::default();
     for dir in kernel.dirs() {
         shelf.show(dir, kernel.view(dir));
@@ -226,10 +228,14 @@ fn start(
 }
 
 /// Says what can't be read, and makes the pins of the chains that run whole.
-fn take_over(kernel: &mut Linux, recovery: &Recovery) {
-    for chain in &recovery.unreadable {
+fn take_over(kernel: &mut Linux, recovery: &mut Recovery) {
+    for chain in &mut recovery.unreadable {
+        // A registry has the name that the interface had then. Without either it is called as its
+        // directory.
+        let found = netns::describe(chain.site).ok().flatten();
+        chain.interface = found.or(chain.interface.take());
         let interface = chain.interface.as_ref().map(|found| &*found.name);
-        let why = unreadable::why(&chain.why);
+        let why = translate::why(&chain.why);
         tracing::error!(chain = %chain.dir, interface, %why, "this chain can't be read: it runs on and is not changed");
         kernel.forget(chain.dir);
     }

@@ -18,11 +18,11 @@ use planner::{
 
 use crate::control::{Message, Trouble};
 use crate::desk::Desk;
-use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, netns, xsk};
+use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, hook, netns, xsk};
 use crate::objects::Objects;
 use crate::published::{Board, Shelf};
 use crate::sockets::{self, Sockets};
-use crate::unreadable;
+use crate::translate;
 
 /// See the module.
 #[derive(Debug)]
@@ -109,6 +109,7 @@ impl Hands {
             | Job::Release { .. }
             | Job::Answer { .. }
             | Job::Publish
+            | Job::ShowLook { .. }
             | Job::Tell(_)
             | Job::Stopped => unreachable!("the controller's thread does this itself"),
         })
@@ -207,18 +208,24 @@ impl Hands {
             Err(error) => return Seen::Unknown(error.into()),
         }
         let likely = id.and_then(|id| self.desk.namespace(id));
-        match netns::find(site, likely.as_ref()) {
-            Ok(Some(_)) => Seen::Detached,
-            Ok(None) => Seen::Gone,
-            Err(source) => Seen::Unknown(
-                KernelError {
-                    call: "setns",
-                    subject: format!("the network namespace of chain {dir}"),
-                    kind: FailureKind::Failed,
-                    source,
-                }
-                .into(),
-            ),
+        let unknown = |call, source| {
+            let error = KernelError {
+                call,
+                subject: format!("the hook of chain {dir}"),
+                kind: FailureKind::Failed,
+                source,
+            };
+            Seen::Unknown(error.into())
+        };
+        let namespace = match netns::find(site, likely.as_ref()) {
+            Ok(Some(namespace)) => namespace,
+            Ok(None) => return Seen::Gone,
+            Err(source) => return unknown("setns", source),
+        };
+        match hook::program(namespace.as_fd(), site.ifindex) {
+            Ok(None) => Seen::Detached,
+            Ok(Some(program)) => Seen::Taken(program),
+            Err(source) => unknown("RTM_GETLINK", source),
         }
     }
 
@@ -230,7 +237,7 @@ impl Hands {
         }
         if self.odd_pins.get(&dir) != Some(&faults) {
             for why in &faults {
-                let why = unreadable::why(why);
+                let why = translate::why(why);
                 tracing::error!(chain = %dir, %why, "a pin is not what it should be: the next daemon will not find it");
             }
             self.odd_pins.insert(dir, faults);

@@ -7,7 +7,7 @@ mod commit;
 mod counters;
 mod flush;
 mod grace;
-mod hook;
+pub(crate) mod hook;
 mod linux;
 mod mend;
 pub(crate) mod netns;
@@ -29,6 +29,7 @@ pub(crate) mod xsk;
 
 pub use linux::{CommitError, Linux, Staged};
 pub use open::OpenError;
+pub(crate) use pins::Pins;
 pub use probe::{probe_frags, probe_freplace, probe_tailcall};
 pub use published::{ChainCounters, ChainView, MemberMap};
 pub(crate) use redirect::{RedirectMaps, object as redirect_object};

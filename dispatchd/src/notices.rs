@@ -38,6 +38,14 @@ pub(crate) fn tell(notice: &Notice<Trouble>, state: &State) {
         Notice::Detached { interface } => {
             tracing::warn!(%interface, "somebody detached the chain from its interface; attaching it again");
         }
+        Notice::Taken { interface, program } => {
+            let program_id = program.id;
+            let program = protocol::escape(&program.name);
+            tracing::error!(%interface, %program, program_id, "the chain is not on its interface: somebody else's program is");
+        }
+        Notice::NotSeen { interface, error } => {
+            tracing::error!(%interface, %error, "whether the interface runs its chain can't be told");
+        }
         Notice::NotAttached { interface, error } => {
             tracing::error!(%interface, %error, "the chain is not on its interface");
         }

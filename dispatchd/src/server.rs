@@ -86,12 +86,13 @@ fn admit(connection: &Connection, hub: &Hub, open: Arc<Open>) -> Option<(Admitte
         refuse(connection, RefusalCode::NotAllowed, message);
         return None;
     }
-    let Some(place) = Place::take(open, peer.uid) else {
-        let message = format!("uid {} has too many connections", peer.uid);
-        refuse(connection, RefusalCode::Quota, message);
-        return None;
-    };
-    Some((Admitted { peer, grant }, place))
+    match Place::take(open, peer.uid) {
+        Ok(place) => Some((Admitted { peer, grant }, place)),
+        Err(message) => {
+            refuse(connection, RefusalCode::Quota, message);
+            None
+        }
+    }
 }
 
 /// Reads a greeting, and starts a thread for a client that greets as it should.
@@ -133,17 +134,24 @@ struct Place {
 }
 
 impl Place {
-    fn take(open: Arc<Open>, uid: u32) -> Option<Self> {
+    /// Or why there is none.
+    fn take(open: Arc<Open>, uid: u32) -> Result<Self, String> {
         let mut count = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = count.values().sum();
         let own = count.get(&uid).copied().unwrap_or_default();
-        let full = own >= CONNECTIONS_PER_UID || all >= CONNECTIONS_MAX;
-        if uid != 0 && full {
-            return None;
+        if uid != 0 && own >= CONNECTIONS_PER_UID {
+            return Err(format!(
+                "uid {uid} has {own} connections, as many as it may"
+            ));
+        }
+        if uid != 0 && all >= CONNECTIONS_MAX {
+            return Err(format!(
+                "there are {all} connections, and uid {uid} may have no further one"
+            ));
         }
         count.insert(uid, own + 1);
         drop(count);
-        Some(Self { open, uid })
+        Ok(Self { open, uid })
     }
 }
 

@@ -43,7 +43,9 @@ mod tests;
 mod unreadable;
 
 pub use admit::admit;
-pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
+pub use chain::{
+    Chain, ChainDir, Hook, HookProgram, Member, MemberState, Owner, Standing, Waiting,
+};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
 pub use deadline::Moment;
 pub use decide::{decide, expire};

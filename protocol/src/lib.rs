@@ -29,6 +29,7 @@ mod refused;
 mod reply;
 pub mod socket;
 mod told;
+mod unreadable;
 mod xsk;
 
 pub use change::{
@@ -55,7 +56,8 @@ pub use reply::{Changed, Registered, Reply, ReplyBody, Welcome};
 pub use socket::{
     Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
 };
-pub use told::{EngineReason, Note, ProbeReason, Step, Unreadable, Warning};
+pub use told::{EngineReason, Note, ProbeReason, Step, Warning};
+pub use unreadable::{PinKind, RegistryFault, Unreadable};
 pub use xsk::{
     BusyPoll, OpenSocket, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
     SocketOptions, SocketState, Umem, UmemLayout,

@@ -230,6 +230,7 @@ impl Daemon {
                 }
                 Job::Answer { id, answer } => self.answered(id, answer),
                 Job::Publish => self.world.publish(&mut self.shown, self.controller.state()),
+                Job::ShowLook { chain, at } => self.shown.looked(chain, at),
                 Job::DropObjects { keep } => self.world.objects.retain(|it| keep.contains(it)),
                 Job::Tell(notice) => self.told(notice),
                 Job::Stopped => {

@@ -129,6 +129,11 @@ impl Linux {
         })
     }
 
+    /// Where everything is pinned.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// The directories of the chains that have descriptors here.
     pub fn dirs(&self) -> Vec<ChainDir> {
         self.chains.keys().copied().collect()

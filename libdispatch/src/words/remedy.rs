@@ -44,6 +44,13 @@ twin! {
             /// The map.
             map: String,
         },
+        /// The interface's chain is flushed while no daemon runs, which takes it off the interface.
+        Flush {
+            /// The interface.
+            interface: String,
+        },
+        /// Some of the user's connections are closed first.
+        CloseConnections,
     }
 }
 
@@ -68,6 +75,14 @@ impl fmt::Display for Remedy {
             Self::SeeStatus => f.write_str("`dispatchctl status` says why"),
             Self::TryAgain => f.write_str("try again"),
             Self::GiveMapSize { map } => write!(f, "give a size with `--map-size {map}=N`"),
+            Self::Flush { interface } => write!(
+                f,
+                "to take it off the interface, stop dispatchd and run `dispatchd --flush {interface}` \
+                 in the interface's network namespace"
+            ),
+            Self::CloseConnections => f.write_str(
+                "end some of the programs that are connected to dispatchd, and try again",
+            ),
             Self::Unknown(number) => {
                 write!(
                     f,
