@@ -84,7 +84,8 @@ pub(crate) enum Want {
 }
 
 impl<E: Clone> Controller<E> {
-    /// Goes on from what an earlier daemon left: `recovery`, and the sockets that it wrote down.
+    /// Goes on from what an earlier daemon left: `recovery`, whose mends are those that failed, and the
+    /// sockets that it wrote down.
     pub fn start(
         recovery: Recovery,
         sockets: Vec<(QueueKey, Lease)>,
@@ -98,6 +99,9 @@ impl<E: Clone> Controller<E> {
         }
         for (dir, steps) in &recovery.leftovers {
             state.leave(*dir, planner::Obsolete::of(steps));
+        }
+        for (dir, step) in recovery.mends {
+            state.not_mended(dir, step, now);
         }
         let mut controller = Self {
             state,
@@ -241,6 +245,7 @@ impl<E: Clone> Controller<E> {
             Done::Committed { site, outcome } => self.committed(site, outcome),
             Done::Freed { site, steps } => self.freed(site, steps),
             Done::Looked { site, seen } => self.looked(site, seen),
+            Done::Mended { site, dir, steps } => self.mended(site, dir, steps),
             Done::Given { site, outcome } => self.given(site, outcome),
             Done::Taken { site, error } => self.taken(site, error),
             Done::Swept { gone } => self.swept(gone),

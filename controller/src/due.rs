@@ -19,6 +19,12 @@ impl<E: Clone> Controller<E> {
             let site = self.state.chains[&chain].interface.key;
             self.enqueue_own(site, Work::Expire);
         }
+        for dir in self.state.mends_due(self.now) {
+            let mut chains = self.state.chains.values();
+            let found = chains.find(|chain| chain.dir == dir);
+            let site = found.map_or(dir.key, |chain| chain.interface.key);
+            self.enqueue_own(site, Work::Mend(dir));
+        }
         let over = self.state.leases.over(self.now);
         let sites: BTreeSet<ChainKey> = over.iter().map(|key| key.place.chain).collect();
         for site in sites {

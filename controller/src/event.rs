@@ -1,8 +1,8 @@
 //! What the controller is told.
 
 use planner::{
-    ChainKey, Change, Cleanup, Client, ConnectionId, Facts, FailureKind, HookProgram, Interface,
-    MemberId, Note, Opening, Outline, SocketKey,
+    ChainDir, ChainKey, Change, Cleanup, Client, ConnectionId, Facts, FailureKind, HookProgram,
+    Interface, MemberId, Mend, Note, Opening, Outline, SocketKey,
 };
 
 /// A request's number, chosen by the side that tells of it; never used twice.
@@ -139,6 +139,15 @@ pub enum Done<E> {
         site: ChainKey,
         /// What was seen.
         seen: Seen<E>,
+    },
+    /// Of [`Job::Mend`](crate::Job::Mend).
+    Mended {
+        /// The lane.
+        site: ChainKey,
+        /// The chain's directory.
+        dir: ChainDir,
+        /// Each step, and whether it is done.
+        steps: Vec<(Mend, bool)>,
     },
     /// Of [`Job::Give`](crate::Job::Give).
     Given {

@@ -140,6 +140,7 @@ impl<E: Clone> Controller<E> {
             | Work::GiveAgain(_)
             | Work::Closed(_)
             | Work::RemoveChain
+            | Work::Mend(_)
             | Work::Free(_) => {}
         }
     }
@@ -157,6 +158,7 @@ fn request_of(work: &Work) -> Option<RequestId> {
         | Work::Closed(_)
         | Work::RemoveChain
         | Work::Free(_)
+        | Work::Mend(_)
         | Work::Look => None,
     }
 }

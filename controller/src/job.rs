@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::{
     ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, HookProgram, Lease, LoadOrder,
-    MemberId, Moment, Note, Plan, Refusal, SocketKey, TakenUp, Unreadable,
+    MemberId, Mend, Moment, Note, Plan, Refusal, SocketKey, TakenUp, Unreadable,
 };
 
 use crate::RequestId;
@@ -59,6 +59,15 @@ pub enum Job<E> {
         id: Option<RequestId>,
         /// The chain's directory.
         dir: ChainDir,
+    },
+    /// Makes a chain's pins whole. Each step is tried, whatever becomes of the others.
+    Mend {
+        /// The lane.
+        site: ChainKey,
+        /// The chain's directory.
+        dir: ChainDir,
+        /// The steps.
+        steps: Vec<Mend>,
     },
     /// Gives a socket its queue's packets, if it has an RX ring and frames in FILL.
     Give {
@@ -240,6 +249,13 @@ pub enum Notice<E> {
         interface: String,
         /// Why.
         error: E,
+    },
+    /// A chain's pins lack this no more.
+    Mended {
+        /// The chain's directory.
+        dir: ChainDir,
+        /// What was done.
+        step: Mend,
     },
     /// The chain is not on its hook, and can't be attached now.
     NotAttached {

@@ -46,7 +46,8 @@ impl<E> Lane<E> {
         let is_change = match &self.doing {
             Some(Doing::Looking(work)) => waits(work),
             Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
-            Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking(_)) | None => false,
+            Some(Doing::Freeing(_) | Doing::Mending | Doing::Giving { .. } | Doing::Taking(_))
+            | None => false,
         };
         is_change || self.waiting.iter().any(waits)
     }
@@ -75,6 +76,8 @@ pub(crate) enum Work {
     RemoveChain,
     /// What is left in a directory is freed.
     Free(ChainDir),
+    /// What could not be mended of the chain in a directory is tried again.
+    Mend(ChainDir),
     /// The hook is looked at.
     Look,
 }
@@ -96,6 +99,7 @@ pub(crate) enum Doing<E> {
     Preparing(Arc<Plan>, After<E>),
     Committing(Arc<Plan>, After<E>),
     Freeing(Freeing<E>),
+    Mending,
     /// A socket gets its queue's packets, for this request.
     Giving {
         id: Option<RequestId>,

@@ -6,6 +6,7 @@ mod checks;
 mod daemon;
 mod faults;
 mod looks;
+mod mends;
 mod order;
 mod rules;
 mod sockets;

@@ -164,6 +164,7 @@ impl Control {
             | Job::Commit { .. }
             | Job::Free { .. }
             | Job::Look { .. }
+            | Job::Mend { .. }
             | Job::Give { .. }
             | Job::Take { .. }
             | Job::Sweep { .. }

@@ -227,7 +227,8 @@ fn start(
     })
 }
 
-/// Says what can't be read, and makes the pins of the chains that run whole.
+/// Says what can't be read, and makes the pins of the chains that run whole. What can't be mended
+/// stays in `recovery`.
 fn take_over(kernel: &mut Linux, recovery: &mut Recovery) {
     for chain in &mut recovery.unreadable {
         // A registry has the name that the interface had then. Without either it is called as its
@@ -239,15 +240,17 @@ fn take_over(kernel: &mut Linux, recovery: &mut Recovery) {
         tracing::error!(chain = %chain.dir, interface, %why, "this chain can't be read: it runs on and is not changed");
         kernel.forget(chain.dir);
     }
-    for (chain, step) in &recovery.mends {
+    recovery.mends.retain(|(chain, step)| {
         let what = unreadable::mend(step);
         match kernel.mend(*chain, step) {
             Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
             Err(error) => {
-                tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended");
+                tracing::error!(%chain, %what, %error, source = %error.source, "a chain's pins could not be mended; it is tried again");
+                return true;
             }
         }
-    }
+        false
+    });
 }
 
 /// The sockets that an earlier daemon wrote down.

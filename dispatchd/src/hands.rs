@@ -13,7 +13,8 @@ use controller::{
 };
 use dispatcher_abi::Count;
 use planner::{
-    ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Note, Plan, Prepare, SocketKey, Why,
+    ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Mend, Note, Plan, Prepare, SocketKey,
+    Why,
 };
 
 use crate::control::{Message, Trouble};
@@ -22,7 +23,7 @@ use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, hook, netn
 use crate::objects::Objects;
 use crate::published::{Board, Shelf};
 use crate::sockets::{self, Sockets};
-use crate::translate;
+use crate::{translate, unreadable};
 
 /// See the module.
 #[derive(Debug)]
@@ -73,6 +74,11 @@ impl Hands {
             Job::Look { site, id, dir } => Done::Looked {
                 site,
                 seen: self.look(site, id, dir),
+            },
+            Job::Mend { site, dir, steps } => Done::Mended {
+                site,
+                dir,
+                steps: self.mend(dir, steps),
             },
             Job::Give {
                 site,
@@ -227,6 +233,21 @@ impl Hands {
             Ok(Some(program)) => Seen::Taken(program),
             Err(source) => unknown("RTM_GETLINK", source),
         }
+    }
+
+    /// Returns whether each step is done.
+    fn mend(&mut self, dir: ChainDir, steps: Vec<Mend>) -> Vec<(Mend, bool)> {
+        let tried = steps.into_iter().map(|step| {
+            let mended = self.kernel.mend(dir, &step);
+            if let Err(error) = &mended {
+                let what = unreadable::mend(&step);
+                tracing::debug!(chain = %dir, %what, %error, source = %error.source, "a chain's pins could not be mended again");
+            }
+            (step, mended.is_ok())
+        });
+        let tried = tried.collect();
+        self.show(dir);
+        tried
     }
 
     /// Pins that somebody removed by hand are needed after the daemon's end.

@@ -1,6 +1,7 @@
 //! Makes the pins of a running chain whole, as the planner says.
 
 use std::fs;
+use std::io;
 use std::os::fd::AsFd;
 
 use planner::{ChainDir, Mend, Pin};
@@ -16,8 +17,13 @@ impl Linux {
         match *step {
             Mend::PlaceLink => {
                 let next = self.pins.path(dir, &Pin::NextLink);
-                fs::rename(next, self.pins.path(dir, &Pin::Link))
-                    .map_err(failed("rename", format!("the link of chain {dir}")))?;
+                match fs::rename(next, self.pins.path(dir, &Pin::Link)) {
+                    // The chain was attached anew since this failed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    renamed => {
+                        renamed.map_err(failed("rename", format!("the link of chain {dir}")))?;
+                    }
+                }
                 if let Some(fds) = self.chains.get_mut(&dir) {
                     fds.link = fds.next_link.take().or(fds.link.take());
                 }
@@ -34,9 +40,11 @@ impl Linux {
             Mend::DropNextTotals { member } => self.drop_pin(dir, &Pin::NextTotals(member)),
             Mend::NewTotals { member } => {
                 let subject = format!("the totals of member {member}");
-                let map = totals::create().map_err(failed("BPF_MAP_CREATE", &*subject))?;
-                bpf::obj_pin(map.as_fd(), &self.pins.path(dir, &Pin::Totals(member)))
-                    .map_err(failed("BPF_OBJ_PIN", &*subject))?;
+                let path = self.pins.path(dir, &Pin::Totals(member));
+                if !path.exists() {
+                    let map = totals::create().map_err(failed("BPF_MAP_CREATE", &*subject))?;
+                    bpf::obj_pin(map.as_fd(), &path).map_err(failed("BPF_OBJ_PIN", &*subject))?;
+                }
                 let fds = self.look_at_member(dir, member);
                 let fds = fds.ok_or_else(|| missing("totals", subject))?;
                 self.chains

@@ -51,6 +51,7 @@ impl Running {
             | Job::Commit { site, .. }
             | Job::Free { site, .. }
             | Job::Look { site, .. }
+            | Job::Mend { site, .. }
             | Job::Give { site, .. }
             | Job::Take { site, .. } => Some(*site),
             Job::Load { .. }
@@ -145,6 +146,14 @@ impl World {
                     self.seen(site, dir)
                 };
                 running.done = Some(Done::Looked { site, seen });
+            }
+            Job::Mend { site, dir, steps } => {
+                if !fails {
+                    let mends: Vec<_> = steps.iter().map(|step| (dir, *step)).collect();
+                    self.mend(&mends);
+                }
+                let steps = steps.into_iter().map(|step| (step, !fails)).collect();
+                running.done = Some(Done::Mended { site, dir, steps });
             }
             Job::Give {
                 site,
