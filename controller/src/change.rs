@@ -9,7 +9,7 @@ use planner::{
 };
 
 use crate::controller::{Asked, Want};
-use crate::lane::{After, Doing, Failed, Then, Work};
+use crate::lane::{After, Doing, Failed, OffHook, Then, Work};
 use crate::{
     Answer, Changed, CommitFailure, Controller, HookLeft, Job, LoadFailure, Notice, RequestId,
     StepFailure,
@@ -142,7 +142,12 @@ impl<E: Clone> Controller<E> {
 
     /// Decides a change that is loaded. `off_hook`: why the chain could not be put back on its hook;
     /// such a chain can only be taken away.
-    pub(crate) fn decide_change(&mut self, site: ChainKey, id: RequestId, off_hook: Option<E>) {
+    pub(crate) fn decide_change(
+        &mut self,
+        site: ChainKey,
+        id: RequestId,
+        off_hook: Option<OffHook<E>>,
+    ) {
         if self.is_given_up(id) {
             return;
         }
@@ -172,14 +177,20 @@ impl<E: Clone> Controller<E> {
         if dry_run {
             return self.answer_changed(id, plan.into(), facts, Vec::new());
         }
-        if let Some(error) = off_hook
+        if let Some(off_hook) = off_hook
             && !matches!(plan.commit, Commit::Detach { .. })
         {
-            let failed = Failed {
-                error,
-                in_the_way: Vec::new(),
+            let answer = match off_hook {
+                OffHook::Taken(program) => {
+                    let interface = plan.interface;
+                    Answer::Refused(Refusal::HookTaken { interface, program })
+                }
+                OffHook::Failed(error) => Answer::Failed {
+                    error,
+                    in_the_way: Vec::new(),
+                },
             };
-            return self.answer(id, failed.into());
+            return self.answer(id, answer);
         }
         let notes = Vec::new();
         self.carry_out(site, plan, After::Request { id, facts, notes });
@@ -216,6 +227,10 @@ impl<E: Clone> Controller<E> {
         let Err(failure) = outcome else {
             self.state.commit(&plan);
             self.changed();
+            // A registry alone says nothing of the hook.
+            if !matches!(plan.commit, Commit::Registry { .. }) {
+                self.saw_hook(site);
+            }
             if was_off_hook {
                 self.tell(Notice::Attached {
                     interface: plan.interface.clone(),
@@ -317,8 +332,9 @@ impl<E: Clone> Controller<E> {
         let Some(chain) = self.state.at_mut(site) else {
             return;
         };
-        if chain.standing == Standing::InForce {
-            chain.standing = Standing::Waiting(planner::Waiting::Detached);
+        let waiting = Standing::Waiting(planner::Waiting::Detached);
+        if chain.standing != waiting {
+            chain.standing = waiting;
             let interface = chain.interface.name.clone();
             self.changed();
             self.tell(Notice::NotAttached { interface, error });

@@ -63,7 +63,7 @@ impl<E: Clone> Controller<E> {
             Some(Doing::Freeing(freeing)) => freeing.then.request() == Some(id),
             Some(Doing::Giving { id: giving, .. }) => *giving == Some(id),
             Some(Doing::Looking(work)) => *work == Work::Request(id),
-            Some(Doing::Taking(_)) | None => false,
+            Some(Doing::Taking(_) | Doing::Mending) | None => false,
         })
     }
 }

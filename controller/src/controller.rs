@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use planner::{
-    Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, MemberId, Moment,
+    Authority, ChainId, ChainKey, Digest, Interface, Lease, LoadId, Loading, MemberId, Moment,
     Note, Plan, Policy, QueueKey, Recovery, SocketKey, State, done_before,
 };
 
@@ -36,13 +36,15 @@ pub struct Controller<E> {
     pub(crate) requests: BTreeMap<RequestId, Asked<E>>,
     pub(crate) lanes: BTreeMap<ChainKey, Lane<E>>,
     next_load: LoadId,
-    next_look: Moment,
+    pub(crate) next_look: Moment,
     pub(crate) now: Moment,
     pub(crate) life: Life,
     /// Sockets that are to be taken off their queues, and could not be.
     pub(crate) not_taken: BTreeSet<SocketKey>,
     /// Active sockets that are to be in a redirect program's map, and could not be put there.
     pub(crate) not_given: BTreeSet<SocketKey>,
+    /// Chains whose hooks could not be looked at the last time.
+    pub(crate) not_seen: BTreeSet<ChainId>,
     /// The objects that members were loaded from, when unused ones were last dropped.
     objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
@@ -82,7 +84,8 @@ pub(crate) enum Want {
 }
 
 impl<E: Clone> Controller<E> {
-    /// Goes on from what an earlier daemon left: `recovery`, and the sockets that it wrote down.
+    /// Goes on from what an earlier daemon left: `recovery`, whose mends are those that failed, and the
+    /// sockets that it wrote down.
     pub fn start(
         recovery: Recovery,
         sockets: Vec<(QueueKey, Lease)>,
@@ -97,6 +100,9 @@ impl<E: Clone> Controller<E> {
         for (dir, steps) in &recovery.leftovers {
             state.leave(*dir, planner::Obsolete::of(steps));
         }
+        for (dir, step) in recovery.mends {
+            state.not_mended(dir, step, now);
+        }
         let mut controller = Self {
             state,
             policy: setup.policy,
@@ -110,6 +116,7 @@ impl<E: Clone> Controller<E> {
             life: Life::Running,
             not_taken: BTreeSet::new(),
             not_given: BTreeSet::new(),
+            not_seen: BTreeSet::new(),
             objects: BTreeSet::new(),
             jobs: Vec::new(),
             is_unpublished: true,
@@ -238,68 +245,11 @@ impl<E: Clone> Controller<E> {
             Done::Committed { site, outcome } => self.committed(site, outcome),
             Done::Freed { site, steps } => self.freed(site, steps),
             Done::Looked { site, seen } => self.looked(site, seen),
+            Done::Mended { site, dir, steps } => self.mended(site, dir, steps),
             Done::Given { site, outcome } => self.given(site, outcome),
             Done::Taken { site, error } => self.taken(site, error),
             Done::Swept { gone } => self.swept(gone),
         }
-    }
-
-    /// Begins what its time has come for.
-    fn what_is_due(&mut self) {
-        if self.life != Life::Running {
-            return;
-        }
-        let over = self.state.over(self.now);
-        for chain in over.into_keys() {
-            let site = self.state.chains[&chain].interface.key;
-            self.enqueue_own(site, Work::Expire);
-        }
-        let over = self.state.leases.over(self.now);
-        let sites: BTreeSet<ChainKey> = over.iter().map(|key| key.place.chain).collect();
-        for site in sites {
-            self.enqueue_own(site, Work::ExpireSockets);
-        }
-        if self.next_look <= self.now {
-            self.next_look = self.now.after_ms(LOOK_MS);
-            self.sweep();
-        }
-    }
-
-    /// Looks at everything, and tries again what failed.
-    fn sweep(&mut self) {
-        let left: Vec<_> = self.state.obsolete.keys().copied().collect();
-        for dir in left {
-            self.enqueue_own(dir.key, Work::Free(dir));
-        }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in &self.not_taken {
-            queues.entry(key.place.chain).or_default().push(*key);
-        }
-        for (site, keys) in queues {
-            self.enqueue_own(site, Work::DropSockets(keys));
-        }
-        for key in self.not_given.clone() {
-            self.enqueue_own(key.place.chain, Work::GiveAgain(vec![key]));
-        }
-        let chains = self.state.chains.values();
-        let sites: Vec<ChainKey> = chains.map(|chain| chain.interface.key).collect();
-        for site in sites {
-            // Also where something is done that fails whenever it is tried.
-            if !self.lane(site).will_look() {
-                self.enqueue(site, Work::Look);
-                self.enqueue_own(site, Work::DropRedirect);
-            }
-        }
-        let sockets = self.state.leases.iter();
-        let alone = sockets.filter(|(key, lease)| {
-            let is_held = matches!(lease.state, LeaseState::Opened | LeaseState::Active);
-            is_held && self.state.at(key.place.chain).is_none()
-        });
-        let sockets = alone.map(|(key, _)| key).collect();
-        self.push(Job::Sweep { sockets });
-        let now = self.now;
-        self.lanes
-            .retain(|_, lane| !lane.is_at_rest() || lane.not_before > now);
     }
 
     fn stop(&mut self, detach: bool) {
@@ -447,10 +397,15 @@ impl<E: Clone> Controller<E> {
         }
     }
 
-    /// What the daemon did by itself failed.
-    pub(crate) fn failed_own(&mut self, site: ChainKey, act: crate::Act, error: E) {
+    /// What the daemon does by itself is not done at once.
+    pub(crate) fn wait_with_own(&mut self, site: ChainKey) {
         let again = self.now.after_ms(LOOK_MS);
         self.lane(site).not_before = again;
+    }
+
+    /// What the daemon did by itself failed.
+    pub(crate) fn failed_own(&mut self, site: ChainKey, act: crate::Act, error: E) {
+        self.wait_with_own(site);
         self.tell(Notice::Failed { site, act, error });
     }
 

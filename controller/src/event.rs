@@ -1,8 +1,8 @@
 //! What the controller is told.
 
 use planner::{
-    ChainKey, Change, Cleanup, Client, ConnectionId, Facts, FailureKind, Interface, MemberId, Note,
-    Opening, Outline, SocketKey,
+    ChainDir, ChainKey, Change, Cleanup, Client, ConnectionId, Facts, FailureKind, HookProgram,
+    Interface, MemberId, Mend, Note, Opening, Outline, SocketKey,
 };
 
 /// A request's number, chosen by the side that tells of it; never used twice.
@@ -140,6 +140,15 @@ pub enum Done<E> {
         /// What was seen.
         seen: Seen<E>,
     },
+    /// Of [`Job::Mend`](crate::Job::Mend).
+    Mended {
+        /// The lane.
+        site: ChainKey,
+        /// The chain's directory.
+        dir: ChainDir,
+        /// Each step, and whether it is done.
+        steps: Vec<(Mend, bool)>,
+    },
     /// Of [`Job::Give`](crate::Job::Give).
     Given {
         /// The lane.
@@ -204,8 +213,10 @@ pub enum HookLeft {
 pub enum Seen<E> {
     /// The hook runs the chain.
     Attached,
-    /// The interface is there, and its hook doesn't run the chain.
+    /// The interface is there, and its hook is empty.
     Detached,
+    /// The interface is there, and its hook runs somebody else's program.
+    Taken(HookProgram),
     /// The interface, or its namespace, is gone.
     Gone,
     /// It can't be told.

@@ -1,8 +1,8 @@
 //! Looking at hooks, and putting chains back on theirs.
 
-use planner::{ChainDir, ChainKey, Standing};
+use planner::{ChainDir, ChainKey, HookProgram, Standing, Waiting};
 
-use crate::lane::{After, Doing, Work};
+use crate::lane::{After, Doing, OffHook, Work};
 use crate::{Controller, Job, Notice, RequestId, Seen};
 
 impl<E: Clone> Controller<E> {
@@ -19,15 +19,62 @@ impl<E: Clone> Controller<E> {
             unreachable!("a lane waits for the job that it gave out");
         };
         match seen {
-            Seen::Attached => self.on_hook(site, &then),
-            Seen::Detached => self.rearm(site, then),
+            Seen::Attached => {
+                self.saw_hook(site);
+                self.on_hook(site, &then);
+            }
+            Seen::Detached => {
+                self.saw_hook(site);
+                self.rearm(site, then);
+            }
+            Seen::Taken(program) => {
+                self.saw_hook(site);
+                self.hook_taken(site, program.clone());
+                self.go_on_with(site, &then, Some(OffHook::Taken(program)));
+            }
             Seen::Gone => self.interface_gone(site, then),
+            // What was seen last stands.
             Seen::Unknown(error) => {
-                self.off_hook(site, error.clone());
-                self.go_on_with(site, &then, Some(error));
+                self.hook_not_seen(site, error.clone());
+                self.go_on_with(site, &then, Some(OffHook::Failed(error)));
             }
         }
         self.advance(site);
+    }
+
+    /// It is known what the hook of a lane runs, as of now.
+    pub(crate) fn saw_hook(&mut self, site: ChainKey) {
+        let Some(chain) = self.state.at(site).map(|chain| chain.id) else {
+            return;
+        };
+        self.not_seen.remove(&chain);
+        let at = self.now;
+        self.push(Job::ShowLook { chain, at });
+    }
+
+    /// A look at a chain's hook failed. Said once.
+    fn hook_not_seen(&mut self, site: ChainKey, error: E) {
+        let Some(chain) = self.state.at(site) else {
+            return;
+        };
+        let interface = chain.interface.name.clone();
+        if self.not_seen.insert(chain.id) {
+            self.tell(Notice::NotSeen { interface, error });
+        }
+    }
+
+    /// Somebody else's program is on a chain's hook. Said once.
+    fn hook_taken(&mut self, site: ChainKey, program: HookProgram) {
+        let Some(chain) = self.state.at_mut(site) else {
+            return;
+        };
+        let waiting = Standing::Waiting(Waiting::Taken(program.clone()));
+        if chain.standing != waiting {
+            chain.standing = waiting;
+            let interface = chain.interface.name.clone();
+            self.changed();
+            self.tell(Notice::Taken { interface, program });
+        }
     }
 
     /// Attaches a chain again as it was.
@@ -61,7 +108,7 @@ impl<E: Clone> Controller<E> {
     }
 
     pub(crate) fn not_rearmed(&mut self, site: ChainKey, then: &Work, error: E) {
-        self.go_on_with(site, then, Some(error));
+        self.go_on_with(site, then, Some(OffHook::Failed(error)));
     }
 
     /// The interface is gone. Its sockets go first: a map lives on as long as a socket is in it, and
@@ -81,7 +128,7 @@ impl<E: Clone> Controller<E> {
     }
 
     /// Goes on with what the hook was looked at for.
-    fn go_on_with(&mut self, site: ChainKey, then: &Work, off_hook: Option<E>) {
+    fn go_on_with(&mut self, site: ChainKey, then: &Work, off_hook: Option<OffHook<E>>) {
         match then {
             Work::Request(id) => self.decide_change(site, *id, off_hook),
             Work::Expire => self.expire(site, off_hook),
@@ -93,6 +140,7 @@ impl<E: Clone> Controller<E> {
             | Work::GiveAgain(_)
             | Work::Closed(_)
             | Work::RemoveChain
+            | Work::Mend(_)
             | Work::Free(_) => {}
         }
     }
@@ -110,6 +158,7 @@ fn request_of(work: &Work) -> Option<RequestId> {
         | Work::Closed(_)
         | Work::RemoveChain
         | Work::Free(_)
+        | Work::Mend(_)
         | Work::Look => None,
     }
 }

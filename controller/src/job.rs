@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use planner::{
-    ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, Lease, LoadOrder, MemberId, Note,
-    Plan, Refusal, SocketKey, TakenUp, Unreadable,
+    ChainDir, ChainId, ChainKey, Cleanup, CodeId, Digest, Facts, HookProgram, Lease, LoadOrder,
+    MemberId, Mend, Moment, Note, Plan, Refusal, SocketKey, TakenUp, Unreadable,
 };
 
 use crate::RequestId;
@@ -60,6 +60,15 @@ pub enum Job<E> {
         /// The chain's directory.
         dir: ChainDir,
     },
+    /// Makes a chain's pins whole. Each step is tried, whatever becomes of the others.
+    Mend {
+        /// The lane.
+        site: ChainKey,
+        /// The chain's directory.
+        dir: ChainDir,
+        /// The steps.
+        steps: Vec<Mend>,
+    },
     /// Gives a socket its queue's packets, if it has an RX ring and frames in FILL.
     Give {
         /// The lane.
@@ -106,6 +115,13 @@ pub enum Job<E> {
     },
     /// Shows the state to readers.
     Publish,
+    /// Shows readers when it was last seen what a chain's hook runs.
+    ShowLook {
+        /// The chain.
+        chain: ChainId,
+        /// When.
+        at: Moment,
+    },
     /// Drops every object that is kept but these.
     DropObjects {
         /// The objects to keep.
@@ -219,6 +235,27 @@ pub enum Notice<E> {
     Detached {
         /// The interface.
         interface: String,
+    },
+    /// Somebody else's program is on the chain's hook. The chain waits until that is gone.
+    Taken {
+        /// The interface.
+        interface: String,
+        /// The program.
+        program: HookProgram,
+    },
+    /// It can't be told what the chain's hook runs.
+    NotSeen {
+        /// The interface.
+        interface: String,
+        /// Why.
+        error: E,
+    },
+    /// A chain's pins lack this no more.
+    Mended {
+        /// The chain's directory.
+        dir: ChainDir,
+        /// What was done.
+        step: Mend,
     },
     /// The chain is not on its hook, and can't be attached now.
     NotAttached {

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use planner::{Build, ChainDir, Cleanup, ConnectionId, Facts, Moment, Note, Plan, SocketKey};
+use planner::{
+    Build, ChainDir, Cleanup, ConnectionId, Facts, HookProgram, Moment, Note, Plan, SocketKey,
+};
 
 use crate::{Act, Answer, RequestId};
 
@@ -44,7 +46,8 @@ impl<E> Lane<E> {
         let is_change = match &self.doing {
             Some(Doing::Looking(work)) => waits(work),
             Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
-            Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking(_)) | None => false,
+            Some(Doing::Freeing(_) | Doing::Mending | Doing::Giving { .. } | Doing::Taking(_))
+            | None => false,
         };
         is_change || self.waiting.iter().any(waits)
     }
@@ -73,8 +76,19 @@ pub(crate) enum Work {
     RemoveChain,
     /// What is left in a directory is freed.
     Free(ChainDir),
+    /// What could not be mended of the chain in a directory is tried again.
+    Mend(ChainDir),
     /// The hook is looked at.
     Look,
+}
+
+/// Why a chain is not known to be on its hook after it was looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum OffHook<E> {
+    /// Somebody else's program is there.
+    Taken(HookProgram),
+    /// The chain can't be attached, or it can't be told.
+    Failed(E),
 }
 
 /// What is being done in a lane.
@@ -85,6 +99,7 @@ pub(crate) enum Doing<E> {
     Preparing(Arc<Plan>, After<E>),
     Committing(Arc<Plan>, After<E>),
     Freeing(Freeing<E>),
+    Mending,
     /// A socket gets its queue's packets, for this request.
     Giving {
         id: Option<RequestId>,

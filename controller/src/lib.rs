@@ -20,6 +20,7 @@ mod change;
 mod connection;
 mod controller;
 mod drain;
+mod due;
 mod event;
 mod hook;
 mod job;

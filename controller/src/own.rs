@@ -1,10 +1,12 @@
 //! What lanes do: clients' requests, and what the daemon does by itself.
 
-use planner::{ChainKey, Change, Commit, MemberId, Operation, decide, expire, without_redirect};
+use planner::{
+    ChainDir, ChainKey, Change, Commit, MemberId, Mend, Operation, decide, expire, without_redirect,
+};
 
 use crate::controller::{Life, Want};
-use crate::lane::{After, Then, Work};
-use crate::{Act, Answer, Controller, Notice, RequestId};
+use crate::lane::{After, Doing, OffHook, Then, Work};
+use crate::{Act, Answer, Controller, Job, Notice, RequestId};
 
 impl<E: Clone> Controller<E> {
     /// Begins one thing in a lane. Where it needs no job it is done at once.
@@ -20,6 +22,7 @@ impl<E: Clone> Controller<E> {
             Work::Closed(id) => self.answer(id, Answer::Closed),
             Work::RemoveChain => self.remove_chain(site),
             Work::Free(dir) => self.free(site, dir, Then::Nothing),
+            Work::Mend(dir) => self.mend(site, dir),
             Work::Look => {
                 if let Some(dir) = self.state.at(site).map(|chain| chain.dir) {
                     self.look(site, dir, Work::Look);
@@ -97,7 +100,7 @@ impl<E: Clone> Controller<E> {
 
     /// Removes the members whose time is over. `off_hook`: why the chain could not be put back on its
     /// hook; then it can only go as a whole.
-    pub(crate) fn expire(&mut self, site: ChainKey, off_hook: Option<E>) {
+    pub(crate) fn expire(&mut self, site: ChainKey, off_hook: Option<OffHook<E>>) {
         let Some(chain) = self.state.at(site).map(|chain| chain.id) else {
             return;
         };
@@ -106,10 +109,14 @@ impl<E: Clone> Controller<E> {
         let Some(plan) = expire(&self.state, chain, members) else {
             return;
         };
-        if let Some(error) = off_hook
+        if let Some(off_hook) = off_hook
             && !matches!(plan.commit, Commit::Detach { .. })
         {
-            return self.failed_own(site, Act::Expire, error);
+            return match off_hook {
+                // That was said, and isn't a failure.
+                OffHook::Taken(_) => self.wait_with_own(site),
+                OffHook::Failed(error) => self.failed_own(site, Act::Expire, error),
+            };
         }
         let interface = self.name_of(site);
         let members = members.len();
@@ -123,6 +130,32 @@ impl<E: Clone> Controller<E> {
         if let Some(change) = change {
             self.change_by_itself(site, &change, Act::DropRedirect);
         }
+    }
+
+    /// Tries again what could not be mended of a chain.
+    fn mend(&mut self, site: ChainKey, dir: ChainDir) {
+        let steps = self.state.take_mends(dir);
+        if !steps.is_empty() {
+            self.push(Job::Mend { site, dir, steps });
+            self.lane(site).doing = Some(Doing::Mending);
+        }
+    }
+
+    /// It was tried. What fails again was said when it failed first.
+    pub(crate) fn mended(&mut self, site: ChainKey, dir: ChainDir, steps: Vec<(Mend, bool)>) {
+        let Doing::Mending = self.take_doing(site) else {
+            unreachable!("a lane waits for the job that it gave out");
+        };
+        for (step, is_done) in steps {
+            if is_done {
+                self.tell(Notice::Mended { dir, step });
+            } else {
+                self.state.not_mended(dir, step, self.now);
+            }
+        }
+        // Readers have a member's totals from now on that had none.
+        self.changed();
+        self.advance(site);
     }
 
     fn remove_chain(&mut self, site: ChainKey) {

@@ -5,6 +5,8 @@ mod ask;
 mod checks;
 mod daemon;
 mod faults;
+mod looks;
+mod mends;
 mod order;
 mod rules;
 mod sockets;

@@ -6,6 +6,7 @@ mod chain;
 mod changed;
 mod error;
 mod socket;
+mod unreadable;
 
 use libdispatch::{
     Chain, Count, EngineProbe, MapShape, Member, MemberDetail, Owner, Pins, SlotCounters, Status,

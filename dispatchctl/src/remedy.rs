@@ -20,6 +20,10 @@ pub(crate) fn text(remedy: &Remedy) -> String {
         }
         Remedy::SeeStatus => "`dispatchctl status` says why".to_owned(),
         Remedy::GiveMapSize { map } => format!("give a size with `--map-size {map}=N`"),
+        Remedy::Flush { interface } => format!(
+            "to take it off the interface, stop dispatchd and run `dispatchd --flush {interface}` in \
+             the interface's network namespace"
+        ),
         other => other.to_string(),
     }
 }

@@ -3,8 +3,8 @@
 use libdispatch::{
     Chain, Changed, Count, Engine, EngineProbe, EngineReason, FinalVerdict, Hook, HookProgram,
     Lifetime, MapShape, Member, MemberDetail, MemberState, Mode, Namespace, Note, OnMiss, Owner,
-    Pending, Pins, ProbeReason, Registered, SlotCounters, SocketCounts, SocketDetail, SocketState,
-    Status, Step, Unreadable, Verdict, VerdictMask, Warning,
+    Pending, Pins, ProbeReason, Registered, RegistryFault, SlotCounters, SocketCounts,
+    SocketDetail, SocketState, Status, Step, Unreadable, Verdict, VerdictMask, Warning,
 };
 
 use crate::changing::ChangedOn;
@@ -12,7 +12,7 @@ use crate::changing::ChangedOn;
 /// Two ordinary members, and an observer whose client is gone.
 pub(crate) fn chain() -> Chain {
     Chain {
-        id: 4_294_967_298,
+        id: Some(4_294_967_298),
         interface: "eth0".to_owned(),
         ifindex: 2,
         netns: Namespace {
@@ -28,6 +28,7 @@ pub(crate) fn chain() -> Chain {
         revision: 7,
         build: 9,
         pending: None,
+        pins: "/sys/fs/bpf/dispatchd/1-2".to_owned(),
         unreadable: None,
         final_verdict: Some(FinalVerdict::Pass),
         counters: true,
@@ -75,11 +76,18 @@ pub(crate) fn odd_chain() -> Chain {
 /// A chain that a later daemon wrote.
 pub(crate) fn unreadable_chain() -> Chain {
     Chain {
+        id: None,
         mode: None,
         hook: None,
         revision: 0,
         build: 0,
-        unreadable: Some(Unreadable::NewerRegistry { version: 9 }),
+        unreadable: Some(Unreadable::Registry {
+            build: 9,
+            fault: RegistryFault::TooNew {
+                version: 9,
+                reader: 4,
+            },
+        }),
         final_verdict: None,
         members: Vec::new(),
         ..chain()
@@ -158,10 +166,26 @@ pub(crate) fn daemon() -> Status {
         },
         chains: 2,
         members: 5,
-        warnings: vec![Warning::NotAttached {
-            chain: 4_294_967_298,
-            interface: "eth0".to_owned(),
-        }],
+        warnings: vec![
+            Warning::NotAttached {
+                chain: 4_294_967_298,
+                interface: "eth0".to_owned(),
+            },
+            Warning::HookTaken {
+                chain: 4,
+                interface: "eth1".to_owned(),
+                program_id: 4711,
+                program: "ri\u{7}val".to_owned(),
+            },
+            Warning::ChainUnreadable {
+                chain: None,
+                interface: "eth2".to_owned(),
+                pins: "/sys/fs/bpf/dispatchd/1-4".to_owned(),
+                why: Unreadable::Missing {
+                    pin: "link".to_owned(),
+                },
+            },
+        ],
     }
 }
 
@@ -275,8 +299,8 @@ fn observer() -> Member {
     member.owner = stats().owner;
     member.sha256 = Some([0xab; 32]);
     member.pins = Some(Pins {
-        program: "/sys/fs/bpf/dispatchd/1-2/member-3/program".to_owned(),
-        maps: "/sys/fs/bpf/dispatchd/1-2/member-3/maps".to_owned(),
+        program: "/sys/fs/bpf/dispatchd/1-2/member-3/code-1/program".to_owned(),
+        maps: "/sys/fs/bpf/dispatchd/1-2/member-3/code-1/maps".to_owned(),
     });
     member.ns_per_packet = Some(31);
     member.packets = packets(&[(Count::Pass, 117), (Count::Overruled, 3)]);

@@ -286,6 +286,14 @@ pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     info::<sys::bpf_prog_info>(program).map(|info| info.id)
 }
 
+/// A program's name, which may be empty.
+pub(crate) fn program_name(program: BorrowedFd<'_>) -> io::Result<String> {
+    let info = info::<sys::bpf_prog_info>(program)?;
+    let bytes: Vec<u8> = info.name.iter().map(|byte| byte.cast_unsigned()).collect();
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 /// A map's id and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapInfo {

@@ -160,6 +160,7 @@ impl Control {
                 self.board
                     .publish(Published::new(state, &self.shelf, &self.sockets));
             }
+            Job::ShowLook { chain, at } => self.board.show_look(chain, at),
             Job::Keep(id) => self.keep_socket(id),
             Job::Release { key, counts } => return self.release(key, counts),
             Job::Tell(notice) => notices::tell(&notice, self.controller.state()),
@@ -167,6 +168,7 @@ impl Control {
             | Job::Commit { .. }
             | Job::Free { .. }
             | Job::Look { .. }
+            | Job::Mend { .. }
             | Job::Give { .. }
             | Job::Take { .. }
             | Job::Sweep { .. }

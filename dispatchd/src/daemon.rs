@@ -22,7 +22,7 @@ use crate::closing::Closing;
 use crate::control::{self, Control, Message};
 use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
-use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants};
+use crate::kernel::{self, KernelError, Linux, OpenError, RedirectMaps, Remnants, netns};
 use crate::load_job::LoadJobs;
 use crate::loader::{Keeper, Loader};
 use crate::object_store::ObjectStore;
@@ -31,6 +31,7 @@ use crate::published::{Board, Published, Shelf};
 use crate::server;
 use crate::session::Hub;
 use crate::sockets::{self, Sockets};
+use crate::translate;
 use crate::unreadable;
 
 /// Events that may wait for the controller before their senders do.
@@ -80,6 +81,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
     // Before there are threads and memory that it would have to be copied from.
     let keeper = Keeper::start().map_err(StartError::Loader)?;
     let kernel = Linux::open(&args.bpffs)?;
+    let pins = Arc::new(kernel.pins().clone());
     let (probes, template) = probe::probe(args.engine);
     log_probe("tailcall", &probes.tailcall);
     log_probe("freplace", &probes.freplace);
@@ -122,6 +124,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
         loader,
         policy: Arc::new(policy),
         probes: Arc::new(probes),
+        pins,
         started: Instant::now(),
     };
     let listener = Arc::new(listener);
@@ -159,8 +162,8 @@ fn start(
     (setup, engines): (Setup, Engines),
 ) -> Result<Running, StartError> {
     let observed = kernel.observe()?;
-    let recovery = planner::reconcile(&observed, engines, control::now());
-    take_over(&mut kernel, &recovery);
+    let mut recovery = planner::reconcile(&observed, engines, control::now());
+    take_over(&mut kernel, &mut recovery);
     let shelf = Shelf::default();
     for dir in kernel.dirs() {
         shelf.show(dir, kernel.view(dir));
@@ -222,24 +225,31 @@ fn start(
     })
 }
 
-/// Says what can't be read, and makes the pins of the chains that run whole.
-fn take_over(kernel: &mut Linux, recovery: &Recovery) {
-    for chain in &recovery.unreadable {
+/// Says what can't be read, and makes the pins of the chains that run whole. What can't be mended
+/// stays in `recovery`.
+fn take_over(kernel: &mut Linux, recovery: &mut Recovery) {
+    for chain in &mut recovery.unreadable {
+        // A registry has the name that the interface had then. Without either it is called as its
+        // directory.
+        let found = netns::describe(chain.site).ok().flatten();
+        chain.interface = found.or(chain.interface.take());
         let interface = chain.interface.as_ref().map(|found| &*found.name);
-        let why = unreadable::why(&chain.why);
+        let why = translate::why(&chain.why);
         tracing::error!(chain = %chain.dir, interface, %why, "this chain can't be read: it runs on and is not changed");
         kernel.forget(chain.dir);
     }
-    for (chain, step) in &recovery.mends {
+    recovery.mends.retain(|(chain, step)| {
         let what = unreadable::mend(step);
         match kernel.mend(*chain, step) {
             Ok(()) => tracing::warn!(%chain, %what, "mended a chain's pins"),
             Err(error) => {
                 let error = with_causes(&error);
-                tracing::error!(%chain, %what, %error, "a chain's pins could not be mended");
+                tracing::error!(%chain, %what, %error, "a chain's pins could not be mended; it is tried again");
+                return true;
             }
         }
-    }
+        false
+    });
 }
 
 /// The sockets that an earlier daemon wrote down.

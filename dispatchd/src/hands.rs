@@ -13,17 +13,18 @@ use controller::{
 };
 use dispatcher_abi::Count;
 use planner::{
-    Call, ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Note, Plan, Prepare, SocketKey,
-    Why,
+    Call, ChainDir, ChainKey, Cleanup, Commit, FailureKind, Lease, Mend, Note, Plan, Prepare,
+    SocketKey, Why,
 };
+use protocol::with_causes;
 
 use crate::control::{Message, Trouble};
 use crate::desk::Desk;
-use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, netns, xsk};
+use crate::kernel::{self, KernelError, Linux, RedirectMaps, Repinned, hook, netns, xsk};
 use crate::object_store::ObjectStore;
 use crate::published::{Board, Shelf};
 use crate::sockets::{self, Sockets};
-use crate::unreadable;
+use crate::{translate, unreadable};
 
 /// See the module.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl Hands {
                 site,
                 seen: self.look(site, id, dir),
             },
+            Job::Mend { site, dir, steps } => Done::Mended {
+                site,
+                dir,
+                steps: self.mend(dir, steps),
+            },
             Job::Give {
                 site,
                 to,
@@ -110,6 +116,7 @@ impl Hands {
             | Job::Release { .. }
             | Job::Answer { .. }
             | Job::Publish
+            | Job::ShowLook { .. }
             | Job::Tell(_)
             | Job::Stopped => unreachable!("the controller's thread does this itself"),
         })
@@ -208,11 +215,41 @@ impl Hands {
             Err(error) => return Seen::Unknown(error.into()),
         }
         let likely = id.and_then(|id| self.desk.namespace(id));
-        match netns::find(site, likely.as_ref()) {
-            Ok(Some(_)) => Seen::Detached,
-            Ok(None) => Seen::Gone,
-            Err(source) => Seen::Unknown(not_entered(&format!("chain {dir}"), source).into()),
+        let namespace = match netns::find(site, likely.as_ref()) {
+            Ok(Some(namespace)) => namespace,
+            Ok(None) => return Seen::Gone,
+            Err(source) => {
+                return Seen::Unknown(not_entered(&format!("chain {dir}"), source).into());
+            }
+        };
+        match hook::program(namespace.as_fd(), site.ifindex) {
+            Ok(None) => Seen::Detached,
+            Ok(Some(program)) => Seen::Taken(program),
+            Err(source) => {
+                let error = KernelError {
+                    call: Call::RtmGetlink,
+                    subject: format!("the hook of chain {dir}"),
+                    kind: FailureKind::Failed,
+                    source,
+                };
+                Seen::Unknown(error.into())
+            }
         }
+    }
+
+    /// Returns whether each step is done.
+    fn mend(&mut self, dir: ChainDir, steps: Vec<Mend>) -> Vec<(Mend, bool)> {
+        let tried = steps.into_iter().map(|step| {
+            let mended = self.kernel.mend(dir, &step);
+            if let Err(error) = &mended {
+                let what = unreadable::mend(&step);
+                tracing::debug!(chain = %dir, %what, error = %with_causes(&error), "a chain's pins could not be mended again");
+            }
+            (step, mended.is_ok())
+        });
+        let tried = tried.collect();
+        self.show(dir);
+        tried
     }
 
     /// Pins that somebody removed by hand are needed after the daemon's end.
@@ -223,7 +260,7 @@ impl Hands {
         }
         if self.odd_pins.get(&dir) != Some(&faults) {
             for why in &faults {
-                let why = unreadable::why(why);
+                let why = translate::why(why);
                 tracing::error!(chain = %dir, %why, "a pin is not what it should be: the next daemon will not find it");
             }
             self.odd_pins.insert(dir, faults);

@@ -4,6 +4,7 @@ use controller::{Act, Notice};
 use planner::State;
 
 use crate::control::Trouble;
+use crate::unreadable;
 
 /// Writes a notice to the log.
 pub(crate) fn tell(notice: &Notice<Trouble>, state: &State) {
@@ -37,6 +38,18 @@ pub(crate) fn tell(notice: &Notice<Trouble>, state: &State) {
         }
         Notice::Detached { interface } => {
             tracing::warn!(%interface, "somebody detached the chain from its interface; attaching it again");
+        }
+        Notice::Taken { interface, program } => {
+            let program_id = program.id;
+            let program = protocol::escape(&program.name);
+            tracing::error!(%interface, %program, program_id, "the chain is not on its interface: somebody else's program is");
+        }
+        Notice::NotSeen { interface, error } => {
+            tracing::error!(%interface, %error, "whether the interface runs its chain can't be told");
+        }
+        Notice::Mended { dir, step } => {
+            let what = unreadable::mend(step);
+            tracing::warn!(chain = %dir, %what, "mended a chain's pins");
         }
         Notice::NotAttached { interface, error } => {
             tracing::error!(%interface, %error, "the chain is not on its interface");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use planner::{ChainDir, ChainId, Lease, MemberId, SocketKey, State};
+use planner::{ChainDir, ChainId, Lease, MemberId, Moment, SocketKey, State};
 
 use crate::kernel::{ChainCounters, ChainView, MemberMap};
 use crate::sockets::Sockets;
@@ -93,21 +93,44 @@ impl Shelf {
 
 /// Where the controller puts what is published and the sessions find it.
 #[derive(Clone, Debug)]
-pub struct Board(Arc<RwLock<Arc<Published>>>);
+pub struct Board {
+    shown: Arc<RwLock<Arc<Published>>>,
+    /// When it was last seen what each chain's hook runs: too often to publish all for it.
+    looks: Arc<Mutex<BTreeMap<ChainId, Moment>>>,
+}
 
 impl Board {
     /// A board that shows this.
     pub fn new(first: Published) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(first))))
+        Self {
+            shown: Arc::new(RwLock::new(Arc::new(first))),
+            looks: Arc::default(),
+        }
     }
 
     /// What is shown now.
     pub fn read(&self) -> Arc<Published> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Shows something newer.
     pub fn publish(&self, newer: Published) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+        let chains = &newer.state.chains;
+        self.looks().retain(|chain, _| chains.contains_key(chain));
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+    }
+
+    /// Shows when it was last seen what a chain's hook runs.
+    pub fn show_look(&self, chain: ChainId, at: Moment) {
+        self.looks().insert(chain, at);
+    }
+
+    /// When it was last seen what a chain's hook runs.
+    pub fn last_look(&self, chain: ChainId) -> Option<Moment> {
+        self.looks().get(&chain).copied()
+    }
+
+    fn looks(&self) -> MutexGuard<'_, BTreeMap<ChainId, Moment>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -100,12 +100,13 @@ fn admit(connection: &Connection, hub: &Hub, open: Arc<Open>) -> Result<(Admitte
         refuse(connection, RefusalCode::NotAllowed, message);
         return Err(peer.uid);
     }
-    let Some(place) = Place::take(open, peer.uid) else {
-        let message = format!("uid {} has too many connections", peer.uid);
-        refuse(connection, RefusalCode::Quota, message);
-        return Err(peer.uid);
-    };
-    Ok((Admitted { peer, grant }, place))
+    match Place::take(open, peer.uid) {
+        Ok(place) => Ok((Admitted { peer, grant }, place)),
+        Err(message) => {
+            refuse(connection, RefusalCode::Quota, message);
+            Err(peer.uid)
+        }
+    }
 }
 
 /// Starts a thread that reads a greeting and serves a client that greets as it should.
@@ -151,17 +152,24 @@ struct Place {
 }
 
 impl Place {
-    fn take(open: Arc<Open>, uid: u32) -> Option<Self> {
+    /// Or why there is none.
+    fn take(open: Arc<Open>, uid: u32) -> Result<Self, String> {
         let mut count = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = count.values().sum();
         let own = count.get(&uid).copied().unwrap_or_default();
-        let full = own >= CONNECTIONS_PER_UID || all >= CONNECTIONS_MAX;
-        if uid != 0 && full {
-            return None;
+        if uid != 0 && own >= CONNECTIONS_PER_UID {
+            return Err(format!(
+                "uid {uid} has {own} connections, as many as it may"
+            ));
+        }
+        if uid != 0 && all >= CONNECTIONS_MAX {
+            return Err(format!(
+                "there are {all} connections, and uid {uid} may have no further one"
+            ));
         }
         count.insert(uid, own + 1);
         drop(count);
-        Some(Self { open, uid })
+        Ok(Self { open, uid })
     }
 }
 

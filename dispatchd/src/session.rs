@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use self::site::Site;
 use crate::control::Message;
 use crate::desk::Desk;
+use crate::kernel::Pins;
 use crate::loader::{Caller, Loader};
 use crate::probe::Probes;
 use crate::published::Board;
@@ -61,6 +62,8 @@ pub struct Hub {
     pub policy: Arc<Policy>,
     /// What the kernel can do.
     pub probes: Arc<Probes>,
+    /// Where everything is pinned.
+    pub(crate) pins: Arc<Pins>,
     /// When the daemon started.
     pub started: Instant,
 }

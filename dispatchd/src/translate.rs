@@ -4,22 +4,21 @@
 mod listing;
 mod plan;
 mod socket;
+mod unreadable;
 
 use controller::Answer;
-use planner::{FailureKind, NoEngine, Note, Refusal, Unreadable, Why};
+use planner::{FailureKind, NoEngine, Note, Refusal};
 use protocol::{RefusalCode, Refused, Remedy, with_causes};
 
 use crate::control::Trouble;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, Pins};
 use crate::loader::{LoadError, RefusedKind};
 use crate::object;
-use crate::unreadable;
 
-pub(crate) use self::listing::{
-    chain_view, engine_reason, form, map_shape, member_detail, probe, unreadable_view, warnings,
-};
+pub(crate) use self::listing::{Listing, engine_reason, form, map_shape, probe, warnings};
 pub(crate) use self::plan::{outcome, taken_up};
 pub(crate) use self::socket::{not_made, socket_view};
+pub(crate) use self::unreadable::{unreadable, unreadable_view, why};
 
 /// A refusal of this code.
 pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused {
@@ -33,6 +32,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::RedirectOnly { .. }
         | Refusal::RootOnly { .. }
         | Refusal::BareNotAllowed { .. } => RefusalCode::NotAllowed,
+        Refusal::HookTaken { .. } => RefusalCode::InterfaceBusy,
         Refusal::NotOwner { .. } => RefusalCode::NotOwner,
         Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } => RefusalCode::NoSuchMember,
         Refusal::Revision { .. } => RefusalCode::Generation,
@@ -91,6 +91,7 @@ fn remedy(refusal: &Refusal) -> Option<Remedy> {
         Refusal::SocketQuota { .. } => Some(Remedy::MoreSockets),
         Refusal::MemoryQuota { .. } => Some(Remedy::MoreMemory),
         Refusal::RootOnly { .. }
+        | Refusal::HookTaken { .. }
         | Refusal::NotOwner { .. }
         | Refusal::NothingToDo { .. }
         | Refusal::NoChain { .. }
@@ -128,11 +129,11 @@ fn remedy(refusal: &Refusal) -> Option<Remedy> {
 }
 
 /// Why something was not done, by the controller's answer; `None` if it was.
-pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>) -> Option<Refused> {
+pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>, pins: &Pins) -> Option<Refused> {
     Some(match answer {
         Answer::Refused(reason) => refusal(reason),
         Answer::Failed { error, in_the_way } => trouble(interface, error, in_the_way),
-        Answer::Unreadable(chain) => unreadable(interface, chain),
+        Answer::Unreadable(chain) => unreadable(interface, chain, pins),
         Answer::Stopping => refused(RefusalCode::Daemon, "the daemon is stopping"),
         Answer::Changed(_)
         | Answer::TakenUp(_)
@@ -144,14 +145,6 @@ pub(crate) fn denial(interface: &str, answer: &Answer<Trouble>) -> Option<Refuse
         | Answer::Closed
         | Answer::SocketReclaimed => return None,
     })
-}
-
-/// Why nothing is changed of an interface whose chain can't be read.
-pub(crate) fn unreadable(interface: &str, chain: &Unreadable) -> Refused {
-    refused(
-        RefusalCode::InterfaceBusy,
-        unreadable::refusal(interface, chain),
-    )
 }
 
 fn trouble(interface: &str, trouble: &Trouble, in_the_way: &[String]) -> Refused {
@@ -222,39 +215,6 @@ fn note(note: &Note) -> protocol::Note {
 /// The kernel's own words for an errno.
 fn said_by(errno: i32) -> String {
     std::io::Error::from_raw_os_error(errno).to_string()
-}
-
-/// Why a chain can't be read.
-pub(crate) fn why(why: &Why) -> protocol::Unreadable {
-    match why {
-        Why::Registry { fault, .. } => match fault {
-            planner::RegistryFault::TooNew { reader, .. } => {
-                protocol::Unreadable::NewerRegistry { version: *reader }
-            }
-            planner::RegistryFault::Unknown { .. }
-            | planner::RegistryFault::NoRegistry
-            | planner::RegistryFault::TooOld { .. }
-            | planner::RegistryFault::Truncated
-            | planner::RegistryFault::Garbled
-            | planner::RegistryFault::Impossible
-            | planner::RegistryFault::OtherBuild { .. } => protocol::Unreadable::BrokenRegistry,
-        },
-        Why::WrongKind { pin, .. } | Why::Held { pin, .. } | Why::Replaced { pin } => {
-            protocol::Unreadable::WrongPin {
-                pin: pin.to_string(),
-            }
-        }
-        Why::TwoLinks => protocol::Unreadable::WrongPin {
-            pin: planner::Pin::NextLink.to_string(),
-        },
-        Why::Missing { pin } => protocol::Unreadable::MissingPin {
-            pin: pin.to_string(),
-        },
-        Why::Failed { pin, call, errno } => protocol::Unreadable::Failed {
-            pin: pin.to_string(),
-            error: format!("{call}: {}", said_by(*errno)),
-        },
-    }
 }
 
 /// Why a program for this interface was not loaded.

@@ -83,4 +83,6 @@ pub use registration::Registration;
 pub use settings::{Configuration, Position, Settings};
 pub use socket_listing::{SocketCounts, SocketDetail, SocketState};
 pub use socket_request::{SocketMode, SocketRequest};
-pub use words::{EngineReason, Note, ProbeReason, Remedy, Step, Unreadable, Warning};
+pub use words::{
+    EngineReason, Note, PinKind, ProbeReason, RegistryFault, Remedy, Step, Unreadable, Warning,
+};

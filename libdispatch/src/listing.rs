@@ -1,5 +1,7 @@
 //! What the daemon shows: chains, their members, its own state.
 
+use std::fmt;
+
 use dispatcher_abi::{FinalVerdict, Mode};
 
 use crate::{ProbeReason, Unreadable, Warning, words};
@@ -15,9 +17,10 @@ pub use member::{MapShape, Member, MemberDetail, MemberState, Origin, Pins};
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Its own id, which stays when its interface is moved or renamed.
-    pub id: u64,
-    /// The interface's name; its last one if it is gone.
+    /// Its own id, which stays when its interface is moved or renamed; `None` if it can't be read.
+    pub id: Option<u64>,
+    /// The interface's name; its last one if it is gone, and what the directory of its pins is called
+    /// if no name is known.
     pub interface: String,
     /// Its index in its namespace; 0 if the interface is not there.
     pub ifindex: u32,
@@ -27,9 +30,9 @@ pub struct Chain {
     pub mode: Option<Mode>,
     /// What holds the hook; `None` if nothing does, or it can't be read.
     pub hook: Option<Hook>,
-    /// Whether the interface's hook runs this chain, as of the last look.
+    /// False if the daemon saw that the interface's hook doesn't run this chain.
     pub attached: bool,
-    /// How long ago the daemon looked at the hook, in milliseconds; `None`: it has not.
+    /// How long ago the daemon saw what the hook runs, in milliseconds; `None`: it never did.
     pub looked_ms_ago: Option<u64>,
     /// What the hook ran at the last look, if it was something else.
     pub hook_program: Option<HookProgram>,
@@ -41,6 +44,8 @@ pub struct Chain {
     pub build: u64,
     /// A change that goes back by itself unless it is confirmed.
     pub pending: Option<Pending>,
+    /// The directory of its pins, a path in the BPF file system.
+    pub pins: String,
     /// Why it can't be read; then it runs, and is not changed.
     pub unreadable: Option<Unreadable>,
     /// What it returns when every slot chained on; `None` if that can't be read.
@@ -89,6 +94,16 @@ pub struct HookProgram {
     pub id: u32,
     /// Its name in the kernel. Not trustworthy: [`escape`](crate::escape) it before printing.
     pub name: String,
+}
+
+impl fmt::Display for HookProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name } = self;
+        if name.is_empty() {
+            return write!(f, "a program without a name (id {id})");
+        }
+        write!(f, "{name} (id {id})")
+    }
 }
 
 /// A change that waits for its confirmation.
@@ -169,6 +184,7 @@ impl From<protocol::Chain> for Chain {
                 deadline_s: pending.deadline_s,
                 reverts_to: pending.reverts_to,
             }),
+            pins: chain.pins,
             unreadable: chain.unreadable.map(Unreadable::from),
             final_verdict: chain.final_verdict,
             counters: chain.counters,

@@ -6,13 +6,15 @@ mod note;
 mod reason;
 mod remedy;
 mod step;
+mod unreadable;
 mod warning;
 
 pub use note::Note;
 pub use reason::{EngineReason, ProbeReason};
 pub use remedy::Remedy;
 pub use step::Step;
-pub use warning::{Unreadable, Warning};
+pub use unreadable::{PinKind, RegistryFault, Unreadable};
+pub use warning::Warning;
 
 /// The public twin of an enum of the wire; a variant without a twin doesn't compile.
 macro_rules! twin {
@@ -51,6 +53,29 @@ macro_rules! twin {
     };
 }
 
+/// The way back, for what the wire's own side has the words for.
+macro_rules! said_as_on_the_wire {
+    ($name:ident { $($variant:ident $({ $($field:ident),+ })?,)+ }) => {
+        impl From<$name> for protocol::Open<protocol::$name> {
+            fn from(twin: $name) -> Self {
+                match twin {
+                    $($name::$variant $({ $($field),+ })? => Self::Known(protocol::$name::$variant $({
+                        $($field: $field.into(),)+
+                    })?),)+
+                    $name::Unknown(number) => Self::Unknown(protocol::Unknown::numbered(number)),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                protocol::Open::<protocol::$name>::from(self.clone()).fmt(f)
+            }
+        }
+    };
+}
+
+use said_as_on_the_wire;
 use twin;
 
 /// Every one of a list.

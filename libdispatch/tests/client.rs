@@ -292,9 +292,15 @@ fn a_refusal_says_what_would_mend_it() {
 #[test]
 fn a_user_who_is_turned_away_hears_of_the_remedy() {
     let daemon = FakeDaemon::start();
-    daemon.script(|_| Some(Act::Refuse(Code::NotAllowed, "uid 7 may not", None)));
-    let error = try_connect(&daemon).unwrap_err();
-    assert_eq!(error.refusal().unwrap().remedy, Some(Remedy::AllowUser));
+    let daemon_says = [
+        (Code::NotAllowed, Remedy::AllowUser),
+        (Code::Quota, Remedy::CloseConnections),
+    ];
+    for (code, remedy) in daemon_says {
+        daemon.script(move |_| Some(Act::Refuse(code, "not you, uid 7", None)));
+        let error = try_connect(&daemon).unwrap_err();
+        assert_eq!(error.refusal().unwrap().remedy, Some(remedy));
+    }
 }
 
 #[test]

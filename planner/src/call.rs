@@ -37,6 +37,8 @@ pub enum Call {
     Readlink,
     Rename,
     Rmdir,
+    /// `RTM_GETLINK`, of netlink.
+    RtmGetlink,
     Setns,
     /// `socket(AF_XDP)`.
     XdpSocket,
@@ -81,6 +83,7 @@ impl fmt::Display for Call {
             Self::Readlink => "readlink",
             Self::Rename => "rename",
             Self::Rmdir => "rmdir",
+            Self::RtmGetlink => "RTM_GETLINK",
             Self::Setns => "setns",
             Self::XdpSocket => "socket(AF_XDP)",
             Self::Unlink => "unlink",

@@ -69,8 +69,8 @@ impl fmt::Display for ChainDir {
     }
 }
 
-/// Whether a chain's interface runs it, as of the last look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a chain's interface runs it, as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It does.
     InForce,
@@ -79,17 +79,33 @@ pub enum Standing {
 }
 
 /// Why a chain is not on its hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// The interface is not there.
     NoInterface,
     /// The hook is empty, and attaching the chain failed.
     Detached,
     /// The hook runs somebody else's program.
-    Taken {
-        /// The kernel's id of that program.
-        program_id: u32,
-    },
+    Taken(HookProgram),
+}
+
+/// A program on a hook that is none of the daemon's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookProgram {
+    /// The kernel's id of it.
+    pub id: u32,
+    /// Its name in the kernel.
+    pub name: String,
+}
+
+impl fmt::Display for HookProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name } = self;
+        if name.is_empty() {
+            return write!(f, "without a name (id {id})");
+        }
+        write!(f, "{name} (id {id})")
+    }
 }
 
 /// What holds an interface's XDP hook for a chain.

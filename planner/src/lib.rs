@@ -23,6 +23,7 @@ mod id;
 mod lease;
 mod limits;
 mod loading;
+mod mend;
 mod needs;
 mod obsolete;
 mod order;
@@ -45,7 +46,9 @@ mod unreadable;
 
 pub use admit::admit;
 pub use call::Call;
-pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
+pub use chain::{
+    Chain, ChainDir, Hook, HookProgram, Member, MemberState, Owner, Standing, Waiting,
+};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
 pub use deadline::Moment;
 pub use decide::{decide, expire};
@@ -59,6 +62,7 @@ pub use id::{
 };
 pub use lease::{Lease, LeaseState, Leases, Opening, QueueKey, SocketKey, without_redirect};
 pub use loading::{Code, LoadOrder, LoadStep, Loading, Maps, MapsOf};
+pub use mend::{MEND_AGAIN_MS, Mend, Mends};
 pub use needs::{Needs, Reload, needs};
 pub use obsolete::Obsolete;
 pub use pin::Pin;
@@ -67,8 +71,8 @@ pub use policy::{Authority, Client, Grant, Level, Policy, Requester, Verb, Verbs
 pub use quota::{PinnedMemory, SocketLimits};
 pub use rearm::rearm;
 pub use reconcile::{
-    Holds, Mend, Observed, ObservedBuild, ObservedChain, ObservedCode, ObservedLink,
-    ObservedMember, Presence, Recovery, Registry, reconcile,
+    Holds, Observed, ObservedBuild, ObservedChain, ObservedCode, ObservedLink, ObservedMember,
+    Presence, Recovery, Registry, reconcile,
 };
 pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};

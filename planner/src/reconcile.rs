@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 use crate::decide::fold;
 use crate::{
-    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, Engines, MemberId, Moment, Orphan, Slot,
-    State, Unreadable,
+    Build, Chain, ChainDir, ChainId, Cleanup, Engines, MemberId, Mend, Moment, Orphan, State,
+    Unreadable,
 };
 
 pub use self::observed::{
@@ -25,7 +25,8 @@ use self::verdict::{Fate, Running};
 pub struct Recovery {
     /// The chains that run.
     pub state: State,
-    /// What makes the pins of the chains that run whole again: to be done first, in order.
+    /// What makes the pins of the chains that run whole again: to be done first, in order. What fails
+    /// is tried again ([`Mends`](crate::Mends)).
     pub mends: Vec<(ChainDir, Mend)>,
     /// What finishes the changes that were cut off; their commits are done or void.
     pub leftovers: Vec<(ChainDir, Vec<Cleanup>)>,
@@ -33,45 +34,6 @@ pub struct Recovery {
     pub orphans: Vec<Orphan>,
     /// Chains that are left alone.
     pub unreadable: Vec<Unreadable>,
-}
-
-/// A step that makes the pins of a running chain whole. Packets don't see it, but for
-/// [`Mend::FillSlot`], which lets a member run again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mend {
-    /// Puts a link that was attached in its place.
-    PlaceLink,
-    /// Removes a link that was to be put in its place and holds no hook.
-    DropNextLink,
-    /// Removes a registry that was written and never put in its place: that change is void.
-    DropNextRegistry {
-        /// Its build.
-        build: Build,
-    },
-    /// Removes totals that were written and never put in their place.
-    DropNextTotals {
-        /// Their member.
-        member: MemberId,
-    },
-    /// Makes totals for a member whose own are gone, beginning with zero.
-    NewTotals {
-        /// The member.
-        member: MemberId,
-    },
-    /// Pins again what was found in the kernel without its pin.
-    Repin,
-    /// Puts a member back into its slot of the live build's program array, which was emptied when
-    /// its last pin went.
-    FillSlot {
-        /// The live build.
-        build: Build,
-        /// The slot.
-        slot: Slot,
-        /// The member.
-        member: MemberId,
-        /// Its code.
-        code: CodeId,
-    },
 }
 
 /// Works out the state from what is pinned and what really runs, and what is left to free.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, TAIL_CALLS_MAX};
 
-use crate::{NoEngine, Revision};
+use crate::{HookProgram, NoEngine, Revision};
 
 /// Why a change is turned down. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +54,14 @@ pub enum Refusal {
     NoChain {
         /// The interface.
         interface: String,
+    },
+    /// The interface's hook runs somebody else's program.
+    #[error("interface {interface} runs somebody else's program {program}")]
+    HookTaken {
+        /// Whose chain waits for its hook.
+        interface: String,
+        /// What runs there.
+        program: HookProgram,
     },
     /// The chain was changed by somebody else.
     #[error("interface {interface} is at generation {actual}, not at {expected}")]

@@ -6,8 +6,8 @@ use dispatcher_abi::Lifetime;
 
 use crate::{
     Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, Commit, ConnectionId, Engines,
-    FailureKind, Interface, Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan,
-    Refusal, Unreadable,
+    FailureKind, Interface, Leases, MEND_AGAIN_MS, Member, MemberId, MemberState, Mend, Mends,
+    Moment, Obsolete, Owner, Plan, Refusal, Unreadable,
 };
 
 /// How long an attached member waits for its client after the daemon was started again, at least.
@@ -22,6 +22,8 @@ pub struct State {
     pub leases: Leases,
     /// What is left to free, by the directory that it is in.
     pub obsolete: BTreeMap<ChainDir, Obsolete>,
+    /// What could not be mended of the chains' pins.
+    pub mends: BTreeMap<ChainDir, Mends>,
     /// Chains that can't be read: they run on, and nothing of them is changed.
     pub unreadable: Vec<Unreadable>,
     /// The next chain's number.
@@ -52,6 +54,7 @@ impl State {
             chains: BTreeMap::new(),
             leases: Leases::default(),
             obsolete: BTreeMap::new(),
+            mends: BTreeMap::new(),
             unreadable: Vec::new(),
             next_chain: ChainId(1),
             next_member: MemberId(1),
@@ -172,6 +175,30 @@ impl State {
         }
     }
 
+    /// A step that was to make a chain's pins whole failed just now.
+    pub fn not_mended(&mut self, dir: ChainDir, step: Mend, now: Moment) {
+        let again = now.after_ms(MEND_AGAIN_MS);
+        let steps = Vec::new();
+        let mends = self.mends.entry(dir).or_insert(Mends { again, steps });
+        mends.again = again;
+        mends.steps.push(step);
+    }
+
+    /// Where something is to be mended by now.
+    pub fn mends_due(&self, now: Moment) -> Vec<ChainDir> {
+        let due = self.mends.iter().filter(|(_, mends)| mends.again <= now);
+        due.map(|(dir, _)| *dir).collect()
+    }
+
+    /// Takes what is to be mended in a directory out of the state: what of it fails again is
+    /// [`not_mended`](Self::not_mended). What its chain does without is forgotten.
+    pub fn take_mends(&mut self, dir: ChainDir) -> Vec<Mend> {
+        let mends = self.mends.remove(&dir).map_or(Vec::new(), |it| it.steps);
+        let chain = self.chains.values().find(|chain| chain.dir == dir);
+        let wanted = |step: &Mend| chain.is_some_and(|chain| step.concerns(chain));
+        mends.into_iter().filter(wanted).collect()
+    }
+
     /// A connection is gone: its attached members linger from now on.
     pub fn connection_gone(&mut self, connection: ConnectionId, now: Moment) -> Vec<Orphan> {
         let mut orphans = Vec::new();
@@ -243,14 +270,16 @@ impl State {
         over
     }
 
-    /// When each member or socket that waits for its client has had its time.
+    /// When each member or socket that waits for its client has had its time, and when what could not
+    /// be mended is tried again.
     pub fn deadlines(&self) -> impl Iterator<Item = Moment> {
         let members = self.chains.values().flat_map(|chain| &chain.members);
         let until = members.filter_map(|member| match member.state {
             MemberState::Lingering { until } => Some(until),
             MemberState::Running => None,
         });
-        until.chain(self.leases.deadlines())
+        let mends = self.mends.values().map(|mends| mends.again);
+        until.chain(self.leases.deadlines()).chain(mends)
     }
 }
 

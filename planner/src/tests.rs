@@ -6,6 +6,7 @@ mod forms;
 mod invariants;
 mod leases;
 mod loading;
+mod mends;
 mod numbers;
 mod obsolete;
 mod oracle;

@@ -1,6 +1,6 @@
 //! Chains whose pins can't be read: what is known of them, and what is wrong.
 
-use crate::{Build, Call, ChainDir, ChainKey, Interface, Pin};
+use crate::{Build, Call, ChainDir, ChainId, ChainKey, Interface, Pin};
 
 /// A chain that is left as it is: it runs on, and nothing of it is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +10,12 @@ pub struct Unreadable {
     /// The interface whose hook it holds, as far as that is known: what its directory is named
     /// after, unless a readable registry says otherwise.
     pub site: ChainKey,
-    /// The interface, if a registry could be read.
+    /// The chain's number, if a registry says it.
+    pub id: Option<ChainId>,
+    /// The interface, if a registry says it, or somebody found it.
     pub interface: Option<Interface>,
+    /// False if its links could be looked at and hold no hook: then it doesn't run.
+    pub is_attached: bool,
     /// What is wrong. There may be more: this is what was found first.
     pub why: Why,
 }

@@ -30,6 +30,7 @@ mod push;
 mod refused;
 mod reply;
 mod told;
+mod unreadable;
 mod xsk;
 
 pub use causes::with_causes;
@@ -57,7 +58,8 @@ pub use options::{MUST_UNDERSTAND, OPTION_BYTES_MAX, OPTIONS_MAX, OptionKey, Opt
 pub use push::{ChainName, GoneWhy, Push};
 pub use refused::{MESSAGE_BYTES_MAX, RefusalCode, Refused, Remedy};
 pub use reply::{Changed, Registered, Reply, ReplyBody, Welcome};
-pub use told::{EngineReason, Note, ProbeReason, Step, Unreadable, Warning};
+pub use told::{EngineReason, Note, ProbeReason, Step, Warning};
+pub use unreadable::{PinKind, RegistryFault, Unreadable};
 pub use xsk::{
     BusyPoll, OpenSocket, Socket, SocketCounts, SocketDetail, SocketGrant, SocketMode,
     SocketOptions, SocketState, Umem, UmemLayout,

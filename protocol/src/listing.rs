@@ -17,9 +17,10 @@ pub const ATTACH_TYPE_XDP: u32 = 37;
 )]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
-    /// Its own id, which stays when its interface is moved or renamed.
-    pub id: u64,
-    /// The interface's name; its last one if it is gone.
+    /// Its own id, which stays when its interface is moved or renamed; `None` if it can't be read.
+    pub id: Option<u64>,
+    /// The interface's name; its last one if it is gone, and what the directory of its pins is called
+    /// if no name is known.
     pub interface: String,
     /// Its index in its namespace; 0 if the interface is not there.
     pub ifindex: u32,
@@ -29,9 +30,9 @@ pub struct Chain {
     pub mode: Option<Mode>,
     /// What holds the hook; `None` if nothing does, or it can't be read.
     pub hook: Option<Hook>,
-    /// Whether the interface's hook runs this chain, as of the last look.
+    /// False if it was seen that the interface's hook doesn't run this chain.
     pub attached: bool,
-    /// How long ago anybody looked at the hook, in milliseconds; `None`: nobody has.
+    /// How long ago it was seen what the hook runs, in milliseconds; `None`: it never was.
     pub looked_ms_ago: Option<u64>,
     /// What the hook ran at the last look, if it was something else.
     pub hook_program: Option<HookProgram>,
@@ -43,6 +44,8 @@ pub struct Chain {
     pub build: u64,
     /// A change that goes back by itself unless it is confirmed.
     pub pending: Option<Pending>,
+    /// The directory of its pins, a path in the BPF file system.
+    pub pins: String,
     /// Why it can't be read; then it runs, and is not changed.
     pub unreadable: Option<Open<Unreadable>>,
     /// What it returns when every slot chained on; `None` if that can't be read.

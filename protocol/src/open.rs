@@ -35,6 +35,12 @@ pub struct Unknown {
 }
 
 impl Unknown {
+    /// The variant of this number, of which nothing else is known.
+    pub fn numbered(number: u32) -> Self {
+        let bytes = number.to_le_bytes().to_vec();
+        Self { number, bytes }
+    }
+
     /// The variant's number.
     pub fn number(&self) -> u32 {
         self.number

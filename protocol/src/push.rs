@@ -66,8 +66,8 @@ impl Variants for Push {
 /// A chain in a push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainName {
-    /// Its own id.
-    pub id: u64,
+    /// Its own id; `None` if it can't be read.
+    pub id: Option<u64>,
     /// Its interface's name.
     pub interface: String,
     /// Its interface's index; 0 if the interface is not there.

@@ -240,10 +240,17 @@ pub enum Remedy {
         /// The map.
         map: String,
     },
+    /// The interface's chain is flushed while no daemon runs, which takes it off the interface.
+    Flush {
+        /// The interface.
+        interface: String,
+    },
+    /// Some of the user's connections are closed first.
+    CloseConnections,
 }
 
 impl Variants for Remedy {
-    const COUNT: u32 = 10;
+    const COUNT: u32 = 12;
 }
 
 impl fmt::Display for RefusalCode {

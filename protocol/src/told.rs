@@ -4,7 +4,7 @@
 use dispatcher_abi::{Engine, FinalVerdict, Mode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Open, Variants};
+use crate::{Open, Unreadable, Variants};
 
 /// Something that the caller should know about what was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,43 +200,10 @@ impl Variants for Step {
     const COUNT: u32 = 15;
 }
 
-/// Why a chain can't be read. It runs, and is not changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Unreadable {
-    /// A later daemon wrote its registry.
-    NewerRegistry {
-        /// The version that the registry says a reader needs.
-        version: u32,
-    },
-    /// Its registry's bytes make no sense.
-    BrokenRegistry,
-    /// A pin is of another kind than its place says.
-    WrongPin {
-        /// The pin, below the chain's directory.
-        pin: String,
-    },
-    /// A pin is missing.
-    MissingPin {
-        /// The pin, below the chain's directory.
-        pin: String,
-    },
-    /// A system call failed on a pin.
-    Failed {
-        /// The pin, below the chain's directory.
-        pin: String,
-        /// The kernel's own words.
-        error: String,
-    },
-}
-
-impl Variants for Unreadable {
-    const COUNT: u32 = 5;
-}
-
 /// Something that is wrong with the daemon or a chain, until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Warning {
-    /// A chain is not on its hook.
+    /// A chain is not on its hook, which was empty at the last look.
     NotAttached {
         /// The chain.
         chain: u64,
@@ -245,10 +212,12 @@ pub enum Warning {
     },
     /// A chain can't be read.
     ChainUnreadable {
-        /// The chain.
-        chain: u64,
-        /// Its interface.
+        /// The chain, if its registry says so much.
+        chain: Option<u64>,
+        /// Its interface, or what its directory is called.
         interface: String,
+        /// Its directory.
+        pins: String,
         /// What is wrong with its pins.
         why: Open<Unreadable>,
     },
@@ -259,8 +228,19 @@ pub enum Warning {
         /// The member.
         member: String,
     },
+    /// A chain is not on its hook, which runs somebody else's program.
+    HookTaken {
+        /// The chain.
+        chain: u64,
+        /// Its interface.
+        interface: String,
+        /// The kernel's id of the program.
+        program_id: u32,
+        /// Its name in the kernel.
+        program: String,
+    },
 }
 
 impl Variants for Warning {
-    const COUNT: u32 = 3;
+    const COUNT: u32 = 4;
 }

@@ -46,7 +46,7 @@ pub use frame::{Tap, frame, ipv4_udp};
 pub use huge_pages::HugePages;
 pub use kernel_version::{is_refused_for_age, is_too_old, kernel_is};
 pub use listing::{
-    Chain, Chains, Lifetime, Listed, Member, NetNsView, Owner, Packets, Unreadable, Wrong,
+    Chain, Chains, Lifetime, Listed, Member, NetNsView, Owner, Packets, Pins, Unreadable, Wrong,
 };
 pub use live_frames::{LiveFrames, Signal, Stream};
 pub use netns::NetNs;

@@ -1,5 +1,7 @@
 //! What `dispatchctl list --json` shows.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 /// The document.
@@ -22,10 +24,18 @@ pub enum Listed {
 /// A chain that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Unreadable {
+    /// Its own id, if its registry says it.
+    pub id: Option<u64>,
     /// The interface's name.
     pub interface: String,
+    /// Its index in its namespace.
+    pub ifindex: u32,
     /// Its namespace.
     pub netns: NetNsView,
+    /// Whether the hook is said to run it.
+    pub attached: bool,
+    /// The directory of its pins.
+    pub pins: PathBuf,
     /// What is wrong with it.
     pub unreadable: Wrong,
 }
@@ -35,6 +45,10 @@ pub struct Unreadable {
 pub struct Wrong {
     /// In English.
     pub why: String,
+    /// The kind of reason.
+    pub reason: String,
+    /// The pin that it is about.
+    pub pin: Option<String>,
 }
 
 /// One interface's chain.
@@ -48,8 +62,8 @@ pub struct Chain {
     pub netns: NetNsView,
     /// Where the hook is.
     pub mode: String,
-    /// What holds it.
-    pub hook: String,
+    /// What holds it, if the chain does.
+    pub hook: Option<String>,
     /// Which build runs.
     pub generation: u64,
     /// What it returns when every slot chained on.
@@ -102,8 +116,19 @@ pub struct Member {
     pub lifetime: Lifetime,
     /// Its object.
     pub sha256: Option<String>,
+    /// Where it is pinned.
+    pub pins: Pins,
     /// What became of packets in it.
     pub packets: Packets,
+}
+
+/// Where a member is pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Pins {
+    /// Its program.
+    pub program: PathBuf,
+    /// The directory of its maps.
+    pub maps: PathBuf,
 }
 
 /// How long a member stays.

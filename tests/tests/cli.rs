@@ -1,7 +1,9 @@
 //! The command line that scripts depend on: every form of every command, exit codes, JSON.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
-use tests::{Daemon, Output, Rig, binary, frame, object, scratch};
+use tests::{Daemon, Output, PinnedMap, PinnedProgram, Rig, binary, frame, object, scratch};
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;
@@ -94,6 +96,16 @@ fn list_has_every_field_that_is_promised() {
     assert_eq!(member["owner"]["client"], "dispatchctl");
     assert_eq!(member["lifetime"], "kept");
     assert_eq!(member["sha256"].as_str().expect("an object").len(), 64);
+    assert_eq!(chain["pins"], json!(rig.port().pins()));
+    let pins = &member["pins"];
+    let program = Path::new(pins["program"].as_str().expect("a path"));
+    assert_eq!(member["program_id"], PinnedProgram::open(program).id());
+    assert!(program.starts_with(rig.port().pins()), "{pins}");
+    let maps = Path::new(pins["maps"].as_str().expect("a path"));
+    PinnedMap::open(&maps.join("%2erodata"));
+    assert_eq!(chain["attached"], true);
+    assert!(chain["looked_ms_ago"].as_u64() < Some(2000), "{chain}");
+    assert_eq!(chain["hook_program"], Value::Null);
     assert_eq!(
         member["packets"],
         json!({
@@ -114,8 +126,13 @@ fn list_shows_all_interfaces_or_one_and_an_empty_document_for_none() {
     rig.daemon.ctl(&["list"]).done();
     rig.load_verdict("guard", DROP, &["--priority", "7"]);
     rig.load_verdict("stats", PASS, &["--priority", "9"]);
+    let now = |mut document: Value| {
+        document["chains"][0]["looked_ms_ago"] = Value::Null;
+        document
+    };
     let one = rig.ctl("list", &["--json"]).done().json();
-    assert_eq!(one, rig.daemon.ctl(&["list", "--json"]).json());
+    let all = rig.daemon.ctl(&["list", "--json"]).json();
+    assert_eq!(now(one), now(all));
     let netns = rig.pair.near.netns.name();
     let none = rig.daemon.ctl(&["list", "lo", "--json", "--netns", netns]);
     assert_eq!(none.done().json(), json!({"chains": []}));

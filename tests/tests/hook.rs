@@ -1,6 +1,10 @@
 //! What happens to the interface's hook from outside.
 
-use tests::{DEADLINE, Foreign, Rig, Tap, frame, grace_period, wait_until};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::{DEADLINE, Foreign, Rig, Tap, frame, grace_period, patience, wait_until};
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;
@@ -67,6 +71,89 @@ fn a_program_that_came_instead_of_a_detached_chain_is_not_touched() {
         .refused(&["xd0"]);
     assert_eq!(rig.pair.near.xdp_program(), Some(foreign.id()));
     foreign.remove(&rig.pair.near);
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_hook_that_somebody_took_is_shown_with_its_program_until_it_is_free() {
+    let rig = Rig::new();
+    rig.load_verdict("guard", DROP, &[]);
+    assert_eq!(listed(&rig)["attached"], true);
+    assert!(age(&rig) < Some(2000), "{:?}", age(&rig));
+    // As somebody does who is faster than the daemon.
+    rig.daemon.signal(Signal::SIGSTOP);
+    Foreign::detach_link(rig.port().link());
+    let foreign = Foreign::on(&rig.pair.near);
+    rig.daemon.signal(Signal::SIGCONT);
+    wait_until("the chain is shown as one that waits", DEADLINE, || {
+        listed(&rig)["attached"] == false
+    });
+    let chain = listed(&rig);
+    let program = json!({ "id": foreign.id(), "name": "xdt_foreign" });
+    assert_eq!(chain["hook_program"], program, "{chain}");
+    assert_eq!(chain["hook"], Value::Null, "{chain}");
+    let member = &chain["members"][0];
+    assert_eq!(
+        (&member["state"], &member["slot"]),
+        (&json!("waiting"), &Value::Null)
+    );
+    let named = format!("the hook runs xdt_foreign (id {})", foreign.id());
+    let text = rig.ctl("list", &[]);
+    assert!(
+        text.done()
+            .stdout
+            .contains(&format!("NOT ATTACHED: {named}")),
+        "{text}"
+    );
+    let status = rig.daemon.ctl(&["status", "--json"]).done().json();
+    assert_eq!(
+        status["warnings"],
+        json!([format!("the chain of xd0 is not attached: {named}")])
+    );
+    let said = format!("xdt_foreign (id {})", foreign.id());
+    rig.try_load(&tests::object("verdict"), "next", &[])
+        .refused(&["xd0", "somebody else's program", &said]);
+    // It is looked at again and again, said once, and not touched.
+    let before = Instant::now();
+    wait_until("some looks have passed", DEADLINE, || {
+        assert!(age(&rig) < Some(2000), "{:?}", age(&rig));
+        before.elapsed() > Duration::from_secs(3)
+    });
+    assert_eq!(rig.pair.near.xdp_program(), Some(foreign.id()));
+    let log = rig.daemon.log();
+    assert_eq!(
+        log.matches("somebody else's program is").count(),
+        1,
+        "{log}"
+    );
+    foreign.remove(&rig.pair.near);
+    let free = Instant::now();
+    wait_until("the chain is back", DEADLINE, || {
+        listed(&rig)["attached"] == true
+    });
+    assert!(
+        free.elapsed() < patience(Duration::from_millis(2500)),
+        "{:?}",
+        free.elapsed()
+    );
+    let chain = listed(&rig);
+    assert_eq!(
+        (&chain["hook"], &chain["hook_program"]),
+        (&json!("link"), &Value::Null)
+    );
+    assert_eq!(chain["members"][0]["state"], "running");
+    assert_eq!(rig.root().run(&frame(64)), DROP);
+}
+
+/// The chain as `list --json` has it.
+fn listed(rig: &Rig) -> Value {
+    let document = rig.ctl("list", &["--json"]).done().json();
+    document["chains"][0].clone()
+}
+
+/// How old the last look at the hook is, in milliseconds.
+fn age(rig: &Rig) -> Option<u64> {
+    listed(rig)["looked_ms_ago"].as_u64()
 }
 
 #[test]

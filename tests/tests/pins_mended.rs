@@ -3,8 +3,10 @@
 mod pins;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::mount::{MsFlags, mount, umount};
 use tests::{DEADLINE, Foreign, Pair, Pinnable, Port, wait_until};
 
 use self::pins::{Pins, Stage, bytes};
@@ -82,6 +84,51 @@ mended! {
         link.pin_new(&pins.path("link-next"));
         Foreign::detach_link(tests::link_id(&pins.path("link-next")));
     };
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn what_can_not_be_mended_at_the_start_is_mended_later() {
+    let mut stage = Stage::new();
+    let next = stage.pins().path("gen-1/registry-next");
+    let mut mounted = None;
+    drop(stage.spoil(|pins| {
+        Pinnable::array(&[9; 60]).pin_new(&next);
+        mounted = Some(Mounted::on(&pins.path("gen-1/registry-next")));
+    }));
+    let said = "a chain's pins could not be mended";
+    assert_eq!(stage.daemon.log().matches(said).count(), 1);
+    assert!(next.exists(), "what is mounted can't be removed");
+    stage.assert_filters();
+    drop(mounted);
+    // It is tried again after half a minute.
+    wait_until("it is mended", Duration::from_secs(30) + DEADLINE, || {
+        !next.exists()
+    });
+    wait_until("it is said", DEADLINE, || {
+        stage.daemon.log().contains("mended a chain's pins")
+    });
+    assert_eq!(stage.daemon.log().matches(said).count(), 1, "said once");
+    stage.victim().load_verdict("late", pins::PASS, &[]);
+    stage.assert_filters();
+    stage.assert_others_go_on();
+}
+
+/// A pin that nobody can remove: it is mounted on itself.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn on(path: &Path) -> Self {
+        let nothing = None::<&str>;
+        mount(Some(path), path, nothing, MsFlags::MS_BIND, nothing).expect("root may mount");
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        umount(&self.0).expect("root may unmount");
+    }
 }
 
 #[test]
@@ -210,7 +257,7 @@ fn something_else_in_a_pins_place_is_left_there_and_told() {
 }
 
 #[track_caller]
-fn pinned_again(stage: &Stage, path: &Path, before: &[std::path::PathBuf]) {
+fn pinned_again(stage: &Stage, path: &Path, before: &[PathBuf]) {
     let what = format!("{} is pinned again", path.display());
     wait_until(&what, DEADLINE, || stage.daemon.bpffs().pins() == before);
 }

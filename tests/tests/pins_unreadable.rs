@@ -3,9 +3,12 @@
 
 mod pins;
 
-use tests::{Pair, Pinnable, Port};
+use tests::{Foreign, Pair, Pinnable, Port};
 
 use self::pins::{Pins, Stage, by_later_version};
+
+/// What happens to a chain's pins.
+type Spoil = fn(&Pins<'_>);
 
 /// Spoils a chain's pins, and looks at what the next daemon makes of it, and at the way out.
 #[track_caller]
@@ -136,6 +139,30 @@ fn a_link_with_a_strangers_program_is_neither_believed_nor_put_over_the_own_one(
         stage.assert_left_alone(&[why], root);
         assert_eq!(strangers.near.xdp_program(), held, "its hook is held still");
         drop(own);
+    }
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn what_is_known_of_such_a_chain_is_listed() {
+    let spoilt: [(&str, Option<u64>, bool, Spoil); 4] = [
+        ("wrong_kind", Some(1), true, |pins| {
+            pins.replace("gen-1/root", &Pinnable::array(&[0; 8]));
+        }),
+        ("missing", None, true, |pins| pins.remove("gen-1/registry")),
+        ("registry", None, true, |pins| pins.write_registry(&[7; 40])),
+        ("missing", Some(1), false, |pins| {
+            pins.remove("member-1");
+            Foreign::detach_link(tests::link_id(&pins.path("link")));
+        }),
+    ];
+    for (reason, id, attached, spoil) in spoilt {
+        let mut stage = Stage::new();
+        let link = stage.spoil(spoil);
+        let chain = stage.unreadable();
+        assert_eq!(chain.unreadable.reason, reason, "{chain:?}");
+        assert_eq!((chain.id, chain.attached), (id, attached), "{chain:?}");
+        drop(link);
     }
 }
 

@@ -44,6 +44,26 @@ fn a_user_whom_nobody_let_in_is_kept_out() {
 
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_user_with_too_many_connections_is_told_what_to_do() {
+    let scene = Scene::with(&["--allow-uid", "54321:load"]);
+    let error = as_user(USER, || {
+        let mut connected = Vec::new();
+        loop {
+            match scene.rig.port().try_client("user") {
+                Ok(client) => connected.push(client),
+                Err(error) => break error,
+            }
+        }
+    });
+    let refusal = error.refusal().expect("the daemon says it");
+    assert_eq!(refusal.code, RefusalCode::Quota);
+    assert!(refusal.message.contains("uid 54321 has 64"), "{refusal}");
+    assert_eq!(refusal.remedy, Some(Remedy::CloseConnections));
+    scene.still_stands();
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_user_who_may_load_has_its_own_members_and_no_others() {
     let scene = Scene::with(&["--allow-uid", "54321:load"]);
     let rig = &scene.rig;

@@ -205,7 +205,7 @@ impl Daemon {
         self.perform(jobs);
     }
 
-    fn perform(&mut self, jobs: Vec<Job<Error>>) {
+    pub(super) fn perform(&mut self, jobs: Vec<Job<Error>>) {
         for job in jobs {
             self.history.push(format!("{}:   {job:?}", self.now.0));
             self.check_job(&job);
@@ -230,6 +230,7 @@ impl Daemon {
                 }
                 Job::Answer { id, answer } => self.answered(id, answer),
                 Job::Publish => self.world.publish(&mut self.shown, self.controller.state()),
+                Job::ShowLook { chain, at } => self.shown.looked(chain, at),
                 Job::DropObjects { keep } => self.world.objects.retain(|it| keep.contains(it)),
                 Job::Tell(notice) => self.told(notice),
                 Job::Stopped => {
@@ -242,6 +243,7 @@ impl Daemon {
                 | Job::Commit { .. }
                 | Job::Free { .. }
                 | Job::Look { .. }
+                | Job::Mend { .. }
                 | Job::Give { .. }
                 | Job::Take { .. }
                 | Job::Sweep { .. } => {
@@ -437,9 +439,9 @@ fn started(
     engines: Engines,
     now: Moment,
 ) -> (Controller<Error>, Vec<Job<Error>>) {
-    let recovery = reconcile(&world.observe(), engines, now);
+    let mut recovery = reconcile(&world.observe(), engines, now);
     assert_eq!(recovery.unreadable, []);
-    world.mend(&recovery.mends);
+    world.mend(&std::mem::take(&mut recovery.mends));
     let claims = world.claims(&recovery.state, now);
     let setup = Setup {
         policy: policy(SocketLimits::default()),

@@ -194,7 +194,9 @@ fn a_chain_that_cannot_be_read_gets_no_redirect_program_either() {
         unreadable: vec![Unreadable {
             dir: ChainDir { key, again: 0 },
             site: key,
+            id: None,
             interface: None,
+            is_attached: true,
             why: Why::TwoLinks,
         }],
     };

@@ -3,8 +3,8 @@
 use dispatcher_abi::{Engine, EngineChoice, Lifetime, Mode, ModeChoice};
 use planner::testing::{change, facts, interface, registration};
 use planner::{
-    Abilities, Build, Change, Cleanup, Configuration, Facts, Note, Obstacle, Operation, Refusal,
-    Registration, Revision, Settings, Slot, Standing, Waiting,
+    Abilities, Build, Change, Cleanup, Configuration, Facts, HookProgram, Note, Obstacle,
+    Operation, Refusal, Registration, Revision, Settings, Slot, Standing, Waiting,
 };
 
 use super::ask::{attached, daemon, eth0, is_commit, is_load, is_prepare, kept, unregister};
@@ -35,6 +35,11 @@ fn to_generic() -> Vec<Operation> {
         mode: Some(ModeChoice::Generic),
         ..Configuration::default()
     })]
+}
+
+fn rival(id: u32) -> HookProgram {
+    let name = "rival".to_owned();
+    HookProgram { id, name }
 }
 
 fn expecting(revision: u64, operations: Vec<Operation>) -> Change {
@@ -244,18 +249,27 @@ fn a_chain_whose_hook_is_somebody_elses_waits_and_comes_back() {
     daemon.made(root, vec![kept("one")]);
     daemon.detach();
     daemon.world.foreign_attach(eth0().key, 77);
+    daemon.history.clear();
     daemon.run_for(10_000);
-    assert!(matches!(daemon.chain().standing, Standing::Waiting(_)));
+    let taken = Waiting::Taken(rival(77));
+    assert_eq!(daemon.chain().standing, Standing::Waiting(taken));
     assert_eq!(daemon.world.nics[&eth0().key].hook, Hook::Other(77));
-    // It is said once, and a change is refused for that reason.
-    let waits = |notice: &&Notice<_>| matches!(notice, Notice::NotAttached { error: "EBUSY", .. });
-    assert_eq!(daemon.notices.iter().filter(waits).count(), 1);
+    // It is said once, nobody tries to attach, and a change is refused for that reason.
+    assert!(matches!(daemon.notices[..], [Notice::Taken { .. }]));
+    let mut jobs = daemon.history.iter();
+    assert!(
+        !jobs.any(|job| job.contains("Commit {")),
+        "it is only looked at"
+    );
     let id = daemon.ask_for(root, vec![kept("two")]);
     daemon.run();
-    assert!(matches!(
-        daemon.answer(id),
-        Answer::Failed { error: "EBUSY", .. }
-    ));
+    let Answer::Refused(refused) = daemon.answer(id) else {
+        panic!("its hook is somebody else's");
+    };
+    assert_eq!(
+        refused.to_string(),
+        "interface eth0 runs somebody else's program rival (id 77)"
+    );
     daemon.world.foreign_leave(eth0().key);
     daemon.run_for(1000);
     daemon.assert_at_rest();

@@ -3,6 +3,7 @@
 use libdispatch::Chain;
 use serde::Serialize;
 
+use super::unreadable::UnreadableView;
 use super::{MemberView, document};
 
 pub(crate) fn list(chains: &[Chain]) -> String {
@@ -22,7 +23,7 @@ struct ListView<'a> {
 )]
 #[derive(Serialize)]
 struct ChainView<'a> {
-    id: u64,
+    id: Option<u64>,
     interface: &'a str,
     ifindex: u32,
     netns: NetNsView<'a>,
@@ -35,7 +36,8 @@ struct ChainView<'a> {
     generation: u64,
     build: u64,
     pending: Option<PendingView>,
-    unreadable: Option<UnreadableView>,
+    pins: &'a str,
+    unreadable: Option<UnreadableView<'a>>,
     final_verdict: Option<&'static str>,
     counters: bool,
     frags: bool,
@@ -67,9 +69,8 @@ impl<'a> From<&'a Chain> for ChainView<'a> {
                 deadline_s: pending.deadline_s,
                 reverts_to: pending.reverts_to,
             }),
-            unreadable: chain.unreadable.as_ref().map(|why| UnreadableView {
-                why: why.to_string(),
-            }),
+            pins: &chain.pins,
+            unreadable: chain.unreadable.as_ref().map(UnreadableView::from),
             final_verdict: chain.final_verdict.map(libdispatch::FinalVerdict::name),
             counters: chain.counters,
             frags: chain.frags,
@@ -94,9 +95,4 @@ struct HookProgramView<'a> {
 struct PendingView {
     deadline_s: u64,
     reverts_to: u64,
-}
-
-#[derive(Serialize)]
-struct UnreadableView {
-    why: String,
 }

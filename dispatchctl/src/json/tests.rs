@@ -54,6 +54,7 @@ fn a_list_holds_every_field() {
             "generation": 7,
             "build": 9,
             "pending": null,
+            "pins": "/sys/fs/bpf/dispatchd/1-2",
             "unreadable": null,
             "final_verdict": "pass",
             "counters": true,
@@ -93,12 +94,27 @@ fn what_is_unusual_about_a_chain_is_said() {
         (&odd["attached"], &odd["looked_ms_ago"], &odd["parked"]),
         (&json!(false), &json!(40), &json!(true))
     );
-    for field in ["mode", "hook", "final_verdict"] {
+    for field in ["id", "mode", "hook", "final_verdict"] {
         assert_eq!(unreadable.get(field), Some(&Value::Null), "{field}");
     }
     assert_eq!(unreadable["generation"], 0);
-    let why = "a later dispatchd wrote its registry (version 9)";
-    assert_eq!(unreadable["unreadable"], json!({ "why": why }));
+    assert_eq!(
+        unreadable["unreadable"],
+        json!({
+            "why": "gen-9/registry was written by a later version of dispatchd (format 9, which takes \
+                    a reader of format 4)",
+            "reason": "registry",
+            "pin": null,
+            "call": null,
+            "errno": null,
+            "program_id": null,
+            "build": 9,
+            "found": null,
+            "registry": {
+                "fault": "too_new", "version": 9, "reader": 4, "option": null, "says_build": null,
+            },
+        })
+    );
     assert_eq!(
         (&waiting["interface"], &waiting["ifindex"], &waiting["hook"]),
         (&json!("eth0"), &json!(0), &Value::Null)
@@ -205,7 +221,11 @@ fn the_status_holds_every_field() {
             },
             "chains": 2,
             "members": 5,
-            "warnings": ["the chain of eth0 is not attached"],
+            "warnings": [
+                "the chain of eth0 is not attached",
+                "the chain of eth1 is not attached: the hook runs ri\u{7}val (id 4711)",
+                "the chain of eth2 can't be read: link is missing, below /sys/fs/bpf/dispatchd/1-4",
+            ],
         })
     );
 }

@@ -38,17 +38,14 @@ pub(super) fn title(chain: &Chain, several_namespaces: bool) -> String {
 /// Why packets don't meet the chain, or why it can't be changed.
 fn trouble(chain: &Chain) -> Option<String> {
     if let Some(why) = &chain.unreadable {
-        return Some(format!("UNREADABLE: {}", escape(&why.to_string())));
+        let why = format!("UNREADABLE: {why}, below {}", chain.pins);
+        return Some(escape(&why).into_owned());
     }
     if chain.attached {
         return None;
     }
     let why = match &chain.hook_program {
-        Some(program) => format!(
-            "the hook runs {} (id {})",
-            escape(&program.name),
-            program.id
-        ),
+        Some(program) => format!("the hook runs {}", escape(&program.to_string())),
         None if chain.ifindex == 0 => "there is no such interface".to_owned(),
         None => "the hook runs nothing".to_owned(),
     };

@@ -2,11 +2,11 @@
 //! what an errno means there.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dispatcher_abi::Mode;
 use nix::libc;
-use planner::FailureKind;
+use planner::{FailureKind, HookProgram};
 
 use super::netns;
 use crate::bpf;
@@ -35,6 +35,20 @@ pub(super) fn attach(
 /// The id of the program that an interface runs now; 0 if none, or if it can't be told.
 pub(super) fn program_id(namespace: BorrowedFd<'_>, ifindex: u32) -> u32 {
     netns::within(namespace, || bpf::xdp_program_id(ifindex)).unwrap_or(0)
+}
+
+/// The program that an interface runs now, if it runs one. It waits for RTNL.
+pub(crate) fn program(namespace: BorrowedFd<'_>, ifindex: u32) -> io::Result<Option<HookProgram>> {
+    let id = netns::within(namespace, || bpf::xdp_program_id(ifindex))?;
+    if id == 0 {
+        return Ok(None);
+    }
+    match bpf::program_by_id(id).and_then(|program| bpf::program_name(program.as_fd())) {
+        Ok(name) => Ok(Some(HookProgram { id, name })),
+        // It went in between.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes a link off its interface, now and whoever else holds it: dropping references would leave

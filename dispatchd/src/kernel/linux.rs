@@ -137,6 +137,11 @@ impl Linux {
         })
     }
 
+    /// Where everything is pinned.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// The directories of the chains that have descriptors here.
     pub fn dirs(&self) -> Vec<ChainDir> {
         self.chains.keys().copied().collect()
@@ -154,15 +159,19 @@ impl Linux {
     /// Whether the hook still runs one of the chain's roots: false once the interface is gone or
     /// somebody detached the link.
     pub fn is_attached(&self, chain: ChainDir) -> Result<bool, KernelError> {
-        let link = self.chains.get(&chain).and_then(|fds| fds.link.as_ref());
-        let Some(link) = link else {
-            return Ok(false);
-        };
-        let info = bpf::link_info(link.as_fd()).map_err(failed(
-            Call::BpfObjGetInfoByFd,
-            format!("the link of chain {chain}"),
-        ))?;
-        Ok(info.ifindex != 0)
+        let fds = self.chains.get(&chain);
+        // One that could not be put in its place holds the hook as well.
+        let links = fds.map(|fds| [&fds.link, &fds.next_link]);
+        for link in links.into_iter().flatten().flatten() {
+            let info = bpf::link_info(link.as_fd()).map_err(failed(
+                Call::BpfObjGetInfoByFd,
+                format!("the link of chain {chain}"),
+            ))?;
+            if info.ifindex != 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A build that a plan or a mend names.

@@ -1,13 +1,14 @@
 //! Makes the pins of a running chain whole, as the planner says.
 
 use std::fs;
+use std::io;
 use std::os::fd::AsFd;
 
 use planner::{Call, ChainDir, Mend, Pin, Why};
 
 use super::linux::{Linux, failed};
 use super::{KernelError, pins};
-use crate::{bpf, unreadable};
+use crate::{bpf, translate};
 
 /// Why the pins of a chain could not be made whole.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum MendError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// A pin is not what it should be, or that can't be told.
-    #[error("{}", unreadable::why(.0))]
+    #[error("{}", translate::why(.0))]
     Pin(Why),
 }
 
@@ -26,13 +27,19 @@ impl Linux {
     pub fn mend(&mut self, dir: ChainDir, step: &Mend) -> Result<(), MendError> {
         match *step {
             Mend::PlaceLink => {
-                // It is the chain's link wherever it is pinned.
+                let next = self.pins.path(dir, &Pin::NextLink);
+                match fs::rename(next, self.pins.path(dir, &Pin::Link)) {
+                    // The chain was attached anew since this failed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    renamed => {
+                        renamed
+                            .map_err(failed(Call::Rename, format!("the link of chain {dir}")))?;
+                    }
+                }
                 if let Some(fds) = self.chains.get_mut(&dir) {
                     fds.link = fds.next_link.take().or(fds.link.take());
                 }
-                let next = self.pins.path(dir, &Pin::NextLink);
-                Ok(fs::rename(next, self.pins.path(dir, &Pin::Link))
-                    .map_err(failed(Call::Rename, format!("the link of chain {dir}")))?)
+                Ok(())
             }
             Mend::DropNextLink => {
                 self.drop_pin(dir, &Pin::NextLink)?;

@@ -61,6 +61,21 @@ pub(crate) fn resolve(namespace: BorrowedFd<'_>, name: &str) -> io::Result<Optio
     }))
 }
 
+/// An interface of the daemon's own namespace, or of another that has a name or a process. Nothing of
+/// it stays open.
+pub(crate) fn describe(key: ChainKey) -> io::Result<Option<Interface>> {
+    let Some(namespace) = find(key, None)? else {
+        return Ok(None);
+    };
+    let name = within(namespace.as_fd(), || Ok(index_to_name(key.ifindex)?))?;
+    let netns_name = name_of(namespace.as_fd())?;
+    Ok(Some(Interface {
+        key,
+        name,
+        netns_name,
+    }))
+}
+
 /// Whether a chain's interface is in this namespace; `None` if the namespace is not the chain's.
 pub(crate) fn has_interface(
     namespace: BorrowedFd<'_>,

@@ -28,7 +28,10 @@ pub(crate) struct Pins {
 
 impl Pins {
     /// Pins under `<bpffs>/dispatchd`.
-    pub(crate) fn under(bpffs: &Path) -> Self {
+    pub(crate) fn under(given: &Path) -> Self {
+        // Whoever is told of a pin may be in another directory.
+        let bpffs = std::path::absolute(given);
+        let bpffs = bpffs.as_deref().unwrap_or(given);
         Self {
             root: bpffs.join("dispatchd"),
         }

@@ -77,7 +77,7 @@ impl Session<'_> {
         // The controller has done so, unless it is gone.
         self.hub.desk.clear(id);
         let answer = answer.ok_or_else(stopping)?;
-        match translate::denial(&interface.name, &answer) {
+        match translate::denial(&interface.name, &answer, &self.hub.pins) {
             Some(refused) => Err(refused),
             None => Ok(answer),
         }

@@ -50,7 +50,7 @@ impl Session<'_> {
         if let Some(chain) = published.state.unreadable_at(site.interface.key)
             && !matches!(&admitted, Err(refused) if refused.code == RefusalCode::NotAllowed)
         {
-            return Err(translate::unreadable(&interface, chain));
+            return Err(translate::unreadable(&interface, chain, &self.hub.pins));
         }
         admitted?;
         for index in 0..loads.len() {

@@ -8,25 +8,38 @@ use protocol::{RefusalCode, Refused, ReplyBody};
 
 use super::site::Site;
 use super::{Response, Session};
+use crate::control;
 use crate::published::Published;
-use crate::translate;
+use crate::translate::{self, Listing};
 
 impl Session<'_> {
     pub(super) fn list(&self, only: Option<&Site>) -> Result<ReplyBody, Refused> {
         let published = self.hub.board.read();
         let state = &published.state;
+        let listing = self.listing(&published);
+        let now = control::now();
         let is_meant = |key| only.is_none_or(|only| only.interface.key == key);
         let chains = state.chains.values();
         let mut chains = chains
             .filter(|chain| is_meant(chain.interface.key))
             .map(|chain| {
                 let counts = read_counts(&published, chain.id, &chain.interface.name)?;
-                Ok(translate::chain_view(chain, state.engines, &counts))
+                let look = self.hub.board.last_look(chain.id);
+                let looked_ms_ago = look.map(|at| now.ms_since(at));
+                Ok(listing.chain(chain, &counts, looked_ms_ago))
             })
             .collect::<Result<Vec<_>, Refused>>()?;
         let unreadable = state.unreadable.iter().filter(|chain| is_meant(chain.site));
-        chains.extend(unreadable.map(translate::unreadable_view));
+        let pins = &self.hub.pins;
+        chains.extend(unreadable.map(|chain| translate::unreadable_view(chain, pins)));
         Ok(ReplyBody::Chains(chains))
+    }
+
+    fn listing(&self, published: &Published) -> Listing<'_> {
+        Listing {
+            engines: published.state.engines,
+            pins: &self.hub.pins,
+        }
     }
 
     pub(super) fn show(&self, site: &Site, name: &str) -> Result<ReplyBody, Refused> {
@@ -36,15 +49,15 @@ impl Session<'_> {
         let (chain, slot, member) = find(&published, key, interface, name)?;
         let counts = read_counts(&published, chain.id, interface)?;
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
-        Ok(ReplyBody::Member(Box::new(translate::member_detail(
-            chain,
-            member,
-            published.state.engines,
-            slot.0,
-            counts.get(&member.id).copied().unwrap_or_default(),
-            &maps,
-            sockets(&published, key, member),
-        ))))
+        Ok(ReplyBody::Member(Box::new(
+            self.listing(&published).detail(
+                chain,
+                (slot, member),
+                counts.get(&member.id).copied().unwrap_or_default(),
+                &maps,
+                sockets(&published, key, member),
+            ),
+        )))
     }
 
     pub(super) fn status(&self) -> ReplyBody {
@@ -58,7 +71,7 @@ impl Session<'_> {
             tailcall: translate::probe(&self.hub.probes.tailcall),
             chains: count(chains.len()),
             members: count(chains.values().map(|chain| chain.members.len()).sum()),
-            warnings: translate::warnings(&published.state),
+            warnings: translate::warnings(&published.state, &self.hub.pins),
             options: protocol::Options::new(),
         })
     }

@@ -3,98 +3,173 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::{Engine, SlotCounters};
-use planner::{AttachType, Engines, MemberId, Obstacle};
+use planner::{AttachType, Engines, MemberId, Obstacle, Pin, Slot, Standing, Waiting};
 use protocol::{EngineProbe, EngineReason, Options, Origin, ProbeReason, Warning};
 
-use crate::kernel::MemberMap;
+use super::unreadable;
+use crate::kernel::{MemberMap, Pins};
 
-/// A chain for a listing.
-pub(crate) fn chain_view(
-    chain: &planner::Chain,
-    engines: Engines,
-    counts: &BTreeMap<MemberId, SlotCounters>,
-) -> protocol::Chain {
-    protocol::Chain {
-        id: chain.id.0,
-        interface: chain.interface.name.clone(),
-        ifindex: chain.interface.key.ifindex,
-        netns: protocol::NetNs {
-            cookie: chain.interface.key.netns,
-            name: chain.interface.netns_name.clone(),
-        },
-        mode: Some(chain.mode),
-        hook: Some(match chain.hook {
+/// What listings need beside the chains.
+pub(crate) struct Listing<'a> {
+    /// What the kernel can do.
+    pub(crate) engines: Engines,
+    /// Where things are pinned.
+    pub(crate) pins: &'a Pins,
+}
+
+impl Listing<'_> {
+    /// A chain. `looked_ms_ago`: since it was seen what its hook runs.
+    pub(crate) fn chain(
+        &self,
+        chain: &planner::Chain,
+        counts: &BTreeMap<MemberId, SlotCounters>,
+        looked_ms_ago: Option<u64>,
+    ) -> protocol::Chain {
+        let attached = chain.standing == Standing::InForce;
+        let hook = match chain.hook {
             planner::Hook::Link => protocol::Hook::Link,
             planner::Hook::Netlink => protocol::Hook::Netlink,
-        }),
-        attached: chain.standing == planner::Standing::InForce,
-        looked_ms_ago: None,
-        hook_program: None,
-        parked: chain.parked,
-        revision: chain.revision.0,
-        build: chain.build.0,
-        pending: None,
-        unreadable: None,
-        final_verdict: Some(chain.final_verdict),
-        counters: chain.counters,
-        frags: planner::Root::of(chain).frags,
-        members: (0..)
-            .zip(&chain.members)
-            .map(|(slot, member)| {
-                let counted = counts.get(&member.id).copied().unwrap_or_default();
-                member_view(chain, member, engines, slot, counted)
-            })
-            .collect(),
-        options: Options::new(),
+        };
+        let members = chain.slots().map(|(slot, member)| {
+            let counted = counts.get(&member.id).copied().unwrap_or_default();
+            self.member(chain, member, slot, counted)
+        });
+        protocol::Chain {
+            id: Some(chain.id.0),
+            interface: chain.interface.name.clone(),
+            ifindex: chain.interface.key.ifindex,
+            netns: protocol::NetNs {
+                cookie: chain.interface.key.netns,
+                name: chain.interface.netns_name.clone(),
+            },
+            mode: Some(chain.mode),
+            hook: attached.then_some(hook),
+            attached,
+            looked_ms_ago,
+            hook_program: taken(chain).map(|program| protocol::HookProgram {
+                id: program.id,
+                name: program.name.clone(),
+            }),
+            parked: chain.parked,
+            revision: chain.revision.0,
+            build: chain.build.0,
+            pending: None,
+            pins: self.pins.chain(chain.dir).display().to_string(),
+            unreadable: None,
+            final_verdict: Some(chain.final_verdict),
+            counters: chain.counters,
+            frags: planner::Root::of(chain).frags,
+            members: members.collect(),
+            options: Options::new(),
+        }
+    }
+
+    fn member(
+        &self,
+        chain: &planner::Chain,
+        member: &planner::Member,
+        slot: Slot,
+        packets: SlotCounters,
+    ) -> protocol::Member {
+        let runs = chain.standing == Standing::InForce;
+        let path = |pin: Pin| self.pins.path(chain.dir, &pin).display().to_string();
+        protocol::Member {
+            slot: runs.then_some(slot.0),
+            id: member.id.0,
+            name: member.name.clone(),
+            program: member.source.program().to_owned(),
+            program_id: Some(member.program_id),
+            priority: member.priority,
+            requested_priority: member.requested_priority,
+            chain_call: member.chain_call,
+            allowed: member.allowed,
+            form: form(member.form),
+            engine_reason: chain
+                .tail_call_reason(member, self.engines)
+                .map(|reason| engine_reason(reason).into()),
+            state: match member.state {
+                planner::MemberState::Lingering { .. } => protocol::MemberState::Lingering,
+                planner::MemberState::Running if runs => protocol::MemberState::Running,
+                planner::MemberState::Running => protocol::MemberState::Waiting,
+            },
+            owner: protocol::Owner {
+                uid: member.owner.uid,
+                pid: member.owner.pid,
+                client: member.owner.client.clone(),
+            },
+            lifetime: member.lifetime,
+            origin: origin(&member.source),
+            sha256: member.source.sha256().copied(),
+            pins: Some(protocol::Pins {
+                program: path(Pin::Program(member.id, member.code)),
+                maps: path(Pin::Maps(member.id, member.code)),
+            }),
+            packets,
+            ns_per_packet: None,
+            options: Options::new(),
+        }
+    }
+
+    /// Everything about the member in this slot.
+    pub(crate) fn detail(
+        &self,
+        chain: &planner::Chain,
+        (slot, member): (Slot, &planner::Member),
+        packets: SlotCounters,
+        maps: &[MemberMap],
+        sockets: Vec<protocol::SocketDetail>,
+    ) -> protocol::MemberDetail {
+        protocol::MemberDetail {
+            member: self.member(chain, member, slot, packets),
+            on_miss: member.on_miss,
+            tail_depth: member.tail_depth,
+            linger_ms: member.linger_ms,
+            share_group: member.share_group.clone(),
+            maps: maps.iter().map(map_shape).collect(),
+            sockets,
+            options: Options::new(),
+        }
     }
 }
 
-/// A chain that can't be read, for a listing: what is known of it.
-pub(crate) fn unreadable_view(chain: &planner::Unreadable) -> protocol::Chain {
-    let interface = chain.interface.as_ref();
-    protocol::Chain {
-        id: 0,
-        interface: interface.map_or_else(|| chain.dir.to_string(), |found| found.name.clone()),
-        ifindex: chain.site.ifindex,
-        netns: protocol::NetNs {
-            cookie: chain.site.netns,
-            name: interface.and_then(|found| found.netns_name.clone()),
-        },
-        mode: None,
-        hook: None,
-        attached: false,
-        looked_ms_ago: None,
-        hook_program: None,
-        parked: false,
-        revision: 0,
-        build: 0,
-        pending: None,
-        unreadable: Some(super::why(&chain.why).into()),
-        final_verdict: None,
-        counters: false,
-        frags: false,
-        members: Vec::new(),
-        options: Options::new(),
+/// The program that a chain's hook runs instead of it.
+fn taken(chain: &planner::Chain) -> Option<&planner::HookProgram> {
+    match &chain.standing {
+        Standing::Waiting(Waiting::Taken(program)) => Some(program),
+        Standing::Waiting(Waiting::NoInterface | Waiting::Detached) | Standing::InForce => None,
     }
 }
 
 /// What is wrong at the moment.
-pub(crate) fn warnings(state: &planner::State) -> Vec<protocol::Open<Warning>> {
+pub(crate) fn warnings(state: &planner::State, pins: &Pins) -> Vec<protocol::Open<Warning>> {
     let chains = state.chains.values();
     let off_hook = chains
-        .filter(|chain| chain.standing != planner::Standing::InForce)
-        .map(|chain| Warning::NotAttached {
-            chain: chain.id.0,
-            interface: chain.interface.name.clone(),
+        .filter(|chain| chain.standing != Standing::InForce)
+        .map(|chain| {
+            let interface = chain.interface.name.clone();
+            let id = chain.id.0;
+            match taken(chain) {
+                Some(program) => Warning::HookTaken {
+                    chain: id,
+                    interface,
+                    program_id: program.id,
+                    program: program.name.clone(),
+                },
+                None => Warning::NotAttached {
+                    chain: id,
+                    interface,
+                },
+            }
         });
-    let unreadable = state.unreadable.iter().map(|chain| {
-        let name = chain.interface.as_ref().map(|found| found.name.clone());
-        Warning::ChainUnreadable {
-            chain: 0,
-            interface: name.unwrap_or_else(|| chain.dir.to_string()),
-            why: super::why(&chain.why).into(),
-        }
-    });
+    let unreadable = state
+        .unreadable
+        .iter()
+        .map(|chain| Warning::ChainUnreadable {
+            chain: chain.id.map(|id| id.0),
+            interface: unreadable::name(chain),
+            pins: pins.chain(chain.dir).display().to_string(),
+            why: unreadable::why(&chain.why).into(),
+        });
     off_hook.chain(unreadable).map(Into::into).collect()
 }
 
@@ -121,46 +196,6 @@ pub(crate) fn engine_reason(obstacle: Obstacle) -> EngineReason {
     }
 }
 
-fn member_view(
-    chain: &planner::Chain,
-    member: &planner::Member,
-    engines: Engines,
-    slot: u16,
-    packets: SlotCounters,
-) -> protocol::Member {
-    protocol::Member {
-        slot: Some(slot),
-        id: member.id.0,
-        name: member.name.clone(),
-        program: member.source.program().to_owned(),
-        program_id: Some(member.program_id),
-        priority: member.priority,
-        requested_priority: member.requested_priority,
-        chain_call: member.chain_call,
-        allowed: member.allowed,
-        form: form(member.form),
-        engine_reason: chain
-            .tail_call_reason(member, engines)
-            .map(|reason| engine_reason(reason).into()),
-        state: match member.state {
-            planner::MemberState::Running => protocol::MemberState::Running,
-            planner::MemberState::Lingering { .. } => protocol::MemberState::Lingering,
-        },
-        owner: protocol::Owner {
-            uid: member.owner.uid,
-            pid: member.owner.pid,
-            client: member.owner.client.clone(),
-        },
-        lifetime: member.lifetime,
-        origin: origin(&member.source),
-        sha256: member.source.sha256().copied(),
-        pins: None,
-        packets,
-        ns_per_packet: None,
-        options: Options::new(),
-    }
-}
-
 /// Where a member's code comes from.
 fn origin(source: &planner::Source) -> Origin {
     match source {
@@ -170,28 +205,6 @@ fn origin(source: &planner::Source) -> Origin {
             planner::HandOver::Adopted => Origin::Adopted,
         },
         planner::Source::BuiltIn(_) => Origin::BuiltIn,
-    }
-}
-
-/// Everything about the member in this slot.
-pub(crate) fn member_detail(
-    chain: &planner::Chain,
-    member: &planner::Member,
-    engines: Engines,
-    slot: u16,
-    packets: SlotCounters,
-    maps: &[MemberMap],
-    sockets: Vec<protocol::SocketDetail>,
-) -> protocol::MemberDetail {
-    protocol::MemberDetail {
-        member: member_view(chain, member, engines, slot, packets),
-        on_miss: member.on_miss,
-        tail_depth: member.tail_depth,
-        linger_ms: member.linger_ms,
-        share_group: member.share_group.clone(),
-        maps: maps.iter().map(map_shape).collect(),
-        sockets,
-        options: Options::new(),
     }
 }
 

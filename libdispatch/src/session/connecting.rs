@@ -123,6 +123,8 @@ impl Session {
             Failure::Failed(Error::Refused(mut refusal)) => {
                 if refusal.code == RefusalCode::NotAllowed {
                     refusal.remedy.get_or_insert(Remedy::AllowUser);
+                } else if refusal.code == RefusalCode::Quota {
+                    refusal.remedy.get_or_insert(Remedy::CloseConnections);
                 }
                 Error::Refused(refusal)
             }

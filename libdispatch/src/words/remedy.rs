@@ -44,6 +44,13 @@ twin! {
             /// The map.
             map: String,
         },
+        /// The interface's chain is flushed while no daemon runs, which takes it off the interface.
+        Flush {
+            /// The interface.
+            interface: String,
+        },
+        /// Some of the user's connections are closed first.
+        CloseConnections,
     }
 }
 
@@ -74,6 +81,15 @@ impl fmt::Display for Remedy {
             Self::SeeStatus => f.write_str("the daemon's status says why"),
             Self::TryAgain => f.write_str("try again"),
             Self::GiveMapSize { map } => write!(f, "give map {map} a size"),
+            Self::Flush { interface } => {
+                write!(
+                    f,
+                    "the daemon's operator can take the chain off {interface}"
+                )
+            }
+            Self::CloseConnections => f.write_str(
+                "end some of the programs that are connected to the daemon, and try again",
+            ),
             Self::Unknown(number) => {
                 write!(
                     f,

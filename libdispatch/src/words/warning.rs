@@ -2,60 +2,13 @@
 
 use std::fmt;
 
-use super::twin;
-
-twin! {
-    /// Why a chain can't be read. It runs, and is not changed.
-    Unreadable {
-        /// A later daemon wrote its registry.
-        NewerRegistry {
-            /// The version that the registry says a reader needs.
-            version: u32,
-        },
-        /// Its registry's bytes make no sense.
-        BrokenRegistry,
-        /// A pin is of another kind than its place says.
-        WrongPin {
-            /// The pin, below the chain's directory.
-            pin: String,
-        },
-        /// A pin is missing.
-        MissingPin {
-            /// The pin, below the chain's directory.
-            pin: String,
-        },
-        /// A system call failed on a pin.
-        Failed {
-            /// The pin, below the chain's directory.
-            pin: String,
-            /// The kernel's own words.
-            error: String,
-        },
-    }
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NewerRegistry { version } => {
-                write!(
-                    f,
-                    "a later dispatchd wrote its registry (version {version})"
-                )
-            }
-            Self::BrokenRegistry => f.write_str("its registry makes no sense"),
-            Self::WrongPin { pin } => write!(f, "its pin {pin} is of another kind"),
-            Self::MissingPin { pin } => write!(f, "its pin {pin} is missing"),
-            Self::Failed { pin, error } => write!(f, "its pin {pin}: {error}"),
-            Self::Unknown(number) => write!(f, "a reason that this client doesn't know ({number})"),
-        }
-    }
-}
+use super::{Unreadable, twin};
+use crate::HookProgram;
 
 twin! {
     /// Something that is wrong with the daemon or a chain, until it is mended.
     Warning {
-        /// A chain is not on its hook.
+        /// A chain is not on its hook, which was empty at the last look.
         NotAttached {
             /// The chain.
             chain: u64,
@@ -64,10 +17,12 @@ twin! {
         },
         /// A chain can't be read.
         ChainUnreadable {
-            /// The chain.
-            chain: u64,
-            /// Its interface.
+            /// The chain, if its registry says so much.
+            chain: Option<u64>,
+            /// Its interface, or what its directory is called.
             interface: String,
+            /// Its directory.
+            pins: String,
             /// What is wrong with its pins.
             why: Unreadable,
         },
@@ -78,6 +33,17 @@ twin! {
             /// The member.
             member: String,
         },
+        /// A chain is not on its hook, which runs somebody else's program.
+        HookTaken {
+            /// The chain.
+            chain: u64,
+            /// Its interface.
+            interface: String,
+            /// The kernel's id of the program.
+            program_id: u32,
+            /// Its name in the kernel.
+            program: String,
+        },
     }
 }
 
@@ -87,8 +53,31 @@ impl fmt::Display for Warning {
             Self::NotAttached { interface, .. } => {
                 write!(f, "the chain of {interface} is not attached")
             }
-            Self::ChainUnreadable { interface, why, .. } => {
-                write!(f, "the chain of {interface} can't be read: {why}")
+            Self::ChainUnreadable {
+                interface,
+                pins,
+                why,
+                ..
+            } => {
+                write!(
+                    f,
+                    "the chain of {interface} can't be read: {why}, below {pins}"
+                )
+            }
+            Self::HookTaken {
+                interface,
+                program_id,
+                program,
+                ..
+            } => {
+                let program = HookProgram {
+                    id: *program_id,
+                    name: program.clone(),
+                };
+                write!(
+                    f,
+                    "the chain of {interface} is not attached: the hook runs {program}"
+                )
             }
             Self::ObjectMissing { interface, member } => write!(
                 f,

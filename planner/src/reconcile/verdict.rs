@@ -36,10 +36,15 @@ impl ObservedChain {
     pub(super) fn unreadable(&self, why: Why) -> Unreadable {
         let newest = self.chains().max_by_key(|chain| chain.build);
         let interface = newest.map(|chain| chain.interface.clone());
+        let links = [&self.link, &self.next_link].into_iter().flatten();
+        let mut is_attached = links.map(|link| link.is_attached).peekable();
         Unreadable {
             dir: self.dir,
             site: interface.as_ref().map_or(self.dir.key, |found| found.key),
+            // The first format had none.
+            id: newest.map(|chain| chain.id).filter(|id| id.0 != 0),
             interface,
+            is_attached: is_attached.peek().is_none() || is_attached.any(|it| it),
             why,
         }
     }

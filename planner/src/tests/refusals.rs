@@ -114,6 +114,7 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::ChangedMeanwhile { .. } => 24,
         Refusal::NameReserved { .. } => 25,
         Refusal::BareNotAllowed { .. }
+        | Refusal::HookTaken { .. }
         | Refusal::QueueTaken { .. }
         | Refusal::QueueLeftOpen { .. }
         | Refusal::SocketQuota { .. }

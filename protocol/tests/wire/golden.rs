@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::examples::{
     ENGINE_REASONS, GONE, HOOKS, ORIGINS, SOCKET_MODES, SOCKET_STATES, STATES, globals, grants,
-    notes, operations, positions, probe_reasons, pushes, refused, remedies, replies, requests,
-    sources, steps, umems, unreadables, warnings,
+    notes, operations, pin_kinds, positions, probe_reasons, pushes, refused, registry_faults,
+    remedies, replies, requests, sources, steps, umems, unreadables, warnings,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
@@ -105,6 +105,8 @@ fn golden() -> String {
     open(&mut lines, "engine-reason", ENGINE_REASONS);
     open(&mut lines, "probe-reason", &probe_reasons());
     open(&mut lines, "unreadable", &unreadables());
+    open(&mut lines, "pin-kind", &pin_kinds());
+    open(&mut lines, "registry-fault", &registry_faults());
     open(&mut lines, "warning", &warnings());
     open(&mut lines, "remedy", &remedies());
     open(&mut lines, "push", &pushes());

@@ -117,7 +117,7 @@ fn some<T: Clone + Debug + 'static, const N: usize>(
 }
 
 fn chain() -> impl Strategy<Value = Chain> {
-    let interface = (any::<u64>(), text(), any::<u32>(), netns());
+    let interface = (any::<Option<u64>>(), text(), any::<u32>(), netns());
     let hook = (
         option::of(select(Mode::ALL)),
         option::of(select(vec![Hook::Link, Hook::Netlink])),
@@ -126,7 +126,7 @@ fn chain() -> impl Strategy<Value = Chain> {
     );
     let numbers = (any::<[u64; 2]>(), any::<Option<(u64, u64)>>());
     let rest = (
-        option::of(select(unreadables().to_vec())),
+        (text(), option::of(select(unreadables().to_vec()))),
         option::of(select(FinalVerdict::ALL)),
         any::<[bool; 4]>(),
         vec(member(), 0..3),
@@ -137,7 +137,13 @@ fn chain() -> impl Strategy<Value = Chain> {
             (id, interface, ifindex, netns),
             (mode, hook, looked_ms_ago, hook_program),
             ([revision, build], pending),
-            (unreadable, final_verdict, [attached, parked, counters, frags], members, options),
+            (
+                (pins, unreadable),
+                final_verdict,
+                [attached, parked, counters, frags],
+                members,
+                options,
+            ),
         )| Chain {
             id,
             interface,
@@ -155,6 +161,7 @@ fn chain() -> impl Strategy<Value = Chain> {
                 deadline_s,
                 reverts_to,
             }),
+            pins,
             unreadable: unreadable.map(Open::Known),
             final_verdict,
             counters,

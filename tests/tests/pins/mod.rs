@@ -2,13 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::{
-    Daemon, Listed, Output, Pair, Pinnable, PinnedMap, Port, Tap, binary, frame, grace_period,
+    Daemon, Listed, Output, Pair, Pinnable, PinnedMap, Port, Tap, Unreadable, binary, frame,
+    grace_period,
 };
 
 pub(crate) const DROP: u32 = 1;
@@ -90,44 +90,73 @@ impl Stage {
         }
     }
 
-    /// The victim's chain is left alone for a reason with these words, which the log and the refusal
-    /// of a change say; its packets are treated as before, and so are all others.
+    /// The victim's chain is left alone for a reason with these words, which everybody says alike who
+    /// says it; its packets are treated as before, and so are all others.
     #[track_caller]
     pub(crate) fn assert_left_alone(&self, words: &[&str], root: Option<u32>) {
-        let log = self.daemon.log();
-        let mut lines = log.lines();
-        let said = lines.any(|line| {
-            line.contains("can't be read") && words.iter().all(|word| line.contains(word))
-        });
-        assert!(said, "{words:?} in {log}");
-        let netns = self.victim.near.netns.cookie();
-        let listed = self.daemon.listed().into_iter();
-        let unreadable: Vec<_> = listed
-            .filter_map(|listed| match listed {
-                Listed::Unreadable(chain) => Some(chain),
-                Listed::Chain(_) => None,
-            })
-            .collect();
-        let [chain] = &unreadable[..] else {
-            panic!("one chain is listed as one that can't be read: {unreadable:?}");
-        };
-        assert_eq!(chain.netns.cookie, netns, "{chain:?}");
-        // Its name is in a registry; without one, it is called as its pins are.
-        let directory = self.victim().pins();
-        let named = [
-            OsStr::new("xd0"),
-            directory.file_name().expect("it has a name"),
-        ];
-        assert!(named.contains(&OsStr::new(&chain.interface)), "{chain:?}");
-        assert!(!chain.unreadable.why.is_empty(), "{chain:?}");
+        let why = self.logged();
+        for word in words {
+            assert!(why.contains(word), "no {word:?} in {why:?}");
+        }
+        let chain = self.unreadable();
+        let victim = &self.victim.near;
+        assert_eq!(chain.netns.cookie, victim.netns.cookie(), "{chain:?}");
+        assert_eq!(chain.netns.name.as_deref(), Some(victim.netns.name()));
+        assert_eq!((&*chain.interface, chain.ifindex), ("xd0", victim.index));
+        // The first chain that was made.
+        assert!(chain.id.is_none_or(|id| id == 1), "{chain:?}");
+        let pins = self.victim().pins();
+        assert_eq!(chain.pins, pins);
+        assert_eq!(chain.unreadable.why, why);
+        if let Some(pin) = &chain.unreadable.pin {
+            assert!(why.contains(pin), "{chain:?}");
+        }
+        let said = format!("{why}, below {}", pins.display());
+        let listed = self.victim().ctl("list", &[]);
+        let title = format!("UNREADABLE: {said}");
+        assert!(listed.done().stdout.contains(&title), "{listed}");
+        let status = self.daemon.ctl(&["status", "--json"]).done().json();
+        let warning = format!("the chain of xd0 can't be read: {said}");
+        assert_eq!(status["warnings"], serde_json::json!([warning]));
+        let remedy = "dispatchd --flush xd0";
         let refused = self
             .victim()
             .try_load(&tests::object("verdict"), "late", &[]);
-        refused.refused(&[&["xd0", "can't be read", "dispatchd --flush xd0"], words].concat());
-        self.victim().ctl("unload", &["--all"]).refused(words);
-        assert_eq!(self.victim.near.xdp_program(), root, "nothing was touched");
+        refused.refused(&["xd0", "can't be read", &said, remedy]);
+        let refused = self.victim().ctl("unload", &["--all", "--json"]);
+        let error = &refused.refused(&[&said, remedy]).json()["error"];
+        let text = |field: &str| error[field].as_str().expect("a text").to_owned();
+        assert!(text("message").contains(&said), "{refused}");
+        assert!(!text("message").contains("--flush"), "{refused}");
+        assert!(text("remedy").contains(remedy), "{refused}");
+        assert_eq!(victim.xdp_program(), root, "nothing was touched");
         self.assert_filters();
         self.assert_others_go_on();
+    }
+
+    /// What the log says of the chain that can't be read, the last time it does.
+    #[track_caller]
+    fn logged(&self) -> String {
+        let log = self.daemon.log();
+        let mut lines = log.lines().rev();
+        let line = lines.find(|line| line.contains("this chain can't be read"));
+        let line = line.unwrap_or_else(|| panic!("it is not said in {log}"));
+        assert!(line.contains("interface=\"xd0\""), "{line}");
+        let (_, why) = line.split_once("why=").expect("it says why");
+        why.to_owned()
+    }
+
+    /// The one chain that is listed as one that can't be read.
+    #[track_caller]
+    pub(crate) fn unreadable(&self) -> Unreadable {
+        let listed = self.daemon.listed().into_iter();
+        let mut unreadable = listed.filter_map(|listed| match listed {
+            Listed::Unreadable(chain) => Some(chain),
+            Listed::Chain(_) => None,
+        });
+        let chain = unreadable.next().expect("one chain can't be read");
+        assert_eq!(unreadable.next(), None, "and no other");
+        chain
     }
 
     /// `dispatchd --flush xd0` where the victim is.

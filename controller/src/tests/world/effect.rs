@@ -1,6 +1,6 @@
 //! Jobs that are being carried out, effect by effect.
 
-use planner::{ChainKey, Cleanup, FailureKind, Plan};
+use planner::{ChainDir, ChainKey, Cleanup, FailureKind, HookProgram, Plan};
 
 use super::{Error, Hook, World};
 use crate::{CommitFailure, Done, GiveFailure, HookLeft, Job, Seen, StepFailure};
@@ -51,6 +51,7 @@ impl Running {
             | Job::Commit { site, .. }
             | Job::Free { site, .. }
             | Job::Look { site, .. }
+            | Job::Mend { site, .. }
             | Job::Give { site, .. }
             | Job::Take { site, .. } => Some(*site),
             Job::Load { .. }
@@ -60,6 +61,7 @@ impl Running {
             | Job::Sweep { .. }
             | Job::Answer { .. }
             | Job::Publish
+            | Job::ShowLook { .. }
             | Job::DropObjects { .. }
             | Job::Tell(_)
             | Job::Stopped => None,
@@ -138,13 +140,20 @@ impl World {
                 }
             }
             Job::Look { site, dir, .. } => {
-                let seen = match self.nics.get(&site).map(|nic| nic.hook) {
-                    _ if fails => Seen::Unknown(FAULT),
-                    None => Seen::Gone,
-                    Some(Hook::Link { dir: of, .. }) if of == dir => Seen::Attached,
-                    Some(Hook::Link { .. } | Hook::Empty | Hook::Other(_)) => Seen::Detached,
+                let seen = if fails {
+                    Seen::Unknown(FAULT)
+                } else {
+                    self.seen(site, dir)
                 };
                 running.done = Some(Done::Looked { site, seen });
+            }
+            Job::Mend { site, dir, steps } => {
+                if !fails {
+                    let mends: Vec<_> = steps.iter().map(|step| (dir, *step)).collect();
+                    self.mend(&mends);
+                }
+                let steps = steps.into_iter().map(|step| (step, !fails)).collect();
+                running.done = Some(Done::Mended { site, dir, steps });
             }
             Job::Give {
                 site,
@@ -187,9 +196,23 @@ impl World {
             | Job::Release { .. }
             | Job::Answer { .. }
             | Job::Publish
+            | Job::ShowLook { .. }
             | Job::DropObjects { .. }
             | Job::Tell(_)
             | Job::Stopped => unreachable!("it takes no time, or is the loader's"),
+        }
+    }
+
+    /// What a look at a chain's hook sees.
+    fn seen(&self, site: ChainKey, dir: ChainDir) -> Seen<Error> {
+        match self.nics.get(&site).map(|nic| nic.hook) {
+            None => Seen::Gone,
+            Some(Hook::Link { dir: of, .. }) if of == dir => Seen::Attached,
+            Some(Hook::Link { .. } | Hook::Empty) => Seen::Detached,
+            Some(Hook::Other(id)) => Seen::Taken(HookProgram {
+                id,
+                name: "rival".to_owned(),
+            }),
         }
     }
 

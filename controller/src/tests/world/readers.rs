@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use planner::{Build, ChainDir, MemberId, State};
+use planner::{Build, ChainDir, ChainId, MemberId, Moment, State};
 
 use super::World;
 
@@ -12,6 +12,8 @@ pub(in crate::tests) struct Shown {
     members: BTreeMap<MemberId, Sources>,
     /// The builds that they know of.
     pub(in crate::tests) builds: BTreeMap<ChainDir, Build>,
+    /// When it was seen what each chain's hook runs.
+    looks: BTreeMap<ChainId, Moment>,
     /// What each member's count was when somebody last looked.
     last: BTreeMap<MemberId, u64>,
 }
@@ -22,6 +24,19 @@ struct Sources {
     total: u64,
     /// Counters by number, and the slot in them: of the builds that the total doesn't have.
     counters: Vec<(usize, usize)>,
+}
+
+impl Shown {
+    /// Readers are shown that a chain's hook was looked at.
+    pub(in crate::tests) fn looked(&mut self, chain: ChainId, at: Moment) {
+        let before = self.looks.insert(chain, at);
+        assert!(before.is_none_or(|before| before <= at));
+    }
+
+    /// When it was last seen what a chain's hook runs.
+    pub(in crate::tests) fn last_look(&self, chain: ChainId) -> Option<Moment> {
+        self.looks.get(&chain).copied()
+    }
 }
 
 impl World {

@@ -3,7 +3,7 @@
 use super::pins::{build, chain, holding, left_alone, member, mends, observe, pins, tail_called};
 use crate::testing::{ENGINES, fill};
 use crate::{
-    Build, ChainId, CodeId, Holds, Kind, MemberId, Mend, Moment, Observed, ObservedChain,
+    Build, Chain, ChainId, CodeId, Holds, Kind, MemberId, Mend, Moment, Observed, ObservedChain,
     ObservedLink, Pin, Presence, Registry, RegistryFault, Slot, State, Why, reconcile,
 };
 
@@ -103,6 +103,45 @@ fn a_link_that_holds_a_strangers_program_is_left_alone() {
     beside.link = None;
     beside.next_link = Some(stranger);
     assert_eq!(left_alone(beside), held(Pin::NextLink));
+}
+
+#[test]
+fn what_is_known_of_a_chain_that_is_left_alone_is_told() {
+    let judged = |pins: ObservedChain| {
+        let recovery = reconcile(&observe(pins), ENGINES, Moment(0));
+        let [chain] = &recovery.unreadable[..] else {
+            panic!("one chain is left alone: {recovery:?}");
+        };
+        chain.clone()
+    };
+    let mut spoilt = pins(&chain(1));
+    spoilt.builds[0].root = Presence::Missing;
+    let known = chain(1);
+    let found = judged(spoilt.clone());
+    assert_eq!(found.id, Some(known.id));
+    assert_eq!(found.interface, Some(known.interface));
+    assert!(found.is_attached);
+    // A link that was seen without a hook says that the chain doesn't run, and no link says nothing.
+    spoilt.link = Some(ObservedLink {
+        is_attached: false,
+        ..holding(1)
+    });
+    assert!(!judged(spoilt.clone()).is_attached);
+    spoilt.next_link = Some(holding(1));
+    assert!(judged(spoilt.clone()).is_attached);
+    (spoilt.link, spoilt.next_link) = (None, None);
+    spoilt.faults = vec![Why::TwoLinks];
+    assert!(judged(spoilt.clone()).is_attached);
+    // The first format had no ids, and a registry that isn't there has none either.
+    let old = Chain {
+        id: ChainId(0),
+        ..chain(1)
+    };
+    spoilt.builds[0].registry = Registry::Chain(Box::new(old));
+    assert_eq!(judged(spoilt.clone()).id, None);
+    spoilt.builds[0].registry = Registry::Missing;
+    let found = judged(spoilt);
+    assert_eq!((found.id, found.interface), (None, None));
 }
 
 #[test]

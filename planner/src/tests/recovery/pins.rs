@@ -15,7 +15,7 @@ pub(in crate::tests) fn observed(state: &State) -> Observed {
 }
 
 /// Where the first interface's chain has its pins.
-pub(super) fn dir() -> ChainDir {
+pub(in crate::tests) fn dir() -> ChainDir {
     ChainDir {
         key: interface(0).key,
         again: 0,
@@ -94,7 +94,7 @@ pub(super) fn code(number: u32) -> ObservedCode {
 }
 
 /// Build 1 of a chain of kept members 1, 2, ...
-pub(super) fn chain(members: usize) -> Chain {
+pub(in crate::tests) fn chain(members: usize) -> Chain {
     let plan = fill(members).play(&mut State::new(ENGINES));
     plan.unwrap().unwrap().next.unwrap()
 }

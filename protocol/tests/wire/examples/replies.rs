@@ -38,7 +38,7 @@ pub(crate) fn replies() -> [ReplyBody; 15] {
             options: Options::new(),
         }),
         ReplyBody::Chains(vec![Chain {
-            id: 6,
+            id: Some(6),
             interface: "eth0".into(),
             ifindex: 2,
             netns: NetNs {
@@ -57,7 +57,8 @@ pub(crate) fn replies() -> [ReplyBody; 15] {
                 deadline_s: 60,
                 reverts_to: 4,
             }),
-            unreadable: Some(Unreadable::BrokenRegistry.into()),
+            pins: "/sys/fs/bpf/dispatchd/1-2".into(),
+            unreadable: Some(Unreadable::TwoLinks.into()),
             final_verdict: Some(FinalVerdict::Pass),
             counters: true,
             frags: false,

@@ -2,7 +2,8 @@
 
 use dispatcher_abi::{Engine, FinalVerdict, Mode};
 use protocol::{
-    ChainName, EngineReason, GoneWhy, Note, ProbeReason, Push, Remedy, Step, Unreadable, Warning,
+    ChainName, EngineReason, GoneWhy, Note, PinKind, ProbeReason, Push, RegistryFault, Remedy,
+    Step, Unreadable, Warning,
 };
 
 pub(crate) fn notes() -> [Note; 4] {
@@ -99,39 +100,90 @@ pub(crate) fn steps() -> [Step; 15] {
     ]
 }
 
-pub(crate) fn unreadables() -> [Unreadable; 5] {
-    let pin = || "gen-6/registry".to_owned();
+pub(crate) fn unreadables() -> [Unreadable; 7] {
+    let pin = || "gen-6/counters".to_owned();
     [
-        Unreadable::NewerRegistry { version: 9 },
-        Unreadable::BrokenRegistry,
-        Unreadable::WrongPin { pin: pin() },
-        Unreadable::MissingPin { pin: pin() },
+        Unreadable::WrongKind {
+            pin: pin(),
+            found: pin_kinds()[3].clone().into(),
+        },
+        Unreadable::Missing { pin: pin() },
         Unreadable::Failed {
             pin: pin(),
-            error: "EPERM".into(),
+            call: "BPF_OBJ_GET".into(),
+            errno: 1,
         },
+        Unreadable::Registry {
+            build: 6,
+            fault: registry_faults()[1].clone().into(),
+        },
+        Unreadable::Held {
+            pin: "link".into(),
+            program_id: 77,
+        },
+        Unreadable::TwoLinks,
+        Unreadable::Replaced { pin: pin() },
     ]
 }
 
-pub(crate) fn warnings() -> [Warning; 3] {
+pub(crate) fn pin_kinds() -> [PinKind; 6] {
+    [
+        PinKind::Directory,
+        PinKind::Pin,
+        PinKind::Neither,
+        PinKind::Map {
+            map_type: 6,
+            key_size: 4,
+            value_size: 80,
+            max_entries: 1,
+        },
+        PinKind::Program { program_type: 6 },
+        PinKind::Link { link_type: 6 },
+    ]
+}
+
+pub(crate) fn registry_faults() -> [RegistryFault; 8] {
+    [
+        RegistryFault::NoRegistry,
+        RegistryFault::TooNew {
+            version: 9,
+            reader: 4,
+        },
+        RegistryFault::TooOld { version: 1 },
+        RegistryFault::Truncated,
+        RegistryFault::Garbled,
+        RegistryFault::NotUnderstood { option: 77 },
+        RegistryFault::Impossible,
+        RegistryFault::OtherBuild { says: 5 },
+    ]
+}
+
+pub(crate) fn warnings() -> [Warning; 4] {
     [
         Warning::NotAttached {
             chain: 6,
             interface: "eth0".into(),
         },
         Warning::ChainUnreadable {
-            chain: 6,
+            chain: Some(6),
             interface: "eth0".into(),
-            why: Unreadable::BrokenRegistry.into(),
+            pins: "/sys/fs/bpf/dispatchd/1-2".into(),
+            why: Unreadable::TwoLinks.into(),
         },
         Warning::ObjectMissing {
             interface: "eth0".into(),
             member: "stats".into(),
         },
+        Warning::HookTaken {
+            chain: 6,
+            interface: "eth0".into(),
+            program_id: 4711,
+            program: "rival".into(),
+        },
     ]
 }
 
-pub(crate) fn remedies() -> [Remedy; 10] {
+pub(crate) fn remedies() -> [Remedy; 12] {
     [
         Remedy::AllowUser,
         Remedy::AllowLoad { uid: 1000 },
@@ -148,12 +200,16 @@ pub(crate) fn remedies() -> [Remedy; 10] {
         Remedy::GiveMapSize {
             map: "RULES".into(),
         },
+        Remedy::Flush {
+            interface: "eth0".into(),
+        },
+        Remedy::CloseConnections,
     ]
 }
 
 pub(crate) fn pushes() -> [Push; 7] {
     let chain = || ChainName {
-        id: 6,
+        id: Some(6),
         interface: "eth0".into(),
         ifindex: 2,
     };
@@ -177,7 +233,7 @@ pub(crate) fn pushes() -> [Push; 7] {
         Push::Attached { chain: chain() },
         Push::Unreadable {
             chain: chain(),
-            why: Unreadable::BrokenRegistry.into(),
+            why: Unreadable::TwoLinks.into(),
         },
         Push::Lost { count: 12 },
     ]
