@@ -206,6 +206,7 @@ impl<E: Clone> Controller<E> {
             }
             Err(failure) => {
                 self.state.abandon(&plan);
+                self.drop_objects_of(&plan);
                 let failed = failed(&plan, failure);
                 self.free(site, plan.dir, Then::Fail(after, failed));
             }
@@ -231,6 +232,7 @@ impl<E: Clone> Controller<E> {
             return self.free(site, plan.dir, Then::Finish(plan, after));
         };
         self.state.abandon_commit(&plan, failure.step.kind);
+        self.drop_objects_of(&plan);
         if matches!(after, After::Rearm(_) | After::WayBack(..)) {
             // It is shown at once. The next look tries again.
             self.off_hook(site, failure.step.error.clone());

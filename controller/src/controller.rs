@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::{
     Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, MemberId, Moment,
-    Note, Plan, Policy, QueueKey, Recovery, SocketKey, State, done_before,
+    Note, Plan, Policy, Prepare, QueueKey, Recovery, SocketKey, State, done_before,
 };
 
 use crate::change::Making;
@@ -24,6 +24,9 @@ pub struct Setup {
     pub frags: bool,
     /// The daemon's process.
     pub pid: u32,
+    /// The objects that an earlier daemon kept: members of a chain that can't be read may have been
+    /// loaded from them.
+    pub objects: BTreeSet<Digest>,
 }
 
 /// See the crate.
@@ -45,6 +48,8 @@ pub struct Controller<E> {
     pub(crate) not_given: BTreeSet<SocketKey>,
     /// The objects that members were loaded from, when unused ones were last dropped.
     objects: BTreeSet<Digest>,
+    /// The objects that an earlier daemon kept.
+    found_objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
     /// The state has changed since it was published.
     is_unpublished: bool,
@@ -111,6 +116,7 @@ impl<E: Clone> Controller<E> {
             not_taken: BTreeSet::new(),
             not_given: BTreeSet::new(),
             objects: BTreeSet::new(),
+            found_objects: setup.objects,
             jobs: Vec::new(),
             is_unpublished: true,
         };
@@ -380,18 +386,27 @@ impl<E: Clone> Controller<E> {
             .collect();
         let is_less = !self.objects.is_subset(&objects);
         self.objects = objects;
-        // While there are chains whose members aren't known, everything stays.
         if is_less {
             self.drop_objects();
         }
     }
 
-    /// Drops the objects that no member was loaded from, nor will be by a plan that is being carried
-    /// out. While there are chains whose members aren't known, everything stays.
-    fn drop_objects(&mut self) {
-        if !self.state.unreadable.is_empty() {
-            return;
+    /// A plan's commit will never be done: the objects that were kept for it go.
+    pub(crate) fn drop_objects_of(&mut self, plan: &Plan) {
+        let is_code = |step: &Prepare| matches!(step, Prepare::PinCode { .. });
+        if plan.prepare.iter().any(is_code) {
+            self.drop_objects();
         }
+    }
+
+    /// Drops the objects that no member was loaded from, nor will be by a plan that is being carried
+    /// out. While there are chains whose members aren't known, what an earlier daemon kept stays.
+    fn drop_objects(&mut self) {
+        let of_unreadable = if self.state.unreadable.is_empty() {
+            None
+        } else {
+            Some(&self.found_objects)
+        };
         let plans = self.lanes.values().filter_map(|lane| match &lane.doing {
             Some(Doing::Preparing(plan, _) | Doing::Committing(plan, _)) => plan.next.as_ref(),
             _ => None,
@@ -401,6 +416,7 @@ impl<E: Clone> Controller<E> {
             .flat_map(|chain| &chain.members);
         let keep = members
             .filter_map(|member| member.source.sha256())
+            .chain(of_unreadable.into_iter().flatten())
             .copied()
             .collect();
         self.push(Job::DropObjects { keep });

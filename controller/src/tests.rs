@@ -5,6 +5,7 @@ mod ask;
 mod checks;
 mod daemon;
 mod faults;
+mod objects;
 mod order;
 mod rules;
 mod sockets;

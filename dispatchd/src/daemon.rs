@@ -1,6 +1,6 @@
 //! Puts the daemon together, and takes it apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Instant;
 use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
-use planner::{Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
+use planner::{Digest, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
 use protocol::Listener;
 
 use crate::args::Args;
@@ -100,6 +100,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
         policy: policy.clone(),
         frags,
         pid: std::process::id(),
+        objects: kept_objects(&objects),
     };
     let running = start(
         kernel,
@@ -327,6 +328,14 @@ pub fn flush(args: &Args, interface: &str) -> ExitCode {
 fn objects_of(socket: &Path) -> Result<Objects, StartError> {
     let path = socket.parent().unwrap_or(Path::new(".")).join("objects");
     Objects::open(path.clone()).map_err(|source| StartError::Objects { path, source })
+}
+
+/// What an earlier daemon kept.
+fn kept_objects(objects: &Objects) -> BTreeSet<Digest> {
+    objects.kept().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the objects that members were loaded from can't be listed");
+        BTreeSet::new()
+    })
 }
 
 fn stop_signals() -> SigSet {

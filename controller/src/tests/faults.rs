@@ -1,5 +1,7 @@
 //! What failed before, and what was at the wrong time.
 
+use std::collections::BTreeSet;
+
 use planner::testing::policy;
 use planner::{
     Build, ChainDir, Cleanup, CodeId, FailureKind, Recovery, SocketLimits, Standing, State,
@@ -202,6 +204,7 @@ fn a_chain_that_cannot_be_read_gets_no_redirect_program_either() {
         policy: policy(SocketLimits::default()),
         frags: true,
         pid: 1,
+        objects: BTreeSet::new(),
     };
     (daemon.controller, _) = Controller::start(recovery, Vec::new(), setup, daemon.now);
     let socket = daemon.open(root, 0, 1);
