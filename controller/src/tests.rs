@@ -7,6 +7,7 @@ mod daemon;
 mod faults;
 mod objects;
 mod order;
+mod removal;
 mod rules;
 mod sockets;
 mod sweep;
