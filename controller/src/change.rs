@@ -7,7 +7,7 @@ use planner::{
     decide, done_before, in_the_way, instead,
 };
 
-use crate::controller::Want;
+use crate::controller::{Life, Want};
 use crate::lane::{After, Doing, Failed, Then, Work};
 use crate::{
     Answer, Changed, CommitFailure, Controller, HookLeft, Job, LoadFailure, Notice, RequestId,
@@ -44,8 +44,12 @@ impl<E> Making<E> {
 }
 
 impl<E: Clone> Controller<E> {
-    /// Begins to load what a request's change needs, as the chain is now.
+    /// Begins to load what a request's change needs, as the chain is now. A daemon that stops waits for
+    /// no verifier.
     pub(crate) fn load(&mut self, id: RequestId) {
+        if self.life != Life::Running {
+            return self.answer(id, Answer::Stopping);
+        }
         let load = self.take_load_id();
         let Some(making) = self
             .requests

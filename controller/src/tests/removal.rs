@@ -1,9 +1,13 @@
 //! Chains that go as a whole: unloaded, with the daemon, with their interface.
 
-use super::ask::{daemon, eth0, is_commit, kept, unregister};
+use dispatcher_abi::EngineChoice;
+use planner::testing::{change, facts};
+use planner::{Abilities, Facts, Operation, Registration};
+
+use super::ask::{attached, daemon, eth0, is_commit, is_look, kept, replace, unregister};
 use super::daemon::Load;
 use super::world::{Fate, Hook};
-use crate::Answer;
+use crate::{Answer, Job};
 
 #[test]
 fn a_chain_that_was_off_its_hook_after_a_crash_does_not_come_back() {
@@ -43,4 +47,64 @@ fn a_chain_that_cannot_be_taken_off_its_hook_stays_whole() {
         assert_eq!(daemon.notices.len(), 0, "{:?}", daemon.notices);
         daemon.assert_at_rest();
     }
+}
+
+/// A tail-called program, with packets of several buffers or without.
+fn program(frags: bool) -> Facts {
+    Facts {
+        abilities: Abilities {
+            obstacle: None,
+            frags,
+        },
+        ..facts()
+    }
+}
+
+#[test]
+fn a_daemon_that_stops_and_detaches_attaches_nothing_that_has_to_be_loaded_again() {
+    let (mut daemon, root) = daemon();
+    let by_tail_call = Operation::Register(Registration {
+        name: Some("one".to_owned()),
+        engine: EngineChoice::Tailcall,
+        ..planner::testing::registration()
+    });
+    daemon.made(root, vec![by_tail_call]);
+    let (first, second) = (daemon.connect(0), daemon.connect(0));
+    daemon.ask_for(first, vec![replace("one")]);
+    // It has "one" loaded again, which is another code by the time that this is decided.
+    let id = daemon.ask_change(second, change(vec![kept("two")]), program(false));
+    while daemon.controller.state().at(eth0().key).unwrap().members[0]
+        .code
+        .0
+        == 1
+    {
+        daemon.step(0, Fate::Works, Load::Works);
+    }
+    daemon.run_until(is_look);
+    daemon.stop(true);
+    daemon.run();
+    assert!(daemon.is_stopped);
+    let answer = daemon.answer(id);
+    assert!(matches!(answer, Answer::Stopping), "{answer:?}");
+    assert_eq!(daemon.world.nics[&eth0().key].hook, Hook::Empty);
+}
+
+#[test]
+fn a_daemon_that_stops_waits_for_no_load() {
+    let (mut daemon, root) = daemon();
+    daemon.made(root, vec![kept("one")]);
+    let (first, second) = (daemon.connect(0), daemon.connect(0));
+    daemon.ask_for(first, vec![replace("one")]);
+    daemon.ask_for(second, vec![attached("two", 500), replace("one")]);
+    while daemon.chain().members[0].code.0 == 1 {
+        daemon.step(0, Fate::Works, Load::Works);
+    }
+    daemon.run_until(is_look);
+    daemon.stop(false);
+    let loads = |job: &Job<_>| matches!(job, Job::Load { .. });
+    for _ in 0..100 {
+        assert!(!daemon.running.iter().any(|running| loads(&running.job)));
+        daemon.step(0, Fate::Works, Load::Works);
+    }
+    assert!(daemon.is_stopped);
 }
