@@ -463,10 +463,15 @@ impl<E: Clone> Controller<E> {
         }
     }
 
-    /// What the daemon did by itself failed.
-    pub(crate) fn failed_own(&mut self, site: ChainKey, act: crate::Act, error: E) {
+    /// What the daemon does by itself is not done at once.
+    pub(crate) fn wait_with_own(&mut self, site: ChainKey) {
         let again = self.now.after_ms(LOOK_MS);
         self.lane(site).not_before = again;
+    }
+
+    /// What the daemon did by itself failed.
+    pub(crate) fn failed_own(&mut self, site: ChainKey, act: crate::Act, error: E) {
+        self.wait_with_own(site);
         self.tell(Notice::Failed { site, act, error });
     }
 

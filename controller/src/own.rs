@@ -140,9 +140,13 @@ impl<E: Clone> Controller<E> {
 
     /// Makes a change that loads nothing, for the daemon itself.
     fn change_by_itself(&mut self, site: ChainKey, change: &Change, act: Act) {
-        let decided = decide(&self.state, &self.daemon, change, &[], &[]);
-        let plan = decided.expect("the daemon may remove what is there");
-        self.carry_out(site, plan, After::Own(act));
+        match decide(&self.state, &self.daemon, change, &[], &[]) {
+            Ok(plan) => self.carry_out(site, plan, After::Own(act)),
+            Err(refusal) => {
+                self.wait_with_own(site);
+                self.tell(Notice::Refused { site, act, refusal });
+            }
+        }
     }
 
     /// What the daemon did by itself is done.

@@ -6,6 +6,7 @@ mod checks;
 mod daemon;
 mod faults;
 mod objects;
+mod odd;
 mod order;
 mod removal;
 mod rules;

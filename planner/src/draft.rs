@@ -146,29 +146,14 @@ impl<'a> Draft<'a> {
 
     /// As what each member's code has to be loaded.
     fn forms(&self, upgrade: bool) -> Result<Vec<Form>, Refusal> {
-        let members = || self.chain.members.iter();
         let is_fresh = |member: &Member| self.fresh.contains_key(&member.id);
-        let is_plain = |member: &Member| {
-            member.form.engine == Engine::Tailcall && !member.form.frags && !is_fresh(member)
-        };
-        let frags =
-            members().all(|member| member.abilities.frags) && (upgrade || !members().any(is_plain));
-        let form = |member: &Member| {
-            let engine = if self.engine_chosen || is_fresh(member) {
-                self.engine_of(member)?
+        self.chain.forms(upgrade, is_fresh, |member| {
+            if self.engine_chosen || is_fresh(member) {
+                self.engine_of(member)
             } else {
-                member.form.engine
-            };
-            Ok(Form {
-                engine,
-                frags: match engine {
-                    Engine::Freplace => member.abilities.frags,
-                    Engine::Tailcall => frags,
-                },
-                attach: self.chain.attach,
-            })
-        };
-        members().map(form).collect()
+                Ok(member.form.engine)
+            }
+        })
     }
 
     /// The engine for a member whose code is loaded anew.

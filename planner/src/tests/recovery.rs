@@ -1,6 +1,7 @@
 //! What a starting daemon makes of what it finds.
 
 mod judged;
+mod odd;
 pub(super) mod pins;
 mod random;
 
