@@ -3,7 +3,7 @@
 use planner::{ChainDir, ChainKey, Standing};
 
 use crate::lane::{After, Doing, Work};
-use crate::{Controller, Job, Notice, RequestId, Seen};
+use crate::{Controller, Job, LOOK_MS, Notice, RequestId, Seen};
 
 impl<E: Clone> Controller<E> {
     /// Looks at a chain's hook before this work.
@@ -18,9 +18,12 @@ impl<E: Clone> Controller<E> {
         let Doing::Looking(then) = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
+        let next_removal = self.lane(site).next_removal;
         match seen {
             Seen::Attached => self.on_hook(site, &then),
             Seen::Detached => self.rearm(site, then),
+            // What the chain was looked at for fails by itself.
+            Seen::Gone if self.now < next_removal => self.go_on_with(site, &then, None),
             Seen::Gone => self.interface_gone(site, then),
             Seen::Unknown(error) => {
                 self.off_hook(site, error.clone());
@@ -70,7 +73,10 @@ impl<E: Clone> Controller<E> {
         let interface = self.name_of(site);
         self.tell(Notice::InterfaceGone { interface });
         let sockets = self.state.leases.of_chain(site);
-        let waiting = &mut self.lane(site).waiting;
+        let again = self.now.after_ms(LOOK_MS);
+        let lane = self.lane(site);
+        lane.next_removal = again;
+        let waiting = &mut lane.waiting;
         if then != Work::Look {
             waiting.push_front(then);
         }

@@ -16,6 +16,9 @@ pub(crate) struct Lane<E> {
     pub(crate) doing: Option<Doing<E>>,
     /// What the daemon does by itself failed: it is not tried again before this.
     pub(crate) not_before: Moment,
+    /// The interface was seen to be gone: its chain is not removed again before this, if it is there
+    /// still.
+    pub(crate) next_removal: Moment,
 }
 
 impl<E> Default for Lane<E> {
@@ -24,6 +27,7 @@ impl<E> Default for Lane<E> {
             waiting: VecDeque::new(),
             doing: None,
             not_before: Moment::default(),
+            next_removal: Moment::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use planner::{Abilities, Facts, Operation, Registration};
 use super::ask::{attached, daemon, eth0, is_commit, is_look, kept, replace, unregister};
 use super::daemon::Load;
 use super::world::{Fate, Hook};
-use crate::{Answer, Job};
+use crate::{Answer, Job, Notice};
 
 #[test]
 fn a_chain_that_was_off_its_hook_after_a_crash_does_not_come_back() {
@@ -107,4 +107,32 @@ fn a_daemon_that_stops_waits_for_no_load() {
         daemon.step(0, Fate::Works, Load::Works);
     }
     assert!(daemon.is_stopped);
+}
+
+#[test]
+fn a_chain_that_cannot_go_with_its_interface_is_tried_once_a_second() {
+    let (mut daemon, root) = daemon();
+    daemon.made(root, vec![kept("one")]);
+    daemon.active(root, 0, 1);
+    let client = daemon.connect(0);
+    daemon.made(client, vec![attached("two", 0)]);
+    let id = daemon.ask_for(root, vec![kept("three")]);
+    daemon.run_until(is_look);
+    daemon.world.remove_nic(eth0().key);
+    daemon.disturbed.insert(eth0().key);
+    daemon.disconnect(client);
+    for _ in 0..1000 {
+        let takes = |job: &Job<_>| matches!(job, Job::Take { .. });
+        let is_take = daemon.running.first().is_some_and(|it| takes(&it.job));
+        let fate = if is_take { Fate::Fails } else { Fate::Works };
+        daemon.step(0, fate, Load::Works);
+    }
+    assert_eq!(daemon.running.len(), 0, "it tries again and again");
+    let answer = daemon.answer(id);
+    assert!(matches!(answer, Answer::Failed { .. }), "{answer:?}");
+    let said = |notice: &&Notice<_>| matches!(notice, Notice::InterfaceGone { .. });
+    assert_eq!(daemon.notices.iter().filter(said).count(), 1);
+    daemon.run_for(2000);
+    assert_eq!(daemon.names().len(), 0);
+    daemon.settle();
 }
