@@ -277,12 +277,9 @@ impl<E: Clone> Controller<E> {
         for dir in left {
             self.enqueue_own(dir.key, Work::Free(dir));
         }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in &self.not_taken {
-            queues.entry(key.place.chain).or_default().push(*key);
-        }
-        for (site, keys) in queues {
-            self.enqueue_own(site, Work::DropSockets(keys));
+        let not_taken = self.not_taken.iter().map(|key| key.place.chain);
+        for site in not_taken.collect::<BTreeSet<ChainKey>>() {
+            self.enqueue_own(site, Work::DropAgain);
         }
         for key in self.not_given.clone() {
             self.enqueue_own(key.place.chain, Work::GiveAgain(vec![key]));
@@ -323,8 +320,12 @@ impl<E: Clone> Controller<E> {
             self.answer(id, Answer::Stopping);
         }
         for lane in self.lanes.values_mut() {
-            lane.waiting
-                .retain(|work| matches!(work, Work::DropSockets(_)));
+            lane.waiting.retain(|work| {
+                matches!(
+                    work,
+                    Work::DropSockets(_) | Work::DropAgain | Work::Closed(_)
+                )
+            });
         }
         if detach {
             let chains = self.state.chains.values().map(|chain| chain.interface.key);

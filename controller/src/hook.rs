@@ -94,6 +94,7 @@ impl<E: Clone> Controller<E> {
             Work::Look
             | Work::Gone(_)
             | Work::DropSockets(_)
+            | Work::DropAgain
             | Work::ExpireSockets
             | Work::DropRedirect
             | Work::GiveAgain(_)
@@ -110,6 +111,7 @@ fn request_of(work: &Work) -> Option<RequestId> {
         Work::Gone(_)
         | Work::Expire
         | Work::DropSockets(_)
+        | Work::DropAgain
         | Work::ExpireSockets
         | Work::DropRedirect
         | Work::GiveAgain(_)

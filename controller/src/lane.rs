@@ -48,7 +48,7 @@ impl<E> Lane<E> {
         let is_change = match &self.doing {
             Some(Doing::Looking(work)) => waits(work),
             Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
-            Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking(_)) | None => false,
+            Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking { .. }) | None => false,
         };
         is_change || self.waiting.iter().any(waits)
     }
@@ -65,13 +65,15 @@ pub(crate) enum Work {
     Expire,
     /// Queues are given back.
     DropSockets(Vec<SocketKey>),
+    /// Queues are given back that could not be before.
+    DropAgain,
     /// Queues are given back whose clients did not come back.
     ExpireSockets,
     /// The redirect program is removed where no socket needs it.
     DropRedirect,
     /// Sockets are put into the maps of a redirect program that may be new.
     GiveAgain(Vec<SocketKey>),
-    /// A request to give a queue back is answered.
+    /// A queue is given back, and the request for it is answered.
     Closed(RequestId),
     /// The chain is removed: its interface is gone, or the daemon stops.
     RemoveChain,
@@ -94,7 +96,11 @@ pub(crate) enum Doing<E> {
         id: Option<RequestId>,
         key: SocketKey,
     },
-    Taking(Vec<SocketKey>),
+    Taking {
+        keys: Vec<SocketKey>,
+        /// The request that gives the queue back.
+        closing: Option<RequestId>,
+    },
 }
 
 /// What is left in a directory is being freed.
