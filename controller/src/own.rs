@@ -11,7 +11,7 @@ impl<E: Clone> Controller<E> {
     pub(crate) fn begin(&mut self, site: ChainKey, work: Work) {
         match work {
             Work::Request(id) => self.begin_request(site, id),
-            Work::Gone(connection) => self.members_linger(connection),
+            Work::Gone(connection) => self.members_linger(site, connection),
             Work::Expire => self.begin_expiry(site),
             Work::DropSockets(keys) => self.drop_sockets(site, keys, None),
             Work::DropAgain => self.drop_again(site),
@@ -49,40 +49,35 @@ impl<E: Clone> Controller<E> {
         let Some(asked) = self.requests.get(&id) else {
             return;
         };
-        let name = self
-            .state
-            .member(member)
-            .map(|(_, found)| found.name.clone());
-        let name = name.unwrap_or_else(|| member.to_string());
-        let reclaimed = self.state.reclaim(&asked.authority, site, &name, token);
         let uid = asked.authority.uid();
-        match reclaimed {
-            Ok(_) => {
-                self.changed();
-                let interface = self.name_of(site);
-                let member = name;
-                self.tell(Notice::ClientBack {
-                    interface,
-                    member,
-                    uid,
-                });
-                self.answer(id, Answer::Reclaimed);
-            }
-            Err(refusal) => self.answer(id, Answer::Refused(refusal)),
+        let reclaimed = self.state.reclaim(&asked.authority, site, member, token);
+        if let Err(refusal) = reclaimed {
+            return self.answer(id, Answer::Refused(refusal));
         }
+        self.changed();
+        if let Some((chain, member)) = self.state.member(member) {
+            let notice = Notice::ClientBack {
+                interface: chain.interface.name.clone(),
+                member: member.name.clone(),
+                uid,
+            };
+            self.tell(notice);
+        }
+        self.answer(id, Answer::Reclaimed);
     }
 
-    fn members_linger(&mut self, connection: planner::ConnectionId) {
-        for orphan in self.state.connection_gone(connection, self.now) {
+    fn members_linger(&mut self, site: ChainKey, connection: planner::ConnectionId) {
+        for id in self.state.connection_gone(site, connection, self.now) {
             self.changed();
-            let chain = &self.state.chains[&orphan.chain];
-            let interface = chain.interface.name.clone();
-            let linger_ms = orphan.until.ms_since(self.now);
-            self.tell(Notice::ClientGone {
-                interface,
-                member: orphan.name,
-                linger_ms,
-            });
+            let Some((chain, member)) = self.state.member(id) else {
+                continue;
+            };
+            let notice = Notice::ClientGone {
+                interface: chain.interface.name.clone(),
+                member: member.name.clone(),
+                linger_ms: member.linger_ms.into(),
+            };
+            self.tell(notice);
         }
     }
 

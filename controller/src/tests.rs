@@ -3,6 +3,7 @@
 mod action;
 mod ask;
 mod checks;
+mod claims;
 mod closing;
 mod daemon;
 mod faults;

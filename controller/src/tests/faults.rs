@@ -191,7 +191,6 @@ fn a_chain_that_cannot_be_read_gets_no_redirect_program_either() {
     let recovery = Recovery {
         state: State::new(daemon.engines),
         leftovers: Vec::new(),
-        orphans: Vec::new(),
         mends: Vec::new(),
         unreadable: vec![Unreadable {
             dir: ChainDir { key, again: 0 },

@@ -80,7 +80,6 @@ fn beside_a_chain_that_cannot_be_read_only_what_was_kept_before_stays() {
     let recovery = Recovery {
         state: State::new(daemon.engines),
         leftovers: Vec::new(),
-        orphans: Vec::new(),
         mends: Vec::new(),
         unreadable: vec![Unreadable {
             dir: ChainDir { key, again: 0 },
