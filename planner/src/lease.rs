@@ -280,25 +280,21 @@ impl Leases {
     }
 
     /// Takes over a lease that an earlier daemon wrote down.
-    pub fn recover(&mut self, place: QueueKey, lease: Lease) -> SocketKey {
+    pub fn recover(&mut self, place: QueueKey, lease: Lease) {
         let key = SocketKey {
             place,
             token: lease.token,
         };
         self.sockets.insert(key, lease);
-        key
     }
 
     /// Takes a socket off its queue which others may have open: it counts as its user's until it is
     /// [gone](Self::gone). With its last socket a queue is free.
-    pub fn leave(&mut self, key: SocketKey) -> Option<Lease> {
-        let lease = self.close(key)?;
-        let remnant = Remnant {
-            place: key.place,
-            lease: lease.clone(),
-        };
-        self.remnants.insert(lease.token, remnant);
-        Some(lease)
+    pub fn leave(&mut self, key: SocketKey) {
+        if let Some(lease) = self.close(key) {
+            let place = key.place;
+            self.remnants.insert(lease.token, Remnant { place, lease });
+        }
     }
 
     /// Who gave a queue back which the kernel doesn't give to another socket, and has not closed its own.

@@ -12,6 +12,7 @@ mod change;
 mod deadline;
 mod decide;
 #[cfg(test)]
+#[cfg(test)]
 mod describe;
 mod draft;
 mod engine;

@@ -61,7 +61,7 @@ fn a_socket_counts_until_nobody_has_it_open() {
     };
     leases.open(&user, &first).unwrap();
     leases.open(&user, &second).unwrap();
-    leases.leave(keyed(0, 0, 1)).unwrap();
+    leases.leave(keyed(0, 0, 1));
     // The queue is free, its user's share isn't, on whatever connection.
     leases.open(&root(), &opening(0, 0, 0)).unwrap();
     let again = limited(1002, 2, LIMITS);
@@ -92,7 +92,7 @@ fn a_socket_counts_until_nobody_has_it_open() {
         matches!(refusal, Refusal::MemoryQuota { used: 100, .. }),
         "the second socket has its frames there too: {refusal}"
     );
-    leases.leave(keyed(0, 1, 2)).unwrap();
+    leases.leave(keyed(0, 1, 2));
     leases.gone(&[2; 16]);
     leases.open(&again, &opening(1, 1, 60)).unwrap();
     leases.gone(&[9; 16]);
