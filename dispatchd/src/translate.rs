@@ -47,6 +47,7 @@ pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused 
 pub(crate) fn refusal(refusal: &Refusal) -> Refused {
     let code = match refusal {
         Refusal::NoRights { .. }
+        | Refusal::NotGranted { .. }
         | Refusal::RedirectOnly { .. }
         | Refusal::RootOnly { .. }
         | Refusal::BareNotAllowed { .. } => RefusalCode::NotAllowed,
@@ -107,7 +108,8 @@ fn remedy(refusal: &Refusal) -> Option<Remedy> {
         Refusal::ChangedMeanwhile { .. } => Some(Remedy::TryAgain),
         Refusal::SocketQuota { .. } => Some(Remedy::MoreSockets),
         Refusal::MemoryQuota { .. } => Some(Remedy::MoreMemory),
-        Refusal::RootOnly { .. }
+        Refusal::NotGranted { .. }
+        | Refusal::RootOnly { .. }
         | Refusal::NotOwner { .. }
         | Refusal::NothingToDo { .. }
         | Refusal::NoChain { .. }

@@ -13,7 +13,7 @@ use crate::order::{self, Side};
 use crate::{
     AttachType, Authority, Build, Chain, Change, CodeId, Configuration, Facts, Form, Hook,
     Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner, Position,
-    Refusal, Registration, Revision, RootAct, Settings, Standing, State,
+    Refusal, Registration, Revision, RootAct, Settings, Standing, State, Verb,
 };
 
 /// The chain as far as the operations got.
@@ -172,7 +172,10 @@ impl<'a> Draft<'a> {
         registration: &Registration,
         facts: Option<&Facts>,
     ) -> Result<(), Refusal> {
-        self.authority.may_load()?;
+        self.authority.may_load(&self.interface())?;
+        if self.before.is_none() {
+            self.authority.check(Verb::CreateChain, &self.interface())?;
+        }
         let name = self.new_name(registration, facts)?;
         let facts = facts.cloned().unwrap_or_else(Facts::unknown);
         let chain_call = registration.chain_call.or(facts.chain_call);
@@ -314,7 +317,7 @@ impl<'a> Draft<'a> {
     /// New code for a member. It keeps its tail depth, unless the new object is the first to hold a
     /// program array.
     fn replace(&mut self, name: &str, facts: Option<&Facts>) -> Result<(), Refusal> {
-        self.authority.may_load()?;
+        self.authority.may_load(&self.interface())?;
         let index = self.own(name)?;
         let member = &mut self.chain.members[index];
         if self.fresh.contains_key(&member.id) {
@@ -346,6 +349,7 @@ impl<'a> Draft<'a> {
             self.engine_chosen = true;
         }
         if let Some(mode) = configuration.mode {
+            self.authority.check(Verb::Mode, &self.interface())?;
             self.chain.mode = concrete(mode, &self.chain.interface)?.unwrap_or(self.chain.mode);
         }
         let chain = &mut self.chain;

@@ -203,6 +203,7 @@ impl State {
             });
         };
         let interface = found.interface.name.clone();
+        authority.may_load(&interface)?;
         let Some(member) = found.members.iter_mut().find(|it| it.id == member) else {
             let name = member.to_string();
             return Err(Refusal::NoSuchMember { interface, name });

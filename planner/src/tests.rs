@@ -18,3 +18,4 @@ mod refusals;
 mod rights;
 mod take_up;
 mod undo;
+mod verbs;

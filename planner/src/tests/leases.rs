@@ -31,6 +31,7 @@ pub(super) fn opening(place: u32, queue: u32, bytes: u64) -> Opening {
         beside: false,
         bare: false,
         redirect: true,
+        sends: true,
         token: [7; 16],
     }
 }
