@@ -8,7 +8,7 @@ use planner::{
 };
 
 use crate::controller::{Life, Want};
-use crate::lane::{After, Doing, Failed, Then, Work};
+use crate::lane::{After, Doing, Failed, Purpose, Then, Work};
 use crate::{
     Answer, Changed, CommitFailure, Controller, HookLeft, Job, LoadFailure, Notice, RequestId,
     StepFailure,
@@ -146,7 +146,7 @@ impl<E: Clone> Controller<E> {
             return self.load(id);
         }
         match self.state.at(site).map(|chain| chain.dir) {
-            Some(dir) => self.look(site, dir, Work::Request(id)),
+            Some(dir) => self.look(site, dir, Purpose::Request(id)),
             None => self.decide_change(site, id, None),
         }
     }
@@ -288,7 +288,7 @@ impl<E: Clone> Controller<E> {
                 self.lane(site).waiting.push_front(Work::Request(id));
             }
             After::Own(act) => self.finished_own(&plan.interface, act),
-            After::Rearm(work) => self.rearmed(site, &work),
+            After::Rearm(purpose) => self.rearmed(site, purpose),
             After::WayBack(after, failed) => {
                 self.changed();
                 self.fail(site, *after, failed);
@@ -301,7 +301,7 @@ impl<E: Clone> Controller<E> {
         match after {
             After::Request { id, .. } => self.answer(id, failed.into()),
             After::Own(act) => self.failed_own(site, act, failed.error),
-            After::Rearm(work) => self.not_rearmed(site, &work, failed.error),
+            After::Rearm(purpose) => self.not_rearmed(site, purpose, failed.error),
             After::WayBack(after, first) => self.fail(site, *after, first),
         }
     }

@@ -63,7 +63,7 @@ impl<E: Clone> Controller<E> {
             }
             Some(Doing::Freeing(freeing)) => freeing.then.request() == Some(id),
             Some(Doing::Giving { id: giving, .. }) => *giving == Some(id),
-            Some(Doing::Looking(work)) => *work == Work::Request(id),
+            Some(Doing::Looking(purpose)) => purpose.request() == Some(id),
             Some(Doing::Taking { closing, .. }) => *closing == Some(id),
             None => false,
         };

@@ -46,7 +46,7 @@ impl<E> Lane<E> {
     pub(crate) fn has_changes(&self) -> bool {
         let waits = |work: &Work| matches!(work, Work::Request(_) | Work::Expire);
         let is_change = match &self.doing {
-            Some(Doing::Looking(work)) => waits(work),
+            Some(Doing::Looking(purpose)) => *purpose != Purpose::Look,
             Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
             Some(Doing::Freeing(_) | Doing::Giving { .. } | Doing::Taking { .. }) | None => false,
         };
@@ -83,11 +83,31 @@ pub(crate) enum Work {
     Look,
 }
 
+/// What a hook is looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// This request.
+    Request(RequestId),
+    /// Members whose clients did not come back.
+    Expire,
+    /// Itself.
+    Look,
+}
+
+impl Purpose {
+    /// The request whose namespace the interface may be in.
+    pub(crate) fn request(self) -> Option<RequestId> {
+        match self {
+            Self::Request(id) => Some(id),
+            Self::Expire | Self::Look => None,
+        }
+    }
+}
+
 /// What is being done in a lane.
 #[derive(Clone, Debug)]
 pub(crate) enum Doing<E> {
-    /// The hook is looked at before this work.
-    Looking(Work),
+    Looking(Purpose),
     Preparing(Arc<Plan>, After<E>),
     Committing(Arc<Plan>, After<E>),
     Freeing(Freeing<E>),
@@ -153,8 +173,8 @@ pub(crate) enum After<E> {
     },
     /// Nobody waits for it.
     Own(Act),
-    /// A chain was put back on its hook: then this work goes on.
-    Rearm(Work),
+    /// A chain was put back on its hook: then what it was looked at for goes on.
+    Rearm(Purpose),
     /// A change of mode failed, and the chain was attached as it was: then that is said.
     WayBack(Box<After<E>>, Failed<E>),
 }
@@ -163,9 +183,10 @@ impl<E> After<E> {
     /// The request whose programs and namespace the plan uses.
     pub(crate) fn request(&self) -> Option<RequestId> {
         match self {
-            Self::Request { id, .. } | Self::Rearm(Work::Request(id)) => Some(*id),
+            Self::Request { id, .. } => Some(*id),
+            Self::Rearm(purpose) => purpose.request(),
             Self::WayBack(after, _) => after.request(),
-            Self::Own(_) | Self::Rearm(_) => None,
+            Self::Own(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use planner::{ChainKey, Change, Commit, MemberId, Operation, decide, expire, without_redirect};
 
 use crate::controller::{Life, Want};
-use crate::lane::{After, Then, Work};
+use crate::lane::{After, Purpose, Then, Work};
 use crate::{Act, Answer, Controller, Notice, RequestId};
 
 impl<E: Clone> Controller<E> {
@@ -23,7 +23,7 @@ impl<E: Clone> Controller<E> {
             Work::Free(dir) => self.free(site, dir, Then::Nothing),
             Work::Look => {
                 if let Some(dir) = self.state.at(site).map(|chain| chain.dir) {
-                    self.look(site, dir, Work::Look);
+                    self.look(site, dir, Purpose::Look);
                 }
             }
         }
@@ -87,7 +87,7 @@ impl<E: Clone> Controller<E> {
         if let Some((chain, dir)) = chain
             && self.state.over(self.now).contains_key(&chain)
         {
-            self.look(site, dir, Work::Expire);
+            self.look(site, dir, Purpose::Expire);
         }
     }
 
