@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::{
     Authority, ChainKey, Digest, Interface, Lease, LeaseState, LoadId, Loading, MemberId, Moment,
-    Note, Plan, Policy, Prepare, QueueKey, Recovery, SocketKey, State, done_before,
+    Note, Plan, Policy, QueueKey, Recovery, SocketKey, State, done_before,
 };
 
 use crate::change::Making;
@@ -47,9 +47,9 @@ pub struct Controller<E> {
     /// Active sockets that are to be in a redirect program's map, and could not be put there.
     pub(crate) not_given: BTreeSet<SocketKey>,
     /// The objects that members were loaded from, when unused ones were last dropped.
-    objects: BTreeSet<Digest>,
+    pub(crate) objects: BTreeSet<Digest>,
     /// The objects that an earlier daemon kept.
-    found_objects: BTreeSet<Digest>,
+    pub(crate) found_objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
     /// The state has changed since it was published.
     is_unpublished: bool,
@@ -380,47 +380,7 @@ impl<E: Clone> Controller<E> {
             return;
         }
         self.push(Job::Publish);
-        let members = self.state.chains.values().flat_map(|chain| &chain.members);
-        let objects: BTreeSet<Digest> = members
-            .filter_map(|member| member.source.sha256())
-            .copied()
-            .collect();
-        let is_less = !self.objects.is_subset(&objects);
-        self.objects = objects;
-        if is_less {
-            self.drop_objects();
-        }
-    }
-
-    /// A plan's commit will never be done: the objects that were kept for it go.
-    pub(crate) fn drop_objects_of(&mut self, plan: &Plan) {
-        let is_code = |step: &Prepare| matches!(step, Prepare::PinCode { .. });
-        if plan.prepare.iter().any(is_code) {
-            self.drop_objects();
-        }
-    }
-
-    /// Drops the objects that no member was loaded from, nor will be by a plan that is being carried
-    /// out. While there are chains whose members aren't known, what an earlier daemon kept stays.
-    fn drop_objects(&mut self) {
-        let of_unreadable = if self.state.unreadable.is_empty() {
-            None
-        } else {
-            Some(&self.found_objects)
-        };
-        let plans = self.lanes.values().filter_map(|lane| match &lane.doing {
-            Some(Doing::Preparing(plan, _) | Doing::Committing(plan, _)) => plan.next.as_ref(),
-            _ => None,
-        });
-        let members = plans
-            .chain(self.state.chains.values())
-            .flat_map(|chain| &chain.members);
-        let keep = members
-            .filter_map(|member| member.source.sha256())
-            .chain(of_unreadable.into_iter().flatten())
-            .copied()
-            .collect();
-        self.push(Job::DropObjects { keep });
+        self.drop_objects_of_gone();
     }
 
     pub(crate) fn take_load_id(&mut self) -> LoadId {
