@@ -257,13 +257,7 @@ impl<E: Clone> Controller<E> {
             unreachable!("a lane waits for the job that it gave out");
         };
         match error {
-            Some(error) if self.life == Life::Running => {
-                self.not_taken(site, keys, closing, error);
-            }
-            Some(error) => {
-                self.failed_own(site, Act::Take, error);
-                self.leave(site, &keys, closing);
-            }
+            Some(error) => self.not_taken(site, keys, closing, error),
             None => self.leave(site, &keys, closing),
         }
         self.advance(site);
@@ -278,8 +272,11 @@ impl<E: Clone> Controller<E> {
         closing: Option<RequestId>,
         error: E,
     ) {
-        let waiting = &mut self.lane(site).waiting;
-        waiting.retain(|work| *work != Work::RemoveChain);
+        // One that detaches and stops comes by no more.
+        if self.life == Life::Running {
+            let waiting = &mut self.lane(site).waiting;
+            waiting.retain(|work| *work != Work::RemoveChain);
+        }
         if let Some(id) = closing {
             let in_the_way = Vec::new();
             let error = error.clone();

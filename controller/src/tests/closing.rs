@@ -61,6 +61,26 @@ fn a_close_that_is_begun_is_done_whenever_the_daemon_is_told_to_stop() {
 }
 
 #[test]
+fn a_queue_that_cannot_be_taken_when_the_daemon_stops_is_nobody_elses_until_it_has() {
+    for detach in [false, true] {
+        let (mut daemon, root) = daemon();
+        let key = daemon.active(root, 0, 1);
+        let id = daemon.ask(root, eth0(), Request::Close { key }, Vec::new());
+        daemon.run_until(is_take);
+        daemon.stop(detach);
+        while !daemon.is_stopped {
+            let is_take = daemon.running.first().is_some_and(|it| is_take(&it.job));
+            let fate = if is_take { Fate::Fails } else { Fate::Works };
+            daemon.step(0, fate, Load::Works);
+            daemon.check();
+        }
+        let answer = daemon.answer(id);
+        assert!(matches!(answer, Answer::Failed { .. }), "{answer:?}");
+        assert_eq!(daemon.names().is_empty(), detach);
+    }
+}
+
+#[test]
 fn a_socket_that_is_reclaimed_when_it_could_not_be_taken_off_its_queue_stays() {
     for waits in [false, true] {
         let (mut daemon, root) = daemon();
