@@ -8,8 +8,8 @@ use planner::{
     decide, done_before, in_the_way, instead,
 };
 
-use crate::controller::{Asked, Want};
-use crate::lane::{After, Doing, Failed, OffHook, Then, Work};
+use crate::controller::{Asked, Life, Want};
+use crate::lane::{After, Doing, Failed, OffHook, Purpose, Then, Work};
 use crate::{
     Answer, Changed, CommitFailure, Controller, HookLeft, Job, LoadFailure, Notice, RequestId,
     StepFailure,
@@ -45,8 +45,12 @@ impl<E> Making<E> {
 }
 
 impl<E: Clone> Controller<E> {
-    /// Begins to load what a request's change needs, as the chain is now.
+    /// Begins to load what a request's change needs, as the chain is now. A daemon that stops waits for
+    /// no verifier.
     pub(crate) fn load(&mut self, id: RequestId) {
+        if self.life != Life::Running {
+            return self.answer(id, Answer::Stopping);
+        }
         let load = self.take_load_id();
         let Some(making) = making_of(&mut self.requests, id) else {
             return;
@@ -135,7 +139,7 @@ impl<E: Clone> Controller<E> {
             return self.load(id);
         }
         match self.state.at(site).map(|chain| chain.dir) {
-            Some(dir) => self.look(site, dir, Work::Request(id)),
+            Some(dir) => self.look(site, dir, Purpose::Request(id)),
             None => self.decide_change(site, id, None),
         }
     }
@@ -210,6 +214,7 @@ impl<E: Clone> Controller<E> {
             }
             Err(failure) => {
                 self.state.abandon(&plan);
+                self.drop_objects_of(&plan);
                 let failed = failed(&plan, failure);
                 self.free(site, plan.dir, Then::Fail(after, failed));
             }
@@ -239,6 +244,7 @@ impl<E: Clone> Controller<E> {
             return self.free(site, plan.dir, Then::Finish(plan, after));
         };
         self.state.abandon_commit(&plan, failure.step.kind);
+        self.drop_objects_of(&plan);
         if matches!(after, After::Rearm(_) | After::WayBack(..)) {
             // It is shown at once. The next look tries again.
             self.off_hook(site, failure.step.error.clone());
@@ -290,7 +296,7 @@ impl<E: Clone> Controller<E> {
                 self.lane(site).waiting.push_front(Work::Request(id));
             }
             After::Own(act) => self.finished_own(&plan.interface, act),
-            After::Rearm(work) => self.rearmed(site, &work),
+            After::Rearm(purpose) => self.rearmed(site, purpose),
             After::WayBack(after, failed) => {
                 self.changed();
                 self.fail(site, *after, failed);
@@ -303,7 +309,7 @@ impl<E: Clone> Controller<E> {
         match after {
             After::Request { id, .. } => self.answer(id, failed.into()),
             After::Own(act) => self.failed_own(site, act, failed.error),
-            After::Rearm(work) => self.not_rearmed(site, &work, failed.error),
+            After::Rearm(purpose) => self.not_rearmed(site, purpose, failed.error),
             After::WayBack(after, first) => self.fail(site, *after, first),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use planner::{ChainKey, ConnectionId, SocketKey};
 
-use crate::lane::{Doing, Work};
+use crate::lane::{Doing, Lane, Work};
 use crate::{Controller, Job, RequestId};
 
 impl<E: Clone> Controller<E> {
@@ -54,16 +54,20 @@ impl<E: Clone> Controller<E> {
         is_gone
     }
 
-    /// Whether a request's work is begun in its lane.
+    /// Whether a request's work is begun in its lane, or done and not answered yet.
     pub(crate) fn is_being_done(&self, id: RequestId) -> bool {
-        self.lanes.values().any(|lane| match &lane.doing {
+        let is_closed = |lane: &Lane<E>| lane.waiting.contains(&Work::Closed(id));
+        let is_doing = |lane: &Lane<E>| match &lane.doing {
             Some(Doing::Preparing(_, after) | Doing::Committing(_, after)) => {
                 after.request() == Some(id)
             }
             Some(Doing::Freeing(freeing)) => freeing.then.request() == Some(id),
             Some(Doing::Giving { id: giving, .. }) => *giving == Some(id),
-            Some(Doing::Looking(work)) => *work == Work::Request(id),
-            Some(Doing::Taking(_) | Doing::Mending) | None => false,
-        })
+            Some(Doing::Looking(purpose)) => purpose.request() == Some(id),
+            Some(Doing::Taking { closing, .. }) => *closing == Some(id),
+            Some(Doing::Mending) | None => false,
+        };
+        let mut lanes = self.lanes.values();
+        lanes.any(|lane| is_doing(lane) || is_closed(lane))
     }
 }

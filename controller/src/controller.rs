@@ -24,6 +24,9 @@ pub struct Setup {
     pub frags: bool,
     /// The daemon's process.
     pub pid: u32,
+    /// The objects that an earlier daemon kept: members of a chain that can't be read may have been
+    /// loaded from them.
+    pub objects: BTreeSet<Digest>,
 }
 
 /// See the crate.
@@ -46,7 +49,9 @@ pub struct Controller<E> {
     /// Chains whose hooks could not be looked at the last time.
     pub(crate) not_seen: BTreeSet<ChainId>,
     /// The objects that members were loaded from, when unused ones were last dropped.
-    objects: BTreeSet<Digest>,
+    pub(crate) objects: BTreeSet<Digest>,
+    /// The objects that an earlier daemon kept.
+    pub(crate) found_objects: BTreeSet<Digest>,
     jobs: Vec<Job<E>>,
     /// The state has changed since it was published.
     is_unpublished: bool,
@@ -118,6 +123,7 @@ impl<E: Clone> Controller<E> {
             not_given: BTreeSet::new(),
             not_seen: BTreeSet::new(),
             objects: BTreeSet::new(),
+            found_objects: setup.objects,
             jobs: Vec::new(),
             is_unpublished: true,
         };
@@ -267,8 +273,12 @@ impl<E: Clone> Controller<E> {
             self.answer(id, Answer::Stopping);
         }
         for lane in self.lanes.values_mut() {
-            lane.waiting
-                .retain(|work| matches!(work, Work::DropSockets(_)));
+            lane.waiting.retain(|work| {
+                matches!(
+                    work,
+                    Work::DropSockets(_) | Work::DropAgain | Work::Closed(_)
+                )
+            });
         }
         if detach {
             let chains = self.state.chains.values().map(|chain| chain.interface.key);
@@ -323,37 +333,7 @@ impl<E: Clone> Controller<E> {
             return;
         }
         self.push(Job::Publish);
-        let members = self.state.chains.values().flat_map(|chain| &chain.members);
-        let objects: BTreeSet<Digest> = members
-            .filter_map(|member| member.source.sha256())
-            .copied()
-            .collect();
-        let is_less = !self.objects.is_subset(&objects);
-        self.objects = objects;
-        // While there are chains whose members aren't known, everything stays.
-        if is_less {
-            self.drop_objects();
-        }
-    }
-
-    /// Drops the objects that no member was loaded from, nor will be by a plan that is being carried
-    /// out. While there are chains whose members aren't known, everything stays.
-    fn drop_objects(&mut self) {
-        if !self.state.unreadable.is_empty() {
-            return;
-        }
-        let plans = self.lanes.values().filter_map(|lane| match &lane.doing {
-            Some(Doing::Preparing(plan, _) | Doing::Committing(plan, _)) => plan.next.as_ref(),
-            _ => None,
-        });
-        let members = plans
-            .chain(self.state.chains.values())
-            .flat_map(|chain| &chain.members);
-        let keep = members
-            .filter_map(|member| member.source.sha256())
-            .copied()
-            .collect();
-        self.push(Job::DropObjects { keep });
+        self.drop_objects_of_gone();
     }
 
     pub(crate) fn take_load_id(&mut self) -> LoadId {

@@ -1,8 +1,8 @@
 //! What the time brings: deadlines, looks, and what failed before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use planner::{ChainKey, LeaseState, SocketKey};
+use planner::{ChainKey, LeaseState};
 
 use crate::controller::Life;
 use crate::lane::Work;
@@ -42,12 +42,9 @@ impl<E: Clone> Controller<E> {
         for dir in left {
             self.enqueue_own(dir.key, Work::Free(dir));
         }
-        let mut queues: BTreeMap<ChainKey, Vec<SocketKey>> = BTreeMap::new();
-        for key in &self.not_taken {
-            queues.entry(key.place.chain).or_default().push(*key);
-        }
-        for (site, keys) in queues {
-            self.enqueue_own(site, Work::DropSockets(keys));
+        let not_taken = self.not_taken.iter().map(|key| key.place.chain);
+        for site in not_taken.collect::<BTreeSet<ChainKey>>() {
+            self.enqueue_own(site, Work::DropAgain);
         }
         for key in self.not_given.clone() {
             self.enqueue_own(key.place.chain, Work::GiveAgain(vec![key]));

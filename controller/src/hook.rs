@@ -2,41 +2,44 @@
 
 use planner::{ChainDir, ChainKey, HookProgram, Standing, Waiting};
 
-use crate::lane::{After, Doing, OffHook, Work};
-use crate::{Controller, Job, Notice, RequestId, Seen};
+use crate::lane::{After, Doing, OffHook, Purpose, Work};
+use crate::{Controller, Job, LOOK_MS, Notice, Seen};
 
 impl<E: Clone> Controller<E> {
-    /// Looks at a chain's hook before this work.
-    pub(crate) fn look(&mut self, site: ChainKey, dir: ChainDir, then: Work) {
-        let id = request_of(&then);
+    /// Looks at a chain's hook for a purpose.
+    pub(crate) fn look(&mut self, site: ChainKey, dir: ChainDir, purpose: Purpose) {
+        let id = purpose.request();
         self.push(Job::Look { site, id, dir });
-        self.lane(site).doing = Some(Doing::Looking(then));
+        self.lane(site).doing = Some(Doing::Looking(purpose));
     }
 
     /// A chain's hook was looked at.
     pub(crate) fn looked(&mut self, site: ChainKey, seen: Seen<E>) {
-        let Doing::Looking(then) = self.take_doing(site) else {
+        let Doing::Looking(purpose) = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
+        let next_removal = self.lane(site).next_removal;
         match seen {
             Seen::Attached => {
                 self.saw_hook(site);
-                self.on_hook(site, &then);
+                self.on_hook(site, purpose);
             }
             Seen::Detached => {
                 self.saw_hook(site);
-                self.rearm(site, then);
+                self.rearm(site, purpose);
             }
             Seen::Taken(program) => {
                 self.saw_hook(site);
                 self.hook_taken(site, program.clone());
-                self.go_on_with(site, &then, Some(OffHook::Taken(program)));
+                self.go_on_with(site, purpose, Some(OffHook::Taken(program)));
             }
-            Seen::Gone => self.interface_gone(site, then),
+            // What the chain was looked at for fails by itself.
+            Seen::Gone if self.now < next_removal => self.go_on_with(site, purpose, None),
+            Seen::Gone => self.interface_gone(site, purpose),
             // What was seen last stands.
             Seen::Unknown(error) => {
                 self.hook_not_seen(site, error.clone());
-                self.go_on_with(site, &then, Some(OffHook::Failed(error)));
+                self.go_on_with(site, purpose, Some(OffHook::Failed(error)));
             }
         }
         self.advance(site);
@@ -78,20 +81,20 @@ impl<E: Clone> Controller<E> {
     }
 
     /// Attaches a chain again as it was.
-    fn rearm(&mut self, site: ChainKey, then: Work) {
+    fn rearm(&mut self, site: ChainKey, purpose: Purpose) {
         let Some(chain) = self.state.at(site) else {
-            return self.go_on_with(site, &then, None);
+            return self.go_on_with(site, purpose, None);
         };
         let plan = planner::rearm(&self.state, chain.id).expect("a chain that is there");
         if chain.standing == Standing::InForce {
             let interface = chain.interface.name.clone();
             self.tell(Notice::Detached { interface });
         }
-        self.commit(site, plan.into(), After::Rearm(then));
+        self.commit(site, plan.into(), After::Rearm(purpose));
     }
 
     /// The chain is on its hook.
-    fn on_hook(&mut self, site: ChainKey, then: &Work) {
+    fn on_hook(&mut self, site: ChainKey, purpose: Purpose) {
         if let Some(chain) = self.state.at_mut(site)
             && chain.standing != Standing::InForce
         {
@@ -100,26 +103,31 @@ impl<E: Clone> Controller<E> {
             self.changed();
             self.tell(Notice::Attached { interface });
         }
-        self.go_on_with(site, then, None);
+        self.go_on_with(site, purpose, None);
     }
 
-    pub(crate) fn rearmed(&mut self, site: ChainKey, then: &Work) {
-        self.go_on_with(site, then, None);
+    pub(crate) fn rearmed(&mut self, site: ChainKey, purpose: Purpose) {
+        self.go_on_with(site, purpose, None);
     }
 
-    pub(crate) fn not_rearmed(&mut self, site: ChainKey, then: &Work, error: E) {
-        self.go_on_with(site, then, Some(OffHook::Failed(error)));
+    pub(crate) fn not_rearmed(&mut self, site: ChainKey, purpose: Purpose, error: E) {
+        self.go_on_with(site, purpose, Some(OffHook::Failed(error)));
     }
 
     /// The interface is gone. Its sockets go first: a map lives on as long as a socket is in it, and
     /// a client may keep its socket.
-    fn interface_gone(&mut self, site: ChainKey, then: Work) {
+    fn interface_gone(&mut self, site: ChainKey, purpose: Purpose) {
         let interface = self.name_of(site);
         self.tell(Notice::InterfaceGone { interface });
         let sockets = self.state.leases.of_chain(site);
-        let waiting = &mut self.lane(site).waiting;
-        if then != Work::Look {
-            waiting.push_front(then);
+        let again = self.now.after_ms(LOOK_MS);
+        let lane = self.lane(site);
+        lane.next_removal = again;
+        let waiting = &mut lane.waiting;
+        match purpose {
+            Purpose::Request(id) => waiting.push_front(Work::Request(id)),
+            Purpose::Expire => waiting.push_front(Work::Expire),
+            Purpose::Look => {}
         }
         waiting.push_front(Work::RemoveChain);
         if !sockets.is_empty() {
@@ -128,37 +136,11 @@ impl<E: Clone> Controller<E> {
     }
 
     /// Goes on with what the hook was looked at for.
-    fn go_on_with(&mut self, site: ChainKey, then: &Work, off_hook: Option<OffHook<E>>) {
-        match then {
-            Work::Request(id) => self.decide_change(site, *id, off_hook),
-            Work::Expire => self.expire(site, off_hook),
-            Work::Look
-            | Work::Gone(_)
-            | Work::DropSockets(_)
-            | Work::ExpireSockets
-            | Work::DropRedirect
-            | Work::GiveAgain(_)
-            | Work::Closed(_)
-            | Work::RemoveChain
-            | Work::Mend(_)
-            | Work::Free(_) => {}
+    fn go_on_with(&mut self, site: ChainKey, purpose: Purpose, off_hook: Option<OffHook<E>>) {
+        match purpose {
+            Purpose::Request(id) => self.decide_change(site, id, off_hook),
+            Purpose::Expire => self.expire(site, off_hook),
+            Purpose::Look => {}
         }
-    }
-}
-
-fn request_of(work: &Work) -> Option<RequestId> {
-    match work {
-        Work::Request(id) => Some(*id),
-        Work::Gone(_)
-        | Work::Expire
-        | Work::DropSockets(_)
-        | Work::ExpireSockets
-        | Work::DropRedirect
-        | Work::GiveAgain(_)
-        | Work::Closed(_)
-        | Work::RemoveChain
-        | Work::Free(_)
-        | Work::Mend(_)
-        | Work::Look => None,
     }
 }

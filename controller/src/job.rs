@@ -309,6 +309,15 @@ pub enum Notice<E> {
         /// The interface.
         interface: String,
     },
+    /// Something that the daemon does by itself would make a chain that can't be. It is tried again.
+    Refused {
+        /// The lane.
+        site: ChainKey,
+        /// What was to be done.
+        act: Act,
+        /// Why it can't be.
+        refusal: Refusal,
+    },
     /// Something that the daemon does by itself failed, and is tried again.
     Failed {
         /// The lane.

@@ -18,6 +18,9 @@ pub(crate) struct Lane<E> {
     pub(crate) doing: Option<Doing<E>>,
     /// What the daemon does by itself failed: it is not tried again before this.
     pub(crate) not_before: Moment,
+    /// The interface was seen to be gone: its chain is not removed again before this, if it is there
+    /// still.
+    pub(crate) next_removal: Moment,
 }
 
 impl<E> Default for Lane<E> {
@@ -26,6 +29,7 @@ impl<E> Default for Lane<E> {
             waiting: VecDeque::new(),
             doing: None,
             not_before: Moment::default(),
+            next_removal: Moment::default(),
         }
     }
 }
@@ -44,9 +48,11 @@ impl<E> Lane<E> {
     pub(crate) fn has_changes(&self) -> bool {
         let waits = |work: &Work| matches!(work, Work::Request(_) | Work::Expire);
         let is_change = match &self.doing {
-            Some(Doing::Looking(work)) => waits(work),
+            Some(Doing::Looking(purpose)) => *purpose != Purpose::Look,
             Some(Doing::Preparing(..) | Doing::Committing(..)) => true,
-            Some(Doing::Freeing(_) | Doing::Mending | Doing::Giving { .. } | Doing::Taking(_))
+            Some(
+                Doing::Freeing(_) | Doing::Mending | Doing::Giving { .. } | Doing::Taking { .. },
+            )
             | None => false,
         };
         is_change || self.waiting.iter().any(waits)
@@ -64,13 +70,15 @@ pub(crate) enum Work {
     Expire,
     /// Queues are given back.
     DropSockets(Vec<SocketKey>),
+    /// Queues are given back that could not be before.
+    DropAgain,
     /// Queues are given back whose clients did not come back.
     ExpireSockets,
     /// The redirect program is removed where no socket needs it.
     DropRedirect,
     /// Sockets are put into the maps of a redirect program that may be new.
     GiveAgain(Vec<SocketKey>),
-    /// A request to give a queue back is answered.
+    /// A queue is given back, and the request for it is answered.
     Closed(RequestId),
     /// The chain is removed: its interface is gone, or the daemon stops.
     RemoveChain,
@@ -91,11 +99,31 @@ pub(crate) enum OffHook<E> {
     Failed(E),
 }
 
+/// What a hook is looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// This request.
+    Request(RequestId),
+    /// Members whose clients did not come back.
+    Expire,
+    /// Itself.
+    Look,
+}
+
+impl Purpose {
+    /// The request whose namespace the interface may be in.
+    pub(crate) fn request(self) -> Option<RequestId> {
+        match self {
+            Self::Request(id) => Some(id),
+            Self::Expire | Self::Look => None,
+        }
+    }
+}
+
 /// What is being done in a lane.
 #[derive(Clone, Debug)]
 pub(crate) enum Doing<E> {
-    /// The hook is looked at before this work.
-    Looking(Work),
+    Looking(Purpose),
     Preparing(Arc<Plan>, After<E>),
     Committing(Arc<Plan>, After<E>),
     Freeing(Freeing<E>),
@@ -105,7 +133,11 @@ pub(crate) enum Doing<E> {
         id: Option<RequestId>,
         key: SocketKey,
     },
-    Taking(Vec<SocketKey>),
+    Taking {
+        keys: Vec<SocketKey>,
+        /// The request that gives the queue back.
+        closing: Option<RequestId>,
+    },
 }
 
 /// What is left in a directory is being freed.
@@ -158,8 +190,8 @@ pub(crate) enum After<E> {
     },
     /// Nobody waits for it.
     Own(Act),
-    /// A chain was put back on its hook: then this work goes on.
-    Rearm(Work),
+    /// A chain was put back on its hook: then what it was looked at for goes on.
+    Rearm(Purpose),
     /// A change of mode failed, and the chain was attached as it was: then that is said.
     WayBack(Box<After<E>>, Failed<E>),
 }
@@ -168,9 +200,10 @@ impl<E> After<E> {
     /// The request whose programs and namespace the plan uses.
     pub(crate) fn request(&self) -> Option<RequestId> {
         match self {
-            Self::Request { id, .. } | Self::Rearm(Work::Request(id)) => Some(*id),
+            Self::Request { id, .. } => Some(*id),
+            Self::Rearm(purpose) => purpose.request(),
             Self::WayBack(after, _) => after.request(),
-            Self::Own(_) | Self::Rearm(_) => None,
+            Self::Own(_) => None,
         }
     }
 }

@@ -25,6 +25,7 @@ mod event;
 mod hook;
 mod job;
 mod lane;
+mod objects;
 mod own;
 mod socket;
 #[cfg(test)]

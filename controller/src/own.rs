@@ -5,7 +5,7 @@ use planner::{
 };
 
 use crate::controller::{Life, Want};
-use crate::lane::{After, Doing, OffHook, Then, Work};
+use crate::lane::{After, Doing, OffHook, Purpose, Then, Work};
 use crate::{Act, Answer, Controller, Job, Notice, RequestId};
 
 impl<E: Clone> Controller<E> {
@@ -13,9 +13,10 @@ impl<E: Clone> Controller<E> {
     pub(crate) fn begin(&mut self, site: ChainKey, work: Work) {
         match work {
             Work::Request(id) => self.begin_request(site, id),
-            Work::Gone(connection) => self.members_linger(connection),
+            Work::Gone(connection) => self.members_linger(site, connection),
             Work::Expire => self.begin_expiry(site),
-            Work::DropSockets(keys) => self.drop_sockets(site, keys),
+            Work::DropSockets(keys) => self.drop_sockets(site, keys, None),
+            Work::DropAgain => self.drop_again(site),
             Work::ExpireSockets => self.expire_sockets(site),
             Work::DropRedirect => self.drop_redirect(site),
             Work::GiveAgain(keys) => self.give_again(site, keys),
@@ -25,7 +26,7 @@ impl<E: Clone> Controller<E> {
             Work::Mend(dir) => self.mend(site, dir),
             Work::Look => {
                 if let Some(dir) = self.state.at(site).map(|chain| chain.dir) {
-                    self.look(site, dir, Work::Look);
+                    self.look(site, dir, Purpose::Look);
                 }
             }
         }
@@ -51,40 +52,35 @@ impl<E: Clone> Controller<E> {
         let Some(asked) = self.requests.get(&id) else {
             return;
         };
-        let name = self
-            .state
-            .member(member)
-            .map(|(_, found)| found.name.clone());
-        let name = name.unwrap_or_else(|| member.to_string());
-        let reclaimed = self.state.reclaim(&asked.authority, site, &name, token);
         let uid = asked.authority.uid();
-        match reclaimed {
-            Ok(_) => {
-                self.changed();
-                let interface = self.name_of(site);
-                let member = name;
-                self.tell(Notice::ClientBack {
-                    interface,
-                    member,
-                    uid,
-                });
-                self.answer(id, Answer::Reclaimed);
-            }
-            Err(refusal) => self.answer(id, Answer::Refused(refusal)),
+        let reclaimed = self.state.reclaim(&asked.authority, site, member, token);
+        if let Err(refusal) = reclaimed {
+            return self.answer(id, Answer::Refused(refusal));
         }
+        self.changed();
+        if let Some((chain, member)) = self.state.member(member) {
+            let notice = Notice::ClientBack {
+                interface: chain.interface.name.clone(),
+                member: member.name.clone(),
+                uid,
+            };
+            self.tell(notice);
+        }
+        self.answer(id, Answer::Reclaimed);
     }
 
-    fn members_linger(&mut self, connection: planner::ConnectionId) {
-        for orphan in self.state.connection_gone(connection, self.now) {
+    fn members_linger(&mut self, site: ChainKey, connection: planner::ConnectionId) {
+        for id in self.state.connection_gone(site, connection, self.now) {
             self.changed();
-            let chain = &self.state.chains[&orphan.chain];
-            let interface = chain.interface.name.clone();
-            let linger_ms = orphan.until.ms_since(self.now);
-            self.tell(Notice::ClientGone {
-                interface,
-                member: orphan.name,
-                linger_ms,
-            });
+            let Some((chain, member)) = self.state.member(id) else {
+                continue;
+            };
+            let notice = Notice::ClientGone {
+                interface: chain.interface.name.clone(),
+                member: member.name.clone(),
+                linger_ms: member.linger_ms.into(),
+            };
+            self.tell(notice);
         }
     }
 
@@ -94,7 +90,7 @@ impl<E: Clone> Controller<E> {
         if let Some((chain, dir)) = chain
             && self.state.over(self.now).contains_key(&chain)
         {
-            self.look(site, dir, Work::Expire);
+            self.look(site, dir, Purpose::Expire);
         }
     }
 
@@ -173,9 +169,13 @@ impl<E: Clone> Controller<E> {
 
     /// Makes a change that loads nothing, for the daemon itself.
     fn change_by_itself(&mut self, site: ChainKey, change: &Change, act: Act) {
-        let decided = decide(&self.state, &self.daemon, change, &[], &[]);
-        let plan = decided.expect("the daemon may remove what is there");
-        self.carry_out(site, plan, After::Own(act));
+        match decide(&self.state, &self.daemon, change, &[], &[]) {
+            Ok(plan) => self.carry_out(site, plan, After::Own(act)),
+            Err(refusal) => {
+                self.wait_with_own(site);
+                self.tell(Notice::Refused { site, act, refusal });
+            }
+        }
     }
 
     /// What the daemon did by itself is done.

@@ -185,8 +185,7 @@ impl<E: Clone> Controller<E> {
         if let Err(refusal) = own {
             return self.answer(id, Answer::Refused(refusal));
         }
-        self.lane(site).waiting.push_front(Work::Closed(id));
-        self.drop_sockets(site, vec![key]);
+        self.drop_sockets(site, vec![key], Some(id));
     }
 
     pub(crate) fn reclaim_socket(
@@ -204,6 +203,8 @@ impl<E: Clone> Controller<E> {
         if let Err(refusal) = leases.reclaim(&asked.authority, &interface, key, cookie) {
             return self.answer(id, Answer::Refused(refusal));
         }
+        // It is to stay now.
+        self.not_taken.remove(&key);
         self.push(Job::Keep(id));
         self.changed();
         let queue = key.place.queue;
@@ -216,8 +217,14 @@ impl<E: Clone> Controller<E> {
         self.give(site, key, None, true);
     }
 
-    /// Gives queues back: first their packets are taken from the sockets.
-    pub(crate) fn drop_sockets(&mut self, site: ChainKey, keys: Vec<SocketKey>) {
+    /// Gives queues back: first their packets are taken from the sockets. `closing`: the request that
+    /// is answered then.
+    pub(crate) fn drop_sockets(
+        &mut self,
+        site: ChainKey,
+        keys: Vec<SocketKey>,
+        closing: Option<RequestId>,
+    ) {
         let leases = &self.state.leases;
         let queues = keys.iter().filter(|key| {
             // A socket beside it may be the one that gets the packets.
@@ -229,34 +236,48 @@ impl<E: Clone> Controller<E> {
             && !queues.is_empty()
         {
             self.push(Job::Take { site, from, queues });
-            self.lane(site).doing = Some(Doing::Taking(keys));
+            self.lane(site).doing = Some(Doing::Taking { keys, closing });
             return;
         }
-        self.leave(site, &keys);
+        self.leave(site, &keys, closing);
+    }
+
+    /// Gives the queues of an interface back that could not be before.
+    pub(crate) fn drop_again(&mut self, site: ChainKey) {
+        let not_taken = self.not_taken.iter();
+        let keys = not_taken.filter(|key| key.place.chain == site).copied();
+        let keys: Vec<SocketKey> = keys.collect();
+        if !keys.is_empty() {
+            self.drop_sockets(site, keys, None);
+        }
     }
 
     pub(crate) fn taken(&mut self, site: ChainKey, error: Option<E>) {
-        let Doing::Taking(keys) = self.take_doing(site) else {
+        let Doing::Taking { keys, closing } = self.take_doing(site) else {
             unreachable!("a lane waits for the job that it gave out");
         };
         match error {
-            Some(error) if self.life == Life::Running => self.not_taken(site, keys, error),
-            Some(error) => {
-                self.failed_own(site, Act::Take, error);
-                self.leave(site, &keys);
-            }
-            None => self.leave(site, &keys),
+            Some(error) => self.not_taken(site, keys, closing, error),
+            None => self.leave(site, &keys, closing),
         }
         self.advance(site);
     }
 
     /// Queues' packets could not be taken: the queues stay leased, the sockets in the map, and the
     /// chain where it is, until a look comes by.
-    fn not_taken(&mut self, site: ChainKey, keys: Vec<SocketKey>, error: E) {
-        let lane = self.lane(site);
-        lane.waiting.retain(|work| *work != Work::RemoveChain);
-        if let Some(Work::Closed(id)) = lane.waiting.front().cloned() {
-            lane.waiting.pop_front();
+    fn not_taken(
+        &mut self,
+        site: ChainKey,
+        keys: Vec<SocketKey>,
+        closing: Option<RequestId>,
+        error: E,
+    ) {
+        // One that detaches and stops comes by no more.
+        if self.life == Life::Running {
+            let waiting = &mut self.lane(site).waiting;
+            waiting.retain(|work| *work != Work::RemoveChain);
+        }
+        if let Some(id) = closing {
             let in_the_way = Vec::new();
             let error = error.clone();
             self.answer(id, Answer::Failed { error, in_the_way });
@@ -265,7 +286,9 @@ impl<E: Clone> Controller<E> {
         self.failed_own(site, Act::Take, error);
     }
 
-    fn leave(&mut self, site: ChainKey, keys: &[SocketKey]) {
+    /// Frees queues whose packets nobody gets any more. `closing`: the request that is answered then,
+    /// once the redirect program went with its last socket.
+    fn leave(&mut self, site: ChainKey, keys: &[SocketKey], closing: Option<RequestId>) {
         for key in keys {
             self.not_taken.remove(key);
             self.not_given.remove(key);
@@ -286,6 +309,9 @@ impl<E: Clone> Controller<E> {
             }
         }
         let waiting = &mut self.lane(site).waiting;
+        if let Some(id) = closing {
+            waiting.push_front(Work::Closed(id));
+        }
         if !waiting.contains(&Work::RemoveChain) {
             waiting.push_front(Work::DropRedirect);
         }
@@ -300,7 +326,7 @@ impl<E: Clone> Controller<E> {
         }
         let queues = keys.iter().map(|key| key.place.queue).collect();
         self.tell(Notice::SocketsExpired { site, queues });
-        self.drop_sockets(site, keys);
+        self.drop_sockets(site, keys, None);
     }
 
     /// Sockets' interfaces are gone, which had no chain.

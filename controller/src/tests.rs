@@ -3,11 +3,16 @@
 mod action;
 mod ask;
 mod checks;
+mod claims;
+mod closing;
 mod daemon;
 mod faults;
 mod looks;
 mod mends;
+mod objects;
+mod odd;
 mod order;
+mod removal;
 mod rules;
 mod sockets;
 mod sweep;

@@ -1,6 +1,6 @@
 //! Puts the daemon together, and takes it apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Instant;
 use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
-use planner::{Call, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
+use planner::{Call, Digest, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
 use protocol::{Listener, with_causes};
 
 use crate::args::Args;
@@ -104,6 +104,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
         policy: policy.clone(),
         frags,
         pid: std::process::id(),
+        objects: kept_objects(&objects),
     };
     let running = start(
         kernel,
@@ -316,6 +317,14 @@ pub fn flush(args: &Args, interface: &str) -> ExitCode {
 fn objects_of(socket: &Path) -> Result<ObjectStore, StartError> {
     let path = socket.parent().unwrap_or(Path::new(".")).join("objects");
     ObjectStore::open(path.clone()).map_err(|source| StartError::Objects { path, source })
+}
+
+/// What an earlier daemon kept.
+fn kept_objects(objects: &ObjectStore) -> BTreeSet<Digest> {
+    objects.kept().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the objects that members were loaded from can't be listed");
+        BTreeSet::new()
+    })
 }
 
 fn stop_signals() -> SigSet {

@@ -79,16 +79,22 @@ pub(crate) fn tell(notice: &Notice<Trouble>, state: &State) {
         Notice::Removed { interface } => {
             tracing::info!(%interface, "took the chain off its interface");
         }
-        Notice::Failed { site, act, error } => {
-            let what = match act {
-                Act::Free => "what a change left could not be freed; tried again",
-                Act::Expire => "a lingering member could not be removed; tried again",
-                Act::DropRedirect => "the redirect program could not be removed; tried again",
-                Act::RemoveChain => "the chain could not be removed",
-                Act::Give => "a socket could not be put into its map again",
-                Act::Take => "a socket could not be taken out of its map",
-            };
-            tracing::warn!(chain = %site, %error, "{what}");
+        Notice::Refused { site, act, refusal } => {
+            tracing::error!(chain = %site, error = %refusal, "{}", failed(*act));
         }
+        Notice::Failed { site, act, error } => {
+            tracing::warn!(chain = %site, %error, "{}", failed(*act));
+        }
+    }
+}
+
+fn failed(act: Act) -> &'static str {
+    match act {
+        Act::Free => "what a change left could not be freed; tried again",
+        Act::Expire => "a lingering member could not be removed; tried again",
+        Act::DropRedirect => "the redirect program could not be removed; tried again",
+        Act::RemoveChain => "the chain could not be removed",
+        Act::Give => "a socket could not be put into its map again",
+        Act::Take => "a socket could not be taken out of its map",
     }
 }

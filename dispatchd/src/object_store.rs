@@ -82,12 +82,23 @@ impl ObjectStore {
         }
     }
 
+    /// The objects that are kept.
+    pub fn kept(&self) -> io::Result<BTreeSet<Digest>> {
+        let mut kept = BTreeSet::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let digest = digest_of(&path);
+            kept.extend(digest.filter(|digest| self.path(digest) == path));
+        }
+        Ok(kept)
+    }
+
     /// Drops every object but these.
     pub fn drop_unused(&self, keep: &BTreeSet<Digest>) -> io::Result<()> {
         let used: BTreeSet<PathBuf> = keep.iter().map(|sha256| self.path(sha256)).collect();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            if !used.contains(&path) && is_ours(&path) {
+            if !used.contains(&path) && digest_of(&path).is_some() {
                 fs::remove_file(path)?;
             }
         }
@@ -104,12 +115,21 @@ impl ObjectStore {
     }
 }
 
-/// Whether a file is of this module's making.
-fn is_ours(path: &Path) -> bool {
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    let is_digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit());
+/// The object that a file of this module's making is, or is a part of.
+fn digest_of(path: &Path) -> Option<Digest> {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    stem.is_some_and(is_digest) && matches!(extension, Some("o" | "part"))
+    if !matches!(extension, Some("o" | "part")) {
+        return None;
+    }
+    let stem = path.file_stem()?.to_str()?;
+    let mut digest = Digest::default();
+    if stem.len() != 2 * digest.len() || !stem.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&stem[2 * index..][..2], 16).ok()?;
+    }
+    Some(digest)
 }
 
 #[cfg(test)]
@@ -131,6 +151,10 @@ mod tests {
             objects.put(&used, b"used").expect("room");
             objects.put(&other, b"other").expect("room");
         }
+        assert_eq!(
+            objects.kept().expect("readable"),
+            BTreeSet::from([used, other])
+        );
         objects
             .drop_unused(&BTreeSet::from([used]))
             .expect("readable");
@@ -182,7 +206,12 @@ mod tests {
         let (_dir, objects) = store();
         let stranger = objects.dir.join("README.o");
         fs::write(&stranger, "x").expect("writable");
+        // What a daemon that was killed did not finish is none of the kept ones, and goes.
+        let partial = objects.path(&[0xab; 32]).with_extension("part");
+        fs::write(&partial, "x").expect("writable");
+        assert_eq!(objects.kept().expect("readable"), BTreeSet::new());
         objects.drop_unused(&BTreeSet::new()).expect("readable");
         assert!(stranger.exists());
+        assert!(!partial.exists());
     }
 }

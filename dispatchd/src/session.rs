@@ -273,7 +273,7 @@ impl<'a> Session<'a> {
         }
         match (request, site) {
             (RequestBody::PutObject, _) => self.put_object(brought).map(plain),
-            (RequestBody::Status, _) => Ok(plain(self.status())),
+            (RequestBody::Status, _) => self.status().map(plain),
             (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
             (RequestBody::Change(change), Some(site)) => self.change(change, &site).map(plain),
             (RequestBody::Show { name, .. }, Some(site)) => self.show(&site, &name).map(plain),
@@ -365,6 +365,18 @@ impl<'a> Session<'a> {
     /// What decides this client's requests at an interface.
     fn authority(&self, site: &Interface) -> Authority {
         self.hub.policy.authority(&self.client, site)
+    }
+
+    /// Whether this client may see what is at an interface; `None`: anything anywhere.
+    fn may_list(&self, site: Option<&Interface>) -> bool {
+        let grant = self.hub.policy.grant(self.client.uid, site);
+        grant.verbs.contains(Verb::List)
+    }
+
+    /// Turns down who may not see what is at an interface.
+    fn check_list(&self, site: &Interface) -> Result<(), Refused> {
+        let checked = self.authority(site).check(Verb::List, &site.name);
+        checked.map_err(|refusal| translate::refusal(&refusal))
     }
 
     /// The client as the loader knows it.

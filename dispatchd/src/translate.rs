@@ -29,6 +29,7 @@ pub(crate) fn refused(code: RefusalCode, message: impl Into<String>) -> Refused 
 pub(crate) fn refusal(refusal: &Refusal) -> Refused {
     let code = match refusal {
         Refusal::NoRights { .. }
+        | Refusal::NotGranted { .. }
         | Refusal::RedirectOnly { .. }
         | Refusal::RootOnly { .. }
         | Refusal::BareNotAllowed { .. } => RefusalCode::NotAllowed,
@@ -90,7 +91,8 @@ fn remedy(refusal: &Refusal) -> Option<Remedy> {
         Refusal::ChangedMeanwhile { .. } => Some(Remedy::TryAgain),
         Refusal::SocketQuota { .. } => Some(Remedy::MoreSockets),
         Refusal::MemoryQuota { .. } => Some(Remedy::MoreMemory),
-        Refusal::RootOnly { .. }
+        Refusal::NotGranted { .. }
+        | Refusal::RootOnly { .. }
         | Refusal::HookTaken { .. }
         | Refusal::NotOwner { .. }
         | Refusal::NothingToDo { .. }

@@ -1,11 +1,13 @@
 //! One interface's chain and its members.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use dispatcher_abi::{
     Engine, EngineChoice, FinalVerdict, Lifetime, Mode, OnMiss, Priority, VerdictMask,
 };
 
+use crate::limits;
 use crate::{
     Abilities, AttachType, Authority, Build, ChainId, ChainKey, CodeId, ConnectionId, Engines,
     Form, Interface, MemberId, Moment, Obstacle, Requester, Revision, Slot, Source,
@@ -224,6 +226,43 @@ impl Chain {
             && member.form.engine == Engine::Tailcall
             && asked != EngineChoice::Tailcall;
         member.abilities.obstacle.filter(|_| is_odd)
+    }
+
+    /// As what each member's code has to be loaded. `is_fresh`: members whose code is loaded anyway;
+    /// `upgrade`: the others too, if all can take packets of several buffers.
+    pub(crate) fn forms<E>(
+        &self,
+        upgrade: bool,
+        is_fresh: impl Fn(&Member) -> bool,
+        engine_of: impl Fn(&Member) -> Result<Engine, E>,
+    ) -> Result<Vec<Form>, E> {
+        let members = || self.members.iter();
+        let is_plain = |member: &Member| {
+            member.form.engine == Engine::Tailcall && !member.form.frags && !is_fresh(member)
+        };
+        let frags =
+            members().all(|member| member.abilities.frags) && (upgrade || !members().any(is_plain));
+        let form = |member: &Member| {
+            let engine = engine_of(member)?;
+            Ok(Form {
+                engine,
+                frags: match engine {
+                    Engine::Freplace => member.abilities.frags,
+                    Engine::Tailcall => frags,
+                },
+                attach: self.attach,
+            })
+        };
+        members().map(form).collect()
+    }
+
+    /// Whether it is as every plan leaves a chain: each member's code is loaded as the chain needs it,
+    /// and a packet can run them all. Any other chain could not even lose a member.
+    pub(crate) fn is_settled(&self) -> bool {
+        let engine = |member: &Member| Ok::<_, Infallible>(member.form.engine);
+        let Ok(forms) = self.forms(false, |_| false, engine);
+        let mut pairs = self.members.iter().zip(&forms);
+        pairs.all(|(member, form)| member.form == *form) && limits::check(self, &forms).is_ok()
     }
 
     /// The chain's members that run the redirect program: one at most.

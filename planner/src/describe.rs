@@ -4,7 +4,7 @@ use crate::{Cleanup, Commit, MemberId, Plan, Prepare, Root, Slot};
 
 impl Plan {
     /// One line for each step, in order.
-    pub fn describe(&self) -> Vec<String> {
+    pub(crate) fn describe(&self) -> Vec<String> {
         let prepare = self.prepare.iter().map(|step| self.prepare_line(step));
         let cleanup = self.cleanup.iter().map(|step| self.cleanup_line(step));
         prepare.chain([self.commit_line()]).chain(cleanup).collect()

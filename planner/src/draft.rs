@@ -13,7 +13,7 @@ use crate::order::{self, Side};
 use crate::{
     AttachType, Authority, Build, Chain, Change, CodeId, Configuration, Facts, Form, Hook,
     Interface, LoadId, Member, MemberId, MemberState, NoEngine, Operation, Owner, Position,
-    Refusal, Registration, Revision, RootAct, Settings, Standing, State,
+    Refusal, Registration, Revision, RootAct, Settings, Standing, State, Verb,
 };
 
 /// The chain as far as the operations got.
@@ -146,29 +146,14 @@ impl<'a> Draft<'a> {
 
     /// As what each member's code has to be loaded.
     fn forms(&self, upgrade: bool) -> Result<Vec<Form>, Refusal> {
-        let members = || self.chain.members.iter();
         let is_fresh = |member: &Member| self.fresh.contains_key(&member.id);
-        let is_plain = |member: &Member| {
-            member.form.engine == Engine::Tailcall && !member.form.frags && !is_fresh(member)
-        };
-        let frags =
-            members().all(|member| member.abilities.frags) && (upgrade || !members().any(is_plain));
-        let form = |member: &Member| {
-            let engine = if self.engine_chosen || is_fresh(member) {
-                self.engine_of(member)?
+        self.chain.forms(upgrade, is_fresh, |member| {
+            if self.engine_chosen || is_fresh(member) {
+                self.engine_of(member)
             } else {
-                member.form.engine
-            };
-            Ok(Form {
-                engine,
-                frags: match engine {
-                    Engine::Freplace => member.abilities.frags,
-                    Engine::Tailcall => frags,
-                },
-                attach: self.chain.attach,
-            })
-        };
-        members().map(form).collect()
+                Ok(member.form.engine)
+            }
+        })
     }
 
     /// The engine for a member whose code is loaded anew.
@@ -187,7 +172,10 @@ impl<'a> Draft<'a> {
         registration: &Registration,
         facts: Option<&Facts>,
     ) -> Result<(), Refusal> {
-        self.authority.may_load()?;
+        self.authority.may_load(&self.interface())?;
+        if self.before.is_none() {
+            self.authority.check(Verb::CreateChain, &self.interface())?;
+        }
         let name = self.new_name(registration, facts)?;
         let facts = facts.cloned().unwrap_or_else(Facts::unknown);
         let chain_call = registration.chain_call.or(facts.chain_call);
@@ -329,7 +317,7 @@ impl<'a> Draft<'a> {
     /// New code for a member. It keeps its tail depth, unless the new object is the first to hold a
     /// program array.
     fn replace(&mut self, name: &str, facts: Option<&Facts>) -> Result<(), Refusal> {
-        self.authority.may_load()?;
+        self.authority.may_load(&self.interface())?;
         let index = self.own(name)?;
         let member = &mut self.chain.members[index];
         if self.fresh.contains_key(&member.id) {
@@ -361,6 +349,7 @@ impl<'a> Draft<'a> {
             self.engine_chosen = true;
         }
         if let Some(mode) = configuration.mode {
+            self.authority.check(Verb::Mode, &self.interface())?;
             self.chain.mode = concrete(mode, &self.chain.interface)?.unwrap_or(self.chain.mode);
         }
         let chain = &mut self.chain;

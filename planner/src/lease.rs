@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Authority, Chain, ChainKey, Change, ConnectionId, Interface, Moment, Operation, Owner,
-    PinnedMemory, Refusal,
+    PinnedMemory, Refusal, Verb,
     quota::{Remnant, Share},
 };
 
@@ -29,6 +29,10 @@ pub struct SocketKey {
 
 /// A socket to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they have nothing to do with each other"
+)]
 pub struct Opening {
     /// On which interface.
     pub interface: Interface,
@@ -42,6 +46,8 @@ pub struct Opening {
     pub bare: bool,
     /// The redirect program gives it packets, once it is active.
     pub redirect: bool,
+    /// It can send packets.
+    pub sends: bool,
     /// Random, chosen by the session: what names the socket.
     pub token: [u8; 16],
 }
@@ -93,8 +99,13 @@ pub struct Leases {
 impl Leases {
     /// Gives a queue to a client, or a place on its own, if it may have it.
     pub fn open(&mut self, authority: &Authority, opening: &Opening) -> Result<SocketKey, Refusal> {
-        authority.may_ask()?;
         let interface = &opening.interface.name;
+        if opening.redirect || !opening.sends {
+            authority.check(Verb::Redirect, interface)?;
+        }
+        if opening.sends {
+            authority.check(Verb::Send, interface)?;
+        }
         if opening.bare {
             authority.may_bare(interface)?;
         }
@@ -203,6 +214,7 @@ impl Leases {
         key: SocketKey,
     ) -> Result<(), Refusal> {
         let queue = key.place.queue;
+        authority.check(Verb::Redirect, interface)?;
         let lease = self.own(authority, interface, key)?;
         if lease.state == LeaseState::Opening {
             return Err(Refusal::NoSuchSocket {
@@ -258,6 +270,7 @@ impl Leases {
         cookie: u64,
     ) -> Result<(), Refusal> {
         let queue = key.place.queue;
+        authority.check(Verb::Redirect, interface)?;
         if self.on(key.place).next().is_none() {
             return Err(Refusal::NoSuchSocket {
                 interface: interface.to_owned(),
@@ -280,25 +293,21 @@ impl Leases {
     }
 
     /// Takes over a lease that an earlier daemon wrote down.
-    pub fn recover(&mut self, place: QueueKey, lease: Lease) -> SocketKey {
+    pub fn recover(&mut self, place: QueueKey, lease: Lease) {
         let key = SocketKey {
             place,
             token: lease.token,
         };
         self.sockets.insert(key, lease);
-        key
     }
 
     /// Takes a socket off its queue which others may have open: it counts as its user's until it is
     /// [gone](Self::gone). With its last socket a queue is free.
-    pub fn leave(&mut self, key: SocketKey) -> Option<Lease> {
-        let lease = self.close(key)?;
-        let remnant = Remnant {
-            place: key.place,
-            lease: lease.clone(),
-        };
-        self.remnants.insert(lease.token, remnant);
-        Some(lease)
+    pub fn leave(&mut self, key: SocketKey) {
+        if let Some(lease) = self.close(key) {
+            let place = key.place;
+            self.remnants.insert(lease.token, Remnant { place, lease });
+        }
     }
 
     /// Who gave a queue back which the kernel doesn't give to another socket, and has not closed its own.

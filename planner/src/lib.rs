@@ -13,6 +13,7 @@ mod change;
 mod deadline;
 mod decide;
 #[cfg(test)]
+#[cfg(test)]
 mod describe;
 mod draft;
 mod engine;
@@ -77,6 +78,6 @@ pub use reconcile::{
 pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};
 pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
-pub use state::{ORPHAN_LINGER_MS, Orphan, State};
+pub use state::{ORPHAN_LINGER_MS, State};
 pub use take_up::{TakenUp, done_before};
 pub use unreadable::{Kind, RegistryFault, Unreadable, Why};

@@ -1,6 +1,7 @@
 //! Who may do what, where.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::BitOr;
 
 use crate::{Chain, ConnectionId, Interface, Member, Refusal, RootAct, SocketLimits};
@@ -39,7 +40,8 @@ pub struct Authority {
     pub grant: Grant,
 }
 
-/// Something that a rule allows or doesn't.
+/// Something that a rule allows or doesn't. What a client has over its connection it may give back
+/// without any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Verb {
@@ -256,7 +258,7 @@ impl Authority {
         self.grant.everybodys || owner == self.uid()
     }
 
-    /// Whether it may ask for changes at all.
+    /// Whether it may ask for anything at all.
     pub(crate) fn may_ask(&self) -> Result<(), Refusal> {
         if self.grant.is_empty() {
             return Err(Refusal::NoRights { uid: self.uid() });
@@ -264,20 +266,33 @@ impl Authority {
         Ok(())
     }
 
-    /// Whether it may load objects of its own.
-    pub(crate) fn may_load(&self) -> Result<(), Refusal> {
+    /// Refuses what it may not do at an interface.
+    pub fn check(&self, verb: Verb, interface: &str) -> Result<(), Refusal> {
         self.may_ask()?;
-        if !self.may(Verb::Load) {
+        if self.may(verb) {
+            return Ok(());
+        }
+        Err(Refusal::NotGranted {
+            uid: self.uid(),
+            interface: interface.to_owned(),
+            verb,
+        })
+    }
+
+    /// Whether it may have members of its own.
+    pub(crate) fn may_load(&self, interface: &str) -> Result<(), Refusal> {
+        let checked = self.check(Verb::Load, interface);
+        if checked.is_err() && self.may(Verb::Redirect) {
             return Err(Refusal::RedirectOnly { uid: self.uid() });
         }
-        Ok(())
+        checked
     }
 
     /// Whether it may change this member: root every one, others their own.
     pub(crate) fn may_change(&self, chain: &Chain, member: &Member) -> Result<(), Refusal> {
         self.may_ask()?;
         if self.may_have(member.owner.uid) {
-            return Ok(());
+            return self.may_load(&chain.interface.name);
         }
         Err(Refusal::NotOwner {
             uid: self.uid(),
@@ -311,6 +326,34 @@ impl Authority {
         Err(Refusal::BareNotAllowed {
             uid: self.uid(),
             interface: interface.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "see chains",
+            Self::Events => "be told of events",
+            Self::Metrics => "read metrics",
+            Self::Redirect => "receive packets by a socket",
+            Self::Send => "send packets by a socket",
+            Self::Bare => "bind sockets itself",
+            Self::Load => "have members",
+            Self::LoadTrusted => "have trusted members",
+            Self::Loaded => "register programs that are loaded already",
+            Self::Run => "run programs that attach themselves",
+            Self::CreateChain => "make a chain",
+            Self::Configure => "configure chains",
+            Self::Mode => "change a chain's mode",
+            Self::ReorderOthers => "give the order of others' members",
+            Self::Park => "keep a chain without members",
+            Self::Adopt => "take over what a hook runs",
+            Self::Rollback => "take changes back",
+            Self::Confirm => "confirm changes",
+            Self::ObservePackets => "see packets",
+            Self::Explain => "ask what becomes of a packet",
+            Self::Logs => "read what programs print",
         })
     }
 }

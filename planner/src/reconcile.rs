@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::fold;
 use crate::{
-    Build, Chain, ChainDir, ChainId, Cleanup, Engines, MemberId, Mend, Moment, Orphan, State,
-    Unreadable,
+    Build, Chain, ChainDir, ChainId, Cleanup, Engines, MemberId, Mend, Moment, State, Unreadable,
 };
 
 pub use self::observed::{
@@ -30,8 +29,6 @@ pub struct Recovery {
     pub mends: Vec<(ChainDir, Mend)>,
     /// What finishes the changes that were cut off; their commits are done or void.
     pub leftovers: Vec<(ChainDir, Vec<Cleanup>)>,
-    /// Attached members of the chains that run: their connections went with the former daemon.
-    pub orphans: Vec<Orphan>,
     /// Chains that are left alone.
     pub unreadable: Vec<Unreadable>,
 }
@@ -45,7 +42,6 @@ pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery
         state: State::new(engines),
         mends: Vec::new(),
         leftovers: Vec::new(),
-        orphans: Vec::new(),
         unreadable: Vec::new(),
     };
     // Also by those that can't be read: their members and they themselves go on.
@@ -70,7 +66,7 @@ pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery
                     recovery.leftovers.push((pins.dir, leftovers));
                 }
                 let id = recovery.state.insert(pins.taken_over(&running));
-                recovery.orphans.extend(recovery.state.orphan_all(id, now));
+                recovery.state.orphan_all(id, now);
             }
         }
     }

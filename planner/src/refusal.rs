@@ -4,7 +4,7 @@ use std::fmt;
 
 use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, TAIL_CALLS_MAX};
 
-use crate::{HookProgram, NoEngine, Revision};
+use crate::{HookProgram, NoEngine, Revision, Verb};
 
 /// Why a change is turned down. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,16 @@ pub enum Refusal {
     RedirectOnly {
         /// Who asked.
         uid: u32,
+    },
+    /// The user was granted other things at this interface.
+    #[error("uid {uid} may not {verb} on interface {interface}")]
+    NotGranted {
+        /// Who asked.
+        uid: u32,
+        /// Where.
+        interface: String,
+        /// What it takes.
+        verb: Verb,
     },
     /// It concerns every member, and the user isn't root.
     #[error("uid {uid} may not {act} interface {interface}: that takes root")]

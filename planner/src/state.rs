@@ -34,19 +34,6 @@ pub struct State {
     pub engines: Engines,
 }
 
-/// A member whose client is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Orphan {
-    /// Its chain.
-    pub chain: ChainId,
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub member: MemberId,
-    /// When it is removed, unless its client comes back.
-    pub until: Moment,
-}
-
 impl State {
     /// No chains, on a kernel with these engines.
     pub fn new(engines: Engines) -> Self {
@@ -199,32 +186,33 @@ impl State {
         mends.into_iter().filter(wanted).collect()
     }
 
-    /// A connection is gone: its attached members linger from now on.
-    pub fn connection_gone(&mut self, connection: ConnectionId, now: Moment) -> Vec<Orphan> {
-        let mut orphans = Vec::new();
-        for (id, chain) in &mut self.chains {
-            for member in &mut chain.members {
-                if member.owner.connection == Some(connection) && member.is_attached() {
-                    orphans.push(member.orphan(*id, now.after_ms(member.linger_ms)));
-                }
+    /// A connection is gone: its attached members in an interface's chain linger from now on.
+    pub fn connection_gone(
+        &mut self,
+        site: ChainKey,
+        connection: ConnectionId,
+        now: Moment,
+    ) -> Vec<MemberId> {
+        let mut lingering = Vec::new();
+        let members = self.at_mut(site).map(|chain| &mut chain.members);
+        for member in members.into_iter().flatten() {
+            if member.owner.connection == Some(connection) && member.is_attached() {
+                member.linger(now.after_ms(member.linger_ms));
+                lingering.push(member.id);
             }
         }
-        orphans
+        lingering
     }
 
     /// Takes a chain's attached members from their connections, which went with a former daemon.
-    pub(crate) fn orphan_all(&mut self, chain: ChainId, now: Moment) -> Vec<Orphan> {
+    pub(crate) fn orphan_all(&mut self, chain: ChainId, now: Moment) {
         let members = self.chains.get_mut(&chain).map(|found| &mut found.members);
-        let attached = members
-            .into_iter()
-            .flatten()
-            .filter(|member| member.is_attached());
-        attached
-            .map(|member| {
+        for member in members.into_iter().flatten() {
+            if member.is_attached() {
                 let linger_ms = member.linger_ms.max(ORPHAN_LINGER_MS);
-                member.orphan(chain, now.after_ms(linger_ms))
-            })
-            .collect()
+                member.linger(now.after_ms(linger_ms));
+            }
+        }
     }
 
     /// Makes a lingering member its client's again. It takes the uid that registered it and the
@@ -233,19 +221,21 @@ impl State {
         &mut self,
         authority: &Authority,
         site: ChainKey,
-        name: &str,
+        member: MemberId,
         token: &[u8; 16],
-    ) -> Result<MemberId, Refusal> {
+    ) -> Result<(), Refusal> {
         let Some(found) = self.at_mut(site) else {
             return Err(Refusal::NoChain {
                 interface: site.to_string(),
             });
         };
         let interface = found.interface.name.clone();
-        let name = name.to_owned();
-        let Some(member) = found.members.iter_mut().find(|m| m.name == name) else {
+        authority.may_load(&interface)?;
+        let Some(member) = found.members.iter_mut().find(|it| it.id == member) else {
+            let name = member.to_string();
             return Err(Refusal::NoSuchMember { interface, name });
         };
+        let name = member.name.clone();
         if member.state == MemberState::Running {
             return Err(Refusal::NotLingering { interface, name });
         }
@@ -254,7 +244,7 @@ impl State {
         }
         member.state = MemberState::Running;
         member.owner = Owner::of(authority);
-        Ok(member.id)
+        Ok(())
     }
 
     /// The lingering members of each chain whose time is over.
@@ -295,14 +285,8 @@ impl Member {
     }
 
     /// Takes the member from its connection.
-    fn orphan(&mut self, chain: ChainId, until: Moment) -> Orphan {
+    fn linger(&mut self, until: Moment) {
         self.owner.connection = None;
         self.state = MemberState::Lingering { until };
-        Orphan {
-            chain,
-            name: self.name.clone(),
-            member: self.id,
-            until,
-        }
     }
 }

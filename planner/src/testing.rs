@@ -13,8 +13,9 @@ pub use strategies::{request, requests};
 
 use crate::{
     Abilities, AttachType, Authority, ChainKey, Change, Client, ConnectionId, Engines, Facts, Form,
-    Interface, Level, LoadId, MemberState, Moment, ObjectSource, Operation, Outline, Plan, Policy,
-    Refusal, Registration, Reload, SocketLimits, Source, State, decide, expire, needs,
+    Interface, Level, LoadId, MemberId, MemberState, Moment, ObjectSource, Operation, Outline,
+    Plan, Policy, Refusal, Registration, Reload, SocketLimits, Source, State, decide, expire,
+    needs,
 };
 
 /// An engine probe that found everything.
@@ -62,7 +63,7 @@ impl Request {
                 facts,
             } => decided(state, client, change, facts).map(Some),
             Self::Gone(connection) => {
-                state.connection_gone(*connection, Moment(0));
+                gone(state, *connection, Moment(0));
                 Ok(None)
             }
             Self::Expire(chain) => {
@@ -79,9 +80,23 @@ impl Request {
                 chain,
                 name,
                 token,
-            } => state.reclaim(client, *chain, name, token).map(|_| None),
+            } => {
+                let found = state.at(*chain).and_then(|chain| chain.member(name));
+                let member = found.map_or(MemberId(u64::MAX), |(_, member)| member.id);
+                state.reclaim(client, *chain, member, token).map(|()| None)
+            }
         }
     }
+}
+
+/// A connection is gone, wherever it had members: those that linger.
+pub fn gone(state: &mut State, connection: ConnectionId, now: Moment) -> Vec<MemberId> {
+    let chains = state.chains.values();
+    let sites: Vec<_> = chains.map(|chain| chain.interface.key).collect();
+    let lingering = sites
+        .into_iter()
+        .flat_map(|site| state.connection_gone(site, connection, now));
+    lingering.collect()
 }
 
 /// Root registers this many plain members, `m0` first, on the first interface.

@@ -19,3 +19,4 @@ mod refusals;
 mod rights;
 mod take_up;
 mod undo;
+mod verbs;

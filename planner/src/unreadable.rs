@@ -133,7 +133,7 @@ pub enum RegistryFault {
         option: u32,
     },
     /// What it says can't be: two members of one id, an order that isn't one, a number that can't
-    /// be counted on from.
+    /// be counted on from, code that is loaded otherwise than the chain needs it.
     Impossible,
     /// It is another build's.
     OtherBuild {

@@ -1,4 +1,5 @@
-//! A daemon that is killed at every one of its bpf(2) calls, in the middle of a change.
+//! A daemon that is killed at every one of its bpf(2) calls, in the middle of a change; when it takes a
+//! chain away, also wherever it removes a pin.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -75,7 +76,7 @@ fn a_registration_that_is_cut_off_is_its_own_clients_or_nobodys() {
     let mut cut_off = 0;
     for call in some_of(1..CALLS_MAX) {
         let client = rig.client("owner");
-        let strace = kill_at(&rig, call);
+        let strace = kill_at(&rig, "bpf", call);
         let registering = thread::spawn({
             let guard = guard.clone();
             move || client.register("xd0", &guard)
@@ -115,6 +116,42 @@ fn a_registration_that_is_cut_off_is_its_own_clients_or_nobodys() {
     panic!("the daemon was killed at every call up to {CALLS_MAX}");
 }
 
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_chain_that_was_off_its_interface_when_the_daemon_died_does_not_come_back() {
+    let mut rig = Rig::new();
+    for system_call in ["bpf", "unlink"] {
+        let mut cut_off = 0;
+        let ends = some_of(1..CALLS_MAX).any(|call| {
+            if rig.pair.near.xdp_program().is_none() {
+                rig.load("append", "m1", &["--global", "number=1"]);
+            }
+            let strace = kill_at(&rig, system_call, call);
+            let output = rig.ctl("unload", &["--all"]);
+            let_go(strace);
+            if output.code == Some(0) {
+                assert_eq!(rig.pair.near.xdp_program(), None);
+                return true;
+            }
+            cut_off += 1;
+            rig.daemon.wait();
+            let was_off = rig.pair.near.xdp_program().is_none();
+            rig.daemon.restart();
+            let is_off = rig.pair.near.xdp_program().is_none();
+            assert!(is_off || !was_off, "killed at {system_call} {call}");
+            if is_off {
+                assert!(!rig.port().pins().exists(), "{system_call} {call}");
+            } else {
+                assert_eq!(packets_meet(&rig), [1]);
+                assert_nothing_is_left_over(&rig);
+            }
+            false
+        });
+        assert!(ends, "the daemon was killed at every {system_call}");
+        assert!(cut_off > 1, "{cut_off} calls of {system_call}");
+    }
+}
+
 /// Whether the daemon has ended; nobody has waited for it yet.
 fn is_dead(rig: &Rig) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/stat", rig.daemon.pid()));
@@ -138,7 +175,7 @@ fn sweep(members: &[u8], change: impl Fn(&[u8]) -> Change) {
     for (cut_off, call) in some_of(1..CALLS_MAX).enumerate() {
         let before = packets_meet(&rig);
         let change = change(&before);
-        let strace = kill_at(&rig, call);
+        let strace = kill_at(&rig, "bpf", call);
         let (verb, arguments) = change.command.split_first().expect("it has a verb");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let output = rig.ctl(verb, &arguments);
@@ -165,12 +202,14 @@ fn sweep(members: &[u8], change: impl Fn(&[u8]) -> Change) {
     panic!("the daemon was killed at every call up to {CALLS_MAX}");
 }
 
-/// Has the daemon killed at this bpf(2) call of the thread that comes so far first.
-fn kill_at(rig: &Rig, call: usize) -> Child {
+/// Has the daemon killed at this call of a system call, by the thread that comes so far first.
+fn kill_at(rig: &Rig, system_call: &str, call: usize) -> Child {
     let pid = rig.daemon.pid();
     let strace = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e"])
-        .arg(format!("inject=bpf:signal=KILL:when={call}"))
+        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("trace={system_call}"))
+        .arg("-e")
+        .arg(format!("inject={system_call}:signal=KILL:when={call}"))
         .args(["-p", &pid.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::null())

@@ -189,14 +189,15 @@ impl Daemon {
         assert!(self.world.loads.is_empty(), "{:?}", self.world.loads);
         let state = self.controller.state();
         self.world.assert_is(state);
+        let members = state.chains.values().flat_map(|chain| &chain.members);
+        let objects = members.filter_map(|member| member.source.sha256());
+        assert_eq!(self.world.objects, objects.copied().collect());
         for chain in state.chains.values() {
             let key = chain.interface.key;
             assert_eq!(chain.standing, Standing::InForce);
             let runs = self.world.running(key).expect("its hook runs it");
             assert_eq!((runs.0.clone(), runs.1), path(chain));
             for member in &chain.members {
-                let is_kept = member.source.sha256();
-                assert!(is_kept.is_none_or(|it| self.world.objects.contains(it)));
                 if let MemberState::Lingering { until } = member.state {
                     assert!(until.after_ms(2000_u32) > self.now, "{member:?} is over");
                 }

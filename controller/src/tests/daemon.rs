@@ -447,6 +447,7 @@ fn started(
         policy: policy(SocketLimits::default()),
         frags: true,
         pid: 1,
+        objects: world.objects.clone(),
     };
     Controller::start(recovery, claims, setup, now)
 }

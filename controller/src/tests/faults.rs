@@ -1,5 +1,7 @@
 //! What failed before, and what was at the wrong time.
 
+use std::collections::BTreeSet;
+
 use planner::testing::policy;
 use planner::{
     Build, ChainDir, Cleanup, CodeId, FailureKind, Recovery, SocketLimits, Standing, State,
@@ -189,7 +191,6 @@ fn a_chain_that_cannot_be_read_gets_no_redirect_program_either() {
     let recovery = Recovery {
         state: State::new(daemon.engines),
         leftovers: Vec::new(),
-        orphans: Vec::new(),
         mends: Vec::new(),
         unreadable: vec![Unreadable {
             dir: ChainDir { key, again: 0 },
@@ -204,6 +205,7 @@ fn a_chain_that_cannot_be_read_gets_no_redirect_program_either() {
         policy: policy(SocketLimits::default()),
         frags: true,
         pid: 1,
+        objects: BTreeSet::new(),
     };
     (daemon.controller, _) = Controller::start(recovery, Vec::new(), setup, daemon.now);
     let socket = daemon.open(root, 0, 1);

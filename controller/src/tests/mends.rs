@@ -1,5 +1,7 @@
 //! Pins that could not be mended when the daemon started.
 
+use std::collections::BTreeSet;
+
 use dispatcher_abi::Lifetime;
 use planner::testing::policy;
 use planner::{Build, MEND_AGAIN_MS, Mend, Operation, Settings, SocketLimits, reconcile};
@@ -32,6 +34,7 @@ fn unmended() -> Daemon {
         policy: policy(SocketLimits::default()),
         frags: true,
         pid: 1,
+        objects: BTreeSet::new(),
     };
     let (controller, jobs) = Controller::start(recovery, Vec::new(), setup, daemon.now);
     daemon.controller = controller;

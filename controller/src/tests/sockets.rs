@@ -39,6 +39,7 @@ impl Daemon {
                 beside: false,
                 bare: false,
                 redirect: true,
+                sends: true,
                 token,
             }),
         );

@@ -213,6 +213,7 @@ impl Walk {
                     beside: false,
                     bare: false,
                     redirect,
+                    sends: true,
                     token,
                 };
                 let request = Request::Open(opening);

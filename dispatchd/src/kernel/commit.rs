@@ -67,17 +67,25 @@ impl Linux {
         Ok(())
     }
 
-    /// Removes the link that the hook was taken off.
-    pub(super) fn forget_link(&mut self, plan: &Plan) -> Result<(), KernelError> {
-        pins::remove_pin(&self.pins.path(plan.dir, &Pin::Link))
-            .map_err(failed(Call::Unlink, hook_of(plan)))?;
-        if let Some(fds) = self.chains.get_mut(&plan.dir) {
+    /// Takes the chain off its hook for good. The pin goes first: with it the next daemon would put
+    /// the chain back, if this one ended in between. Without it the link goes with its last descriptor.
+    pub(super) fn detach(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        let pin = self.pins.path(plan.dir, &Pin::Link);
+        pins::remove_pin(&pin).map_err(failed(Call::Unlink, hook_of(plan)))?;
+        let detached = self.take_off(plan);
+        let Some(fds) = self.chains.get_mut(&plan.dir) else {
+            return detached;
+        };
+        if detached.is_ok() {
             fds.link = None;
+        } else if let Some(link) = &fds.link {
+            // If this fails too, the next look pins it.
+            let _ = bpf::obj_pin(link.as_fd(), &pin);
         }
-        Ok(())
+        detached
     }
 
-    /// Takes the hook off and keeps the link's pin, which says what ran.
+    /// Takes the link off the hook and keeps its pin, which says what ran.
     pub(super) fn take_off(&self, plan: &Plan) -> Result<(), KernelError> {
         let link = self.chains.get(&plan.dir).and_then(|fds| fds.link.as_ref());
         link.map_or(Ok(()), |link| hook::detach(link.as_fd()))

@@ -10,6 +10,7 @@ use planner::{ChainDir, Pin, Registry};
 use super::linux::Linux;
 use super::pinned::{self, Object};
 use super::{grace, hook, netns, pins};
+use crate::bpf;
 
 impl Linux {
     /// Removes the pins of every chain, or of one interface's in the calling thread's network
@@ -54,10 +55,14 @@ impl Linux {
             let path = self.pins.path(dir, &pin);
             // Whatever else it is goes with the directory.
             if let Ok(Some(Object::Link(link, info))) = pinned::open(&path) {
-                if info.link_type == libbpf_sys::BPF_LINK_TYPE_XDP {
-                    hook::detach(link.as_fd())?;
-                }
+                // First: a daemon that finds a link off its hook puts its chain back.
                 pins::remove_pin(&path)?;
+                if info.link_type == libbpf_sys::BPF_LINK_TYPE_XDP {
+                    hook::detach(link.as_fd()).inspect_err(|_| {
+                        // Or it would go as soon as this process ends, and the rest stay.
+                        let _ = bpf::obj_pin(link.as_fd(), &path);
+                    })?;
+                }
             }
         }
         grace::wait()?;

@@ -230,10 +230,7 @@ impl Linux {
                 self.take_off(plan).map_err(unchanged)?;
                 return self.attach(plan, namespace, to, mode).map_err(emptied);
             }
-            Commit::Detach { .. } => {
-                self.take_off(plan).map_err(unchanged)?;
-                return self.forget_link(plan).map_err(emptied);
-            }
+            Commit::Detach { .. } => self.detach(plan),
             Commit::Registry { build } => self.place_registry(plan.dir, build),
         }
         .map_err(unchanged)

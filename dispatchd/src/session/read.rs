@@ -14,6 +14,9 @@ use crate::translate::{self, Listing};
 
 impl Session<'_> {
     pub(super) fn list(&self, only: Option<&Site>) -> Result<ReplyBody, Refused> {
+        if let Some(only) = only {
+            self.check_list(&only.interface)?;
+        }
         let published = self.hub.board.read();
         let state = &published.state;
         let listing = self.listing(&published);
@@ -21,7 +24,7 @@ impl Session<'_> {
         let is_meant = |key| only.is_none_or(|only| only.interface.key == key);
         let chains = state.chains.values();
         let mut chains = chains
-            .filter(|chain| is_meant(chain.interface.key))
+            .filter(|chain| is_meant(chain.interface.key) && self.may_list(Some(&chain.interface)))
             .map(|chain| {
                 let counts = read_counts(&published, chain.id, &chain.interface.name)?;
                 let look = self.hub.board.last_look(chain.id);
@@ -30,6 +33,7 @@ impl Session<'_> {
             })
             .collect::<Result<Vec<_>, Refused>>()?;
         let unreadable = state.unreadable.iter().filter(|chain| is_meant(chain.site));
+        let unreadable = unreadable.filter(|chain| self.may_list(chain.interface.as_ref()));
         let pins = &self.hub.pins;
         chains.extend(unreadable.map(|chain| translate::unreadable_view(chain, pins)));
         Ok(ReplyBody::Chains(chains))
@@ -45,6 +49,7 @@ impl Session<'_> {
     pub(super) fn show(&self, site: &Site, name: &str) -> Result<ReplyBody, Refused> {
         let interface = &site.interface.name;
         let key = site.interface.key;
+        self.check_list(&site.interface)?;
         let published = self.hub.board.read();
         let (chain, slot, member) = find(&published, key, interface, name)?;
         let counts = read_counts(&published, chain.id, interface)?;
@@ -60,10 +65,14 @@ impl Session<'_> {
         )))
     }
 
-    pub(super) fn status(&self) -> ReplyBody {
+    pub(super) fn status(&self) -> Result<ReplyBody, Refused> {
+        if !self.may_list(None) {
+            let message = format!("uid {} may not see chains", self.client.uid);
+            return Err(translate::refused(RefusalCode::NotAllowed, message));
+        }
         let published = self.hub.board.read();
         let chains = &published.state.chains;
-        ReplyBody::Status(protocol::Status {
+        Ok(ReplyBody::Status(protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: protocol::VERSION_HIGHEST,
             uptime_s: self.hub.started.elapsed().as_secs(),
@@ -73,13 +82,14 @@ impl Session<'_> {
             members: count(chains.values().map(|chain| chain.members.len()).sum()),
             warnings: translate::warnings(&published.state, &self.hub.pins),
             options: protocol::Options::new(),
-        })
+        }))
     }
 
     pub(super) fn map_descriptor(&self, member: MemberId, map: &str) -> Response {
         let published = self.hub.board.read();
         let (chain, member) = by_id(&published, member)?;
         let (interface, name) = (&chain.interface.name, &member.name);
+        self.check_list(&chain.interface)?;
         // One is enough to freeze the map, and to give every queue's packets to another socket.
         if member.source.is_redirect() {
             return Err(translate::refused(

@@ -61,6 +61,7 @@ impl Session<'_> {
             beside,
             bare: open.grant == SocketGrant::Bare,
             redirect: open.redirect && receives(&open.grant),
+            sends: sends(&open.grant),
             token: key.token,
         };
         self.ask_plainly(site, Request::Open(opening))?;
@@ -320,6 +321,13 @@ fn bound<'a>(queue: u32, options: &SocketOptions, memory: Memory<'a>) -> Bound<'
 fn receives(grant: &SocketGrant) -> bool {
     match grant {
         SocketGrant::Bound(options) => options.rx > 0,
+        SocketGrant::Bare => true,
+    }
+}
+
+fn sends(grant: &SocketGrant) -> bool {
+    match grant {
+        SocketGrant::Bound(options) => options.tx > 0,
         SocketGrant::Bare => true,
     }
 }

@@ -1,6 +1,6 @@
 //! What a starting daemon finds, as facts.
 
-use crate::{Build, Chain, ChainDir, CodeId, MemberId, RegistryFault, Slot, Why};
+use crate::{Build, Chain, ChainDir, CodeId, MemberId, RegistryFault, Why};
 
 /// What is pinned and what really runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,8 +62,6 @@ pub struct ObservedBuild {
     pub jump: Presence,
     /// Its counters.
     pub counters: Presence,
-    /// The slots whose extensions' links are pinned.
-    pub slots: Vec<Slot>,
 }
 
 /// One member's pins.

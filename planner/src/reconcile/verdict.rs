@@ -78,6 +78,10 @@ impl ObservedChain {
                 });
             }
         };
+        if !chain.is_settled() {
+            let (build, fault) = (live, RegistryFault::Impossible);
+            return Err(Why::Registry { build, fault });
+        }
         pins.mend(chain, &mut mends)?;
         self.mend_members(chain, pins, &mut mends)?;
         if pins.has_next_registry {

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::leases::opening;
 use super::recovery::pins::observed;
-use crate::testing::{ENGINES, Request, change, client, decided, facts, registration, requests};
+use crate::testing::{
+    ENGINES, Request, change, client, decided, facts, gone, registration, requests,
+};
 use crate::{
     ConnectionId, Lease, LeaseState, MemberState, Moment, ORPHAN_LINGER_MS, Operation,
     Registration, SocketKey, State, expire, reconcile,
@@ -18,10 +20,9 @@ const END: Moment = Moment(u64::MAX);
 /// Plays a request at this moment.
 fn play(state: &mut State, request: &Request, now: Moment) {
     if let Request::Gone(connection) = request {
-        for orphan in state.connection_gone(*connection, now) {
-            let (_, member) = state.member(orphan.member).unwrap();
-            let until = orphan.until;
-            assert_eq!(until, now.after_ms(member.linger_ms));
+        for id in gone(state, *connection, now) {
+            let (_, member) = state.member(id).unwrap();
+            let until = now.after_ms(member.linger_ms);
             assert_eq!(member.state, MemberState::Lingering { until });
             assert_eq!(member.owner.connection, None);
         }
@@ -39,7 +40,8 @@ fn waits(state: &mut State, queue: u32, until: Moment) -> SocketKey {
         state: LeaseState::Lingering { cookie: 99, until },
         ..lease
     };
-    state.leases.recover(key.place, lease)
+    state.leases.recover(key.place, lease);
+    key
 }
 
 fn is_over(state: &State, now: Moment) -> bool {
@@ -88,7 +90,7 @@ proptest! {
                 state.commit(&plan);
             }
             for key in state.leases.over(now) {
-                state.leases.leave(key).unwrap();
+                state.leases.leave(key);
             }
             prop_assert!(state.deadlines().min().is_none_or(|next| next > now));
             check(&state);
@@ -103,9 +105,9 @@ proptest! {
             let waiting: Vec<_> = state.over(END).into_values().flatten().collect();
             for (left, id) in (0..waiting.len()).rev().zip(waiting) {
                 let (chain, member) = state.member(id).unwrap();
-                let (key, name, token) = (chain.interface.key, member.name.clone(), member.token);
+                let (key, token) = (chain.interface.key, member.token);
                 let again = client(member.owner.uid, 9);
-                prop_assert_eq!(state.reclaim(&again, key, &name, &token), Ok(id));
+                prop_assert_eq!(state.reclaim(&again, key, id, &token), Ok(()));
                 let over: Vec<_> = state.over(END).into_values().flatten().collect();
                 prop_assert!(!over.contains(&id));
                 prop_assert_eq!(over.len(), left);
@@ -115,7 +117,7 @@ proptest! {
             }
             prop_assert_eq!(state.deadlines().min(), None);
             // Its time begins anew when its client goes again.
-            state.connection_gone(ConnectionId(9), Moment(step * 137));
+            gone(&mut state, ConnectionId(9), Moment(step * 137));
         }
     }
 }
@@ -153,16 +155,15 @@ fn a_restart_gives_every_client_time_to_come_back() {
         let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
         state.commit(&plan);
         // Before the restart its own time goes, afterwards the longer one.
-        let mut gone = state.clone();
-        gone.connection_gone(ConnectionId(3), Moment(500));
+        let mut lingering = state.clone();
+        gone(&mut lingering, ConnectionId(3), Moment(500));
         let own = Moment(500).after_ms(linger_ms);
-        assert_eq!(gone.deadlines().min(), Some(own));
-        for state in [state, gone] {
+        assert_eq!(lingering.deadlines().min(), Some(own));
+        for state in [state, lingering] {
             let now = Moment(1000);
             let found = reconcile(&observed(&state), ENGINES, now);
             let until = now.after_ms(expected);
             assert_eq!(found.state.deadlines().min(), Some(until));
-            assert_eq!(found.orphans[0].until, until);
         }
     }
 }

@@ -61,7 +61,7 @@ fn a_socket_counts_until_nobody_has_it_open() {
     };
     leases.open(&user, &first).unwrap();
     leases.open(&user, &second).unwrap();
-    leases.leave(keyed(0, 0, 1)).unwrap();
+    leases.leave(keyed(0, 0, 1));
     // The queue is free, its user's share isn't, on whatever connection.
     leases.open(&root(), &opening(0, 0, 0)).unwrap();
     let again = limited(1002, 2, LIMITS);
@@ -92,8 +92,26 @@ fn a_socket_counts_until_nobody_has_it_open() {
         matches!(refusal, Refusal::MemoryQuota { used: 100, .. }),
         "the second socket has its frames there too: {refusal}"
     );
-    leases.leave(keyed(0, 1, 2)).unwrap();
+    leases.leave(keyed(0, 1, 2));
     leases.gone(&[2; 16]);
     leases.open(&again, &opening(1, 1, 60)).unwrap();
     leases.gone(&[9; 16]);
+}
+
+#[test]
+fn more_than_can_be_counted_is_all_that_there_is() {
+    let mut leases = Leases::default();
+    let user = limited(1002, 1, LIMITS);
+    for queue in [0, 1] {
+        let lease = leases.open(&user, &opening(0, queue, 0)).unwrap();
+        let mut lease = leases.close(lease).unwrap();
+        // As an earlier daemon's map may say.
+        lease.memory.bytes = u64::MAX;
+        leases.recover(key(0, queue).place, lease);
+    }
+    let refusal = leases.open(&user, &opening(0, 2, 1)).unwrap_err();
+    assert!(matches!(
+        refusal,
+        Refusal::MemoryQuota { used: u64::MAX, .. }
+    ));
 }

@@ -1,6 +1,7 @@
 //! What a starting daemon makes of what it finds.
 
 mod judged;
+mod odd;
 pub(super) mod pins;
 mod random;
 
@@ -8,10 +9,12 @@ use dispatcher_abi::Lifetime;
 use proptest::prelude::*;
 
 use self::pins::{build, chain, code, dir, leftovers, member, observe, observed, pins, retire};
-use crate::testing::{ENGINES, change, client, decided, facts, interface, registration, requests};
+use crate::testing::{
+    ENGINES, change, client, decided, facts, gone, interface, registration, requests,
+};
 use crate::{
     Build, ChainId, Cleanup, CodeId, ConnectionId, MemberId, MemberState, Moment, ORPHAN_LINGER_MS,
-    Obsolete, Operation, Orphan, Recovery, Registration, Registry, Slot, State, expire, reconcile,
+    Obsolete, Operation, Recovery, Registration, Registry, Slot, State, expire, reconcile,
 };
 
 proptest! {
@@ -30,7 +33,7 @@ proptest! {
         prop_assert_eq!(found.mends, []);
         let connections = (1..3).map(ConnectionId);
         for connection in connections {
-            state.connection_gone(connection, now);
+            gone(&mut state, connection, now);
         }
         // Every client has a new chance, also one that was gone already.
         let members = state.chains.values_mut().flat_map(|chain| &mut chain.members);
@@ -173,38 +176,27 @@ fn attached_members_are_orphans_until_they_are_claimed_or_their_time_is_over() {
     let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
     state.commit(&plan);
 
-    let Recovery {
-        mut state, orphans, ..
-    } = reconcile(&observed(&state), ENGINES, Moment(9));
-    let [orphan] = &orphans[..] else {
-        panic!("{orphans:?}")
+    let Recovery { mut state, .. } = reconcile(&observed(&state), ENGINES, Moment(9));
+    let chain = state.chains.values().next().unwrap();
+    let (chain, id) = (chain.id, chain.members[0].id);
+    let until = |state: &State| match state.chains[&chain].members[0].state {
+        MemberState::Lingering { until } => Some(until),
+        MemberState::Running => None,
     };
-    assert_eq!(
-        (&*orphan.name, orphan.until),
-        ("xdp_program", Moment(9).after_ms(ORPHAN_LINGER_MS))
-    );
-    let ids = [orphan.member];
-    assert!(expire(&state, orphan.chain, &ids).is_some());
+    assert_eq!(until(&state), Some(Moment(9).after_ms(ORPHAN_LINGER_MS)));
+    assert!(expire(&state, chain, &[id]).is_some());
 
     let again = client(1000, 4);
     state
-        .reclaim(&again, interface(0).key, &orphan.name, &[7; 16])
+        .reclaim(&again, interface(0).key, id, &[7; 16])
         .unwrap();
-    assert_eq!(expire(&state, orphan.chain, &ids), None);
-    let member = &state.chains[&orphan.chain].members[0];
-    assert_eq!(member.state, MemberState::Running);
+    assert_eq!(expire(&state, chain, &[id]), None);
+    assert_eq!(until(&state), None);
+    let member = &state.chains[&chain].members[0];
     assert_eq!(member.owner.connection, again.connection());
     let (old, new) = (ConnectionId(3), ConnectionId(4));
-    assert_eq!(state.connection_gone(old, Moment(20)), []);
-    let orphans = orphans.into_iter().map(|orphan| Orphan {
-        until: Moment(1520),
-        ..orphan
-    });
-    assert!(
-        state
-            .connection_gone(new, Moment(20))
-            .into_iter()
-            .eq(orphans)
-    );
-    assert_eq!(state.connection_gone(new, Moment(30)), []);
+    assert_eq!(gone(&mut state, old, Moment(20)), []);
+    assert_eq!(gone(&mut state, new, Moment(20)), [id]);
+    assert_eq!(until(&state), Some(Moment(1520)));
+    assert_eq!(gone(&mut state, new, Moment(30)), []);
 }

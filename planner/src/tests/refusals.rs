@@ -113,7 +113,8 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::NotLingering { .. } => 23,
         Refusal::ChangedMeanwhile { .. } => 24,
         Refusal::NameReserved { .. } => 25,
-        Refusal::BareNotAllowed { .. }
+        Refusal::NotGranted { .. }
+        | Refusal::BareNotAllowed { .. }
         | Refusal::HookTaken { .. }
         | Refusal::QueueTaken { .. }
         | Refusal::QueueLeftOpen { .. }

@@ -2,7 +2,7 @@
 
 use dispatcher_abi::Lifetime;
 
-use crate::testing::{ENGINES, change, client, decided, facts, registration, root};
+use crate::testing::{ENGINES, change, client, decided, facts, gone, registration, root};
 use crate::{
     Authority, ConnectionId, MemberState, Moment, Operation, Registration, State, done_before,
 };
@@ -51,7 +51,7 @@ fn what_is_taken_up_belongs_to_the_new_connection_whether_it_lingers_or_not() {
         let plan = decided(&state, &client(1000, 3), &asked, &[facts()]).unwrap();
         state.commit(&plan);
         if is_gone {
-            assert_eq!(state.connection_gone(ConnectionId(3), Moment(5)).len(), 1);
+            assert_eq!(gone(&mut state, ConnectionId(3), Moment(5)).len(), 1);
         }
         let again = client(1000, 4);
         let taken = done_before(&state, &again, &asked).unwrap();
@@ -61,8 +61,8 @@ fn what_is_taken_up_belongs_to_the_new_connection_whether_it_lingers_or_not() {
         assert_eq!(member.owner.connection, Some(ConnectionId(4)));
         assert_eq!(state.deadlines().count(), 0);
         // The end of the former connection is news of the past.
-        assert_eq!(state.connection_gone(ConnectionId(3), Moment(9)), []);
-        assert_eq!(state.connection_gone(ConnectionId(4), Moment(9)).len(), 1);
+        assert_eq!(gone(&mut state, ConnectionId(3), Moment(9)), []);
+        assert_eq!(gone(&mut state, ConnectionId(4), Moment(9)).len(), 1);
     }
 }
 

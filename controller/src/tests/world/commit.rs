@@ -15,7 +15,7 @@ impl World {
         match (plan.commit, effect) {
             (Commit::Attach { build, mode }, _) => self.attach(plan, build, mode, effect),
             (Commit::Swap { from, to }, _) => self.swap(plan, from, to).map(|()| true),
-            (Commit::Reattach { .. } | Commit::Detach { .. }, 0) => {
+            (Commit::Reattach { .. }, 0) => {
                 // A link that is off already is fine.
                 if self.holds(plan) {
                     self.take_off(plan.site);
@@ -23,8 +23,16 @@ impl World {
                 Ok(false)
             }
             (Commit::Reattach { to, mode, .. }, _) => self.attach(plan, to, mode, effect - 1),
-            (Commit::Detach { .. }, _) => {
+            (Commit::Detach { .. }, 0) => {
+                // From now on it goes with the daemon.
                 self.pins(plan.dir).link = None;
+                self.pin_link(plan, false);
+                Ok(false)
+            }
+            (Commit::Detach { .. }, _) => {
+                if self.holds(plan) {
+                    self.take_off(plan.site);
+                }
                 Ok(true)
             }
             (Commit::Registry { build }, _) => {
@@ -36,7 +44,8 @@ impl World {
         }
     }
 
-    /// What is undone at once when a commit's effect failed: a link that isn't pinned goes.
+    /// What is undone at once when a commit's effect failed: a new link that isn't pinned goes, and
+    /// one that should go and doesn't is pinned again.
     pub(super) fn uncommit(&mut self, plan: &Plan) -> HookLeft {
         let created = self.nics.get(&plan.site).and_then(|nic| match nic.hook {
             Hook::Link { dir, build, .. } if dir == plan.dir => Some(build),
@@ -57,8 +66,12 @@ impl World {
                 self.forget_counts(plan.dir, to);
             }
         }
+        if let Commit::Detach { build } = plan.commit {
+            self.pins(plan.dir).link = Some(build);
+            self.pin_link(plan, true);
+        }
         match plan.commit {
-            Commit::Reattach { .. } | Commit::Detach { .. } if !self.holds(plan) => HookLeft::Empty,
+            Commit::Reattach { .. } if !self.holds(plan) => HookLeft::Empty,
             Commit::Attach { .. }
             | Commit::Swap { .. }
             | Commit::Reattach { .. }
@@ -85,12 +98,7 @@ impl World {
             self.create(plan, build, mode)?;
             return Ok(false);
         }
-        let nic = self.nics.get_mut(&plan.site);
-        if let Some(Hook::Link { is_pinned, dir, .. }) = nic.map(|nic| &mut nic.hook)
-            && *dir == plan.dir
-        {
-            *is_pinned = true;
-        }
+        self.pin_link(plan, true);
         let pins = self.pins(plan.dir);
         if effect == 1 {
             pins.next_link = Some(build);
@@ -98,6 +106,16 @@ impl World {
         }
         pins.link = pins.next_link.take();
         Ok(true)
+    }
+
+    /// Pins the link on the chain's hook, or removes its pin.
+    fn pin_link(&mut self, plan: &Plan, pins: bool) {
+        let nic = self.nics.get_mut(&plan.site);
+        if let Some(Hook::Link { is_pinned, dir, .. }) = nic.map(|nic| &mut nic.hook)
+            && *dir == plan.dir
+        {
+            *is_pinned = pins;
+        }
     }
 
     fn create(&mut self, plan: &Plan, build: Build, mode: Mode) -> Result<(), Why> {

@@ -92,7 +92,6 @@ impl Pins {
                 root: presence(built.root.is_some()),
                 jump: presence(built.root.is_some()),
                 counters: presence(built.root.is_some()),
-                slots: built.slots.keys().copied().collect(),
             }
         });
         let members = self.members.iter().map(|(member, pinned)| ObservedMember {

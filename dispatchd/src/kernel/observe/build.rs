@@ -107,7 +107,6 @@ impl Parts {
             root: Found::presence(self.root.as_ref()),
             jump: Found::presence(self.jump.as_ref()),
             counters: Found::presence(self.counters.as_ref()),
-            slots: self.links.keys().copied().collect(),
         }
     }
 

@@ -218,21 +218,6 @@ fn a_member_whose_totals_are_gone_begins_with_zero() {
 }
 
 #[test]
-fn a_slot_without_its_extensions_link_leaves_a_chain_that_can_be_changed() {
-    let mut pins = pins(&chain(2));
-    let Registry::Chain(chain) = &mut pins.builds[0].registry else {
-        panic!("it has one");
-    };
-    let is_extension = chain.members[0].form.engine == dispatcher_abi::Engine::Freplace;
-    assert!(
-        is_extension,
-        "the engines that are tested with have freplace"
-    );
-    pins.builds[0].slots.remove(1);
-    assert_eq!(mends(pins), []);
-}
-
-#[test]
 fn a_fault_anywhere_in_a_chain_leaves_that_chain_alone_and_no_other() {
     let mut state = State::new(ENGINES);
     let plan = fill(2).play(&mut state).unwrap().unwrap();

@@ -32,10 +32,7 @@ pub(super) fn pins(chain: &Chain) -> ObservedChain {
         dir: chain.dir,
         link: Some(holding(chain.build.0)),
         next_link: None,
-        builds: vec![ObservedBuild {
-            slots: chain.slots().map(|(slot, _)| slot).collect(),
-            ..build(chain.build.0, registry)
-        }],
+        builds: vec![build(chain.build.0, registry)],
         members: chain
             .members
             .iter()
@@ -73,7 +70,6 @@ pub(super) fn build(number: u64, registry: Registry) -> ObservedBuild {
         root: Presence::Pinned,
         jump: Presence::Pinned,
         counters: Presence::Pinned,
-        slots: Vec::new(),
     }
 }
 
