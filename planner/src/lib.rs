@@ -45,7 +45,7 @@ mod unreadable;
 pub use admit::admit;
 pub use chain::{Chain, ChainDir, Hook, Member, MemberState, Owner, Standing, Waiting};
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
-pub use deadline::Moment;
+pub use deadline::{Moment, ORPHAN_LINGER_MS, Start};
 pub use decide::{decide, expire};
 pub use engine::{Engines, NoEngine};
 pub use facts::{Facts, Outline};
@@ -71,6 +71,6 @@ pub use reconcile::{
 pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};
 pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
-pub use state::{ORPHAN_LINGER_MS, Orphan, State};
+pub use state::{Orphan, State};
 pub use take_up::{TakenUp, done_before};
 pub use unreadable::{Kind, RegistryFault, Unreadable, Why};

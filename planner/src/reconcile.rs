@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::fold;
 use crate::{
-    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, Engines, MemberId, Moment, Orphan, Slot,
+    Build, Chain, ChainDir, ChainId, Cleanup, CodeId, Engines, MemberId, Orphan, Slot, Start,
     State, Unreadable,
 };
 
@@ -78,7 +78,8 @@ pub enum Mend {
 ///
 /// A chain is what its live build's registry says. Every other build is a change that
 /// was cut off: before its commit if it is newer than the live one, after another's if it is older.
-pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery {
+pub fn reconcile(observed: &Observed, engines: Engines, start: impl Into<Start>) -> Recovery {
+    let start = start.into();
     let mut recovery = Recovery {
         state: State::new(engines),
         mends: Vec::new(),
@@ -108,7 +109,9 @@ pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery
                     recovery.leftovers.push((pins.dir, leftovers));
                 }
                 let id = recovery.state.insert(pins.taken_over(&running));
-                recovery.orphans.extend(recovery.state.orphan_all(id, now));
+                recovery
+                    .orphans
+                    .extend(recovery.state.orphan_all(id, start));
             }
         }
     }

@@ -7,11 +7,8 @@ use dispatcher_abi::Lifetime;
 use crate::{
     Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, Commit, ConnectionId, Engines,
     FailureKind, Interface, Leases, Member, MemberId, MemberState, Moment, Obsolete, Owner, Plan,
-    Refusal, Unreadable,
+    Refusal, Start, Unreadable,
 };
-
-/// How long an attached member waits for its client after the daemon was started again, at least.
-pub const ORPHAN_LINGER_MS: u32 = 30_000;
 
 /// All that the daemon knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,17 +183,14 @@ impl State {
     }
 
     /// Takes a chain's attached members from their connections, which went with a former daemon.
-    pub(crate) fn orphan_all(&mut self, chain: ChainId, now: Moment) -> Vec<Orphan> {
+    pub(crate) fn orphan_all(&mut self, chain: ChainId, start: Start) -> Vec<Orphan> {
         let members = self.chains.get_mut(&chain).map(|found| &mut found.members);
         let attached = members
             .into_iter()
             .flatten()
             .filter(|member| member.is_attached());
         attached
-            .map(|member| {
-                let linger_ms = member.linger_ms.max(ORPHAN_LINGER_MS);
-                member.orphan(chain, now.after_ms(linger_ms))
-            })
+            .map(|member| member.orphan(chain, start.until(member.linger_ms)))
             .collect()
     }
 

@@ -440,7 +440,7 @@ fn started(
     let recovery = reconcile(&world.observe(), engines, now);
     assert_eq!(recovery.unreadable, []);
     world.mend(&recovery.mends);
-    let claims = world.claims(&recovery.state, now);
+    let claims = world.claims(&recovery.state, now.into());
     let setup = Setup {
         policy: policy(SocketLimits::default()),
         frags: true,

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use planner::{ChainKey, Lease, LeaseState, MemberId, Moment, QueueKey, SocketKey, State};
+use planner::{ChainKey, Lease, LeaseState, MemberId, QueueKey, SocketKey, Start, State};
 
 use super::{Error, World};
 use crate::{GiveFailure, RedirectCode};
-
-/// How long a socket's queue waits for its client after the daemon was started again.
-const LINGER_MS: u32 = 30_000;
 
 /// A socket.
 #[derive(Clone, Debug)]
@@ -109,7 +106,7 @@ impl World {
     }
 
     /// The sockets that an earlier daemon wrote down, for one that starts.
-    pub(in crate::tests) fn claims(&self, state: &State, now: Moment) -> Vec<(QueueKey, Lease)> {
+    pub(in crate::tests) fn claims(&self, state: &State, start: Start) -> Vec<(QueueKey, Lease)> {
         let chains = state.chains.values().filter_map(|chain| {
             let redirect = chain.redirect()?;
             let pinned = &self.chains[&chain.dir].members[&redirect.id];
@@ -122,7 +119,7 @@ impl World {
                 lease.owner.connection = None;
                 lease.state = LeaseState::Lingering {
                     cookie: *cookie,
-                    until: now.after_ms(LINGER_MS),
+                    until: start.until(0),
                 };
                 let queue = *queue;
                 (QueueKey { chain, queue }, lease)
