@@ -255,8 +255,10 @@ impl<E: Clone> Controller<E> {
     fn not_taken(&mut self, site: ChainKey, keys: Vec<SocketKey>, error: E) {
         let lane = self.lane(site);
         lane.waiting.retain(|work| *work != Work::RemoveChain);
-        if let Some(Work::Closed(id)) = lane.waiting.front().cloned() {
-            lane.waiting.pop_front();
+        // Others may have come before it since, such as a connection's end.
+        let closed = |work: &Work| matches!(work, Work::Closed(_));
+        let closed = lane.waiting.iter().position(closed);
+        if let Some(Work::Closed(id)) = closed.and_then(|at| lane.waiting.remove(at)) {
             let in_the_way = Vec::new();
             let error = error.clone();
             self.answer(id, Answer::Failed { error, in_the_way });

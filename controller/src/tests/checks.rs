@@ -1,10 +1,14 @@
 //! What is always true of a daemon, and what is true of one at rest.
 
+mod answers;
+mod elsewhere;
+mod sockets;
+
 use std::collections::BTreeSet;
 
 use dispatcher_abi::Lifetime;
 use planner::{
-    Chain, CodeId, Commit, LeaseState, MemberId, MemberState, Root, SocketKey, Standing, reconcile,
+    Chain, CodeId, Commit, LeaseState, MemberId, MemberState, Root, Standing, reconcile,
 };
 
 use super::daemon::Daemon;
@@ -29,6 +33,7 @@ impl Daemon {
         self.check_packets();
         self.check_sockets();
         self.check_owners();
+        self.check_members();
         self.world.look(&mut self.shown);
         let late = |overtaken: usize| overtaken > OVERTAKEN_MAX;
         let starved = self.pending.iter().find(|(_, it)| late(it.overtaken));
@@ -65,34 +70,6 @@ impl Daemon {
         }
     }
 
-    /// A queue has one receiver, and the redirect program knows no socket but those.
-    fn check_sockets(&self) {
-        let state = self.controller.state();
-        let mut receivers = BTreeSet::new();
-        for (key, lease) in state.leases.iter() {
-            let receives = !matches!(lease.state, LeaseState::Opening | LeaseState::Opened);
-            assert!(!receives || receivers.insert(key.place), "two on {key:?}");
-        }
-        for chain in state.chains.values() {
-            let Some(redirect) = chain.redirect() else {
-                continue;
-            };
-            let site = chain.interface.key;
-            let in_flight = |job: &Job<Error>| matches!(job, Job::Give { site: at, .. } | Job::Take { site: at, .. } if *at == site);
-            if self.running.iter().any(|running| in_flight(&running.job)) {
-                continue;
-            }
-            for (queue, token) in self.world.redirected(state, redirect.id) {
-                let place = planner::QueueKey { chain: site, queue };
-                let lease = state.leases.get(SocketKey { place, token });
-                let receives = lease.is_some_and(|lease| {
-                    !matches!(lease.state, LeaseState::Opening | LeaseState::Opened)
-                });
-                assert!(receives, "queue {queue} of {site} goes to nobody's socket");
-            }
-        }
-    }
-
     /// What belongs to a connection belongs to one that is there, or its end waits in the lane.
     fn check_owners(&self) {
         let state = self.controller.state();
@@ -124,8 +101,43 @@ impl Daemon {
         self.is_stopping || connection.is_none_or(|id| self.connections.contains_key(&id))
     }
 
+    /// Numbers name one thing, and what was given back to a client stays its own.
+    fn check_members(&mut self) {
+        let state = self.controller.state();
+        let mut ids = BTreeSet::new();
+        for chain in state.chains.values() {
+            for member in &chain.members {
+                assert!(ids.insert(member.id), "two members are {}", member.id);
+            }
+        }
+        let members = state.chains.values().flat_map(|chain| &chain.members);
+        for member in members {
+            let uid = self.users.entry(member.id).or_insert(member.owner.uid);
+            assert_eq!(*uid, member.owner.uid, "{member:?} is another user's");
+        }
+        for (id, connection) in &self.reclaimed {
+            let Some((_, member)) = state.member(*id) else {
+                continue;
+            };
+            let is_its = member.state == MemberState::Running
+                && member.owner.connection == Some(*connection);
+            assert!(
+                is_its || member.lifetime == Lifetime::Kept,
+                "{connection:?} had it back: {member:?}"
+            );
+        }
+    }
+
     /// What a job must not do.
     pub(super) fn check_job(&self, job: &Job<Error>) {
+        self.check_place(job);
+        self.check_rights(job);
+        self.check_looked_at(job);
+        if let Job::Prepare { plan, .. } = job
+            && !self.controller.state().chains.contains_key(&plan.chain)
+        {
+            assert!(!self.world.has_pins(plan.dir), "{} is in use", plan.dir);
+        }
         if let Job::Free { dir, .. } = job {
             let mut chains = self.controller.state().chains.values();
             let live = chains.find(|chain| chain.dir == *dir);
@@ -156,6 +168,44 @@ impl Daemon {
             let is_over =
                 matches!(member.state, MemberState::Lingering { until } if until <= self.now);
             assert!(is_over, "{name} goes: {member:?}");
+        }
+    }
+
+    /// Whatever a former daemon's clients had waits for them.
+    pub(super) fn check_orphans(&self) {
+        let state = self.controller.state();
+        let start = self.start();
+        for member in state.chains.values().flat_map(|chain| &chain.members) {
+            let until = start.until(member.linger_ms);
+            let waits = match member.lifetime {
+                Lifetime::Attached => MemberState::Lingering { until },
+                Lifetime::Kept => MemberState::Running,
+            };
+            assert_eq!(member.state, waits, "{member:?}");
+        }
+        for (key, lease) in state.leases.iter() {
+            let waits = matches!(lease.state, LeaseState::Lingering { until, .. } if until == start.until(0));
+            assert!(waits, "{key:?}: {lease:?}");
+        }
+    }
+
+    /// Who may not load makes no change, and who is not root takes nobody else's members away.
+    fn check_rights(&self, job: &Job<Error>) {
+        let (Job::Prepare { plan, id, .. } | Job::Commit { plan, id, .. }) = job else {
+            return;
+        };
+        let Some(pending) = id.and_then(|id| self.pending.get(&id)) else {
+            return;
+        };
+        // One whose connection is gone is carried on with.
+        let Some(uid) = self.connections.get(&pending.connection).copied() else {
+            return;
+        };
+        for (member, name) in &plan.removes {
+            let Some((_, member)) = self.controller.state().member(*member) else {
+                continue;
+            };
+            assert!(uid == 0 || member.owner.uid == uid, "{uid} removes {name}");
         }
     }
 

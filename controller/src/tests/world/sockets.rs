@@ -15,6 +15,12 @@ use crate::{GiveFailure, RedirectCode};
 )]
 pub(in crate::tests) struct Socket {
     pub(in crate::tests) cookie: u64,
+    /// Its queue.
+    pub(in crate::tests) place: QueueKey,
+    /// Its client binds it, or has bound it.
+    pub(in crate::tests) is_bare: bool,
+    /// It has a FILL ring that can be looked at: one beside another, or a bare one, has none.
+    pub(in crate::tests) has_fill_ring: bool,
     pub(in crate::tests) has_rx_ring: bool,
     pub(in crate::tests) has_frames: bool,
     /// Its client has it open.
@@ -38,7 +44,7 @@ impl World {
         if !socket.has_rx_ring {
             return Err(GiveFailure::NoRxRing);
         }
-        if !socket.has_frames {
+        if socket.has_fill_ring && !socket.has_frames {
             return Err(GiveFailure::NoFrames);
         }
         Ok(())
@@ -55,6 +61,15 @@ impl World {
         let queue = key.place.queue;
         let socket = self.sockets[&key.token].clone();
         assert!(socket.is_open || socket.is_held, "nobody has the socket");
+        assert!(
+            socket.has_rx_ring,
+            "the kernel crashes with the first packet"
+        );
+        assert!(
+            socket.has_frames || !socket.has_fill_ring,
+            "each packet would be dropped"
+        );
+        assert!(self.is_committed(to), "the redirect program doesn't run");
         let maps = self.maps(to);
         if effect == 0 {
             maps.claims.insert(queue, (lease.clone(), socket.cookie));
@@ -73,6 +88,24 @@ impl World {
             maps.claims.remove(&queue);
         }
         effect == 1
+    }
+
+    /// Whether a chain that packets run, or would if it were on its hook, has this code.
+    fn is_committed(&self, code: RedirectCode) -> bool {
+        let pins = &self.chains[&code.dir];
+        let live = pins.link.and_then(|build| pins.builds.get(&build));
+        let mut slots = live.into_iter().flat_map(|built| built.slots.values());
+        slots.any(|slot| *slot == (code.member, code.code))
+    }
+
+    /// Whether the kernel gives a queue to this socket: nobody else has one bound to it, or those are
+    /// in the same memory.
+    pub(in crate::tests) fn may_bind(&self, place: QueueKey, is_beside: bool) -> bool {
+        let mut on = self.sockets.values();
+        let is_busy = |socket: &Socket| {
+            socket.place == place && !socket.is_bare && (socket.is_open || socket.is_held)
+        };
+        is_beside || !on.any(is_busy)
     }
 
     fn maps(&mut self, code: RedirectCode) -> &mut RedirectMaps {
