@@ -1,10 +1,11 @@
 //! What can happen in a random walk, and how often.
 
+use dispatcher_abi::REDIRECT_MEMBER;
 use planner::Cleanup;
 use planner::testing::{change, facts, fill, request, root};
 use proptest::prelude::*;
 
-use super::ask::attached;
+use super::ask::{attached, unregister};
 use super::daemon::Load;
 use super::world::{Fate, Stuck};
 
@@ -152,6 +153,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         10 => request().boxed(),
         1 => filled.boxed(),
         9 => any_attached().boxed(),
+        1 => Just(without_redirect()).boxed(),
     ];
     let expected = prop::option::weighted(0.2, 0..3_u64);
     let change = (
@@ -243,6 +245,15 @@ fn any_attached() -> impl Strategy<Value = planner::testing::Request> {
         facts: vec![facts(); members.len()],
         change: change(members),
     })
+}
+
+/// An operator takes the redirect program out of a chain.
+fn without_redirect() -> planner::testing::Request {
+    planner::testing::Request::Change {
+        client: root(),
+        facts: Vec::new(),
+        change: change(vec![unregister(REDIRECT_MEMBER)]),
+    }
 }
 
 /// The users of the clients.

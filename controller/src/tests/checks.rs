@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use dispatcher_abi::Lifetime;
 use planner::{
-    Chain, CodeId, Commit, LeaseState, MemberId, MemberState, Root, Standing, reconcile,
+    Chain, ChainKey, CodeId, Commit, LeaseState, MemberId, MemberState, Root, Standing, reconcile,
 };
 
 use super::daemon::Daemon;
-use super::world::{Error, Running};
-use crate::Job;
+use super::world::{Error, Hook, Running};
 use crate::lane::Lane;
+use crate::{Job, Notice};
 
 /// How many others may be answered before a request is.
 const OVERTAKEN_MAX: usize = 60;
@@ -158,7 +158,7 @@ impl Daemon {
             if member.source.is_redirect() {
                 let left = self.world.redirected(state, *id);
                 assert!(
-                    self.is_stopping || left.is_empty(),
+                    self.is_stopping && self.has_failed(plan.site) || left.is_empty(),
                     "sockets are in its map: {left:?}"
                 );
             }
@@ -169,6 +169,23 @@ impl Daemon {
                 matches!(member.state, MemberState::Lingering { until } if until <= self.now);
             assert!(is_over, "{name} goes: {member:?}");
         }
+    }
+
+    /// A daemon that was to take its chains with it has, where it could.
+    pub(super) fn check_detached(&self) {
+        for (site, nic) in &self.world.nics {
+            let is_ours = matches!(nic.hook, Hook::Link { .. });
+            assert!(
+                !self.is_detaching || !is_ours || self.has_failed(*site),
+                "{site} runs on"
+            );
+        }
+    }
+
+    /// Whether the daemon said that something failed at this interface.
+    fn has_failed(&self, at: ChainKey) -> bool {
+        let mut notices = self.notices.iter();
+        notices.any(|notice| matches!(notice, Notice::Failed { site, .. } if *site == at))
     }
 
     /// Whatever a former daemon's clients had waits for them.
@@ -189,18 +206,30 @@ impl Daemon {
         }
     }
 
-    /// Who may not load makes no change, and who is not root takes nobody else's members away.
+    /// Nothing is begun for a client that is gone, and who is not root takes nobody else's members
+    /// away.
     fn check_rights(&self, job: &Job<Error>) {
+        if let Job::Give {
+            key, again: false, ..
+        } = job
+        {
+            let lease = self.controller.state().leases.get(*key);
+            let owner = lease.and_then(|lease| lease.owner.connection);
+            assert!(owner.is_some_and(|owner| self.connections.contains_key(&owner)));
+        }
         let (Job::Prepare { plan, id, .. } | Job::Commit { plan, id, .. }) = job else {
             return;
         };
         let Some(pending) = id.and_then(|id| self.pending.get(&id)) else {
             return;
         };
-        // One whose connection is gone is carried on with.
-        let Some(uid) = self.connections.get(&pending.connection).copied() else {
-            return;
-        };
+        let is_begun =
+            matches!(job, Job::Prepare { .. }) || plan.prepare.is_empty() && !plan.is_first();
+        assert!(
+            !is_begun || self.connections.contains_key(&pending.connection),
+            "its client is gone"
+        );
+        let uid = pending.uid;
         for (member, name) in &plan.removes {
             let Some((_, member)) = self.controller.state().member(*member) else {
                 continue;
@@ -211,6 +240,8 @@ impl Daemon {
 
     /// Whatever went wrong before: nothing does any more, and some time passes.
     pub(super) fn settle(&mut self) {
+        // What can't be done is not tried on and on, while no time passes.
+        self.run();
         self.world.stuck = None;
         let keys: Vec<_> = self.world.nics.keys().copied().collect();
         for key in keys {
@@ -269,6 +300,10 @@ impl Daemon {
                 let active: Vec<_> = active.map(|key| (key.place.queue, key.token)).collect();
                 assert_eq!(in_map, active, "{key}");
             }
+        }
+        for (key, _) in state.leases.iter() {
+            let is_there = self.world.nics.contains_key(&key.place.chain);
+            assert!(is_there, "{key:?} is leased on nothing");
         }
         let recovery = reconcile(&self.world.observe(), self.engines, self.now);
         assert_eq!(recovery.leftovers, []);

@@ -56,6 +56,8 @@ pub(super) struct Daemon {
     /// How long clients have after a restart.
     pub(super) restart_linger_ms: u32,
     pub(super) is_stopping: bool,
+    /// It takes its chains with it. What failed since it was told to is in `notices`.
+    pub(super) is_detaching: bool,
     pub(super) is_stopped: bool,
     pub(super) pending: BTreeMap<RequestId, Pending>,
     /// What clients were answered that are there still.
@@ -110,6 +112,7 @@ impl Daemon {
             engines,
             restart_linger_ms: ORPHAN_LINGER_MS,
             is_stopping: false,
+            is_detaching: false,
             is_stopped: false,
             pending: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -198,6 +201,10 @@ impl Daemon {
             site,
             request,
         })));
+        if self.is_stopping {
+            let answer = self.answers.get(&id);
+            assert!(matches!(answer, Some(Answer::Stopping)), "{answer:?}");
+        }
         id
     }
 
@@ -212,6 +219,8 @@ impl Daemon {
     /// The daemon is to stop.
     pub(super) fn stop(&mut self, detach: bool) {
         self.is_stopping = true;
+        self.is_detaching = detach;
+        self.notices.clear();
         self.handle(Event::Stop { detach });
     }
 
@@ -270,6 +279,7 @@ impl Daemon {
                     self.is_stopped = true;
                     let mut lanes = self.running.iter().filter_map(Running::site);
                     assert_eq!(lanes.next(), None, "it stopped in the middle");
+                    self.check_detached();
                 }
                 Job::Load { .. }
                 | Job::Prepare { .. }
@@ -412,6 +422,7 @@ impl Daemon {
         self.watched.clear();
         self.world.crash();
         self.is_stopping = false;
+        self.is_detaching = false;
         self.is_stopped = false;
         self.idle_wakes = 0;
         let start = self.start();

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use dispatcher_abi::{Mode, ModeChoice};
-use planner::{ChainKey, Change, Commit, Digest, LeaseState, MemberId, Refusal, Revision};
+use planner::{
+    ChainKey, Change, Commit, Digest, LeaseState, MemberId, MemberState, Refusal, Revision,
+};
 
 use super::super::daemon::{Daemon, Pending};
 use super::super::world::Error;
@@ -16,6 +18,8 @@ impl Daemon {
     /// What is answered is so, and readers see it.
     pub(in crate::tests) fn check_answer(&mut self, pending: &Pending, answer: &Answer<Error>) {
         let state = self.controller.state();
+        // What a client had that is gone may have gone with it by now.
+        let is_there = self.connections.contains_key(&pending.connection);
         match (answer, &pending.request) {
             (Answer::Changed(changed), _) => self.check_changed(pending, changed),
             (Answer::Refused(refusal), _) => self.check_refused(pending, refusal),
@@ -31,27 +35,31 @@ impl Daemon {
             (Answer::Reclaimed, Request::Reclaim { member, token }) => {
                 let found = state.member(*member).map(|(_, member)| member.token);
                 assert_eq!(found, Some(*token), "{member} is not this client's");
-                assert_eq!(self.shown.owner(*member), Some(pending.connection));
-                if self.connections.contains_key(&pending.connection) {
+                if is_there {
+                    assert!(self.shown.owner(*member).is_some(), "readers don't see it");
                     self.reclaimed.insert(*member, pending.connection);
                 }
             }
             // What it sent again may have been made over another connection of its user's.
             (Answer::TakenUp(taken), _) => {
                 for member in &taken.members {
-                    let found = state.member(*member).map(|(_, member)| member.owner.uid);
-                    assert_eq!(found, Some(pending.uid));
+                    let (_, found) = state.member(*member).expect("it is there");
+                    assert_eq!(found.owner.uid, pending.uid);
+                    let is_nobodys = found.state != MemberState::Running;
+                    assert!(!is_there || !is_nobodys, "{found:?} is not its client's");
                     self.reclaimed.remove(member);
                 }
             }
-            (Answer::Activated { .. }, Request::Activate { key }) => {
+            (Answer::Activated { .. }, Request::Activate { key }) if is_there => {
                 let lease = self.shown.lease(*key).expect("its queue is leased");
                 assert!(lease.state == LeaseState::Active && lease.redirect);
             }
             (Answer::SocketReclaimed, Request::ReclaimSocket { key, cookie }) => {
                 assert_eq!(self.world.sockets[&key.token].cookie, *cookie);
-                let lease = self.shown.lease(*key).expect("its queue is leased");
-                assert_eq!(lease.owner.connection, Some(pending.connection));
+                let lease = self.shown.lease(*key).filter(|_| is_there);
+                assert!(!is_there || lease.is_some(), "its queue is leased");
+                let owner = lease.and_then(|lease| lease.owner.connection);
+                assert!(owner.is_none_or(|owner| owner == pending.connection));
             }
             (Answer::Closed, Request::Close { key }) => {
                 assert_eq!(self.shown.lease(*key), None);

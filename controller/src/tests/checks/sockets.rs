@@ -6,6 +6,7 @@ use planner::{LeaseState, QueueKey, SocketKey};
 
 use super::super::daemon::Daemon;
 use crate::Job;
+use crate::lane::Lane;
 
 fn receives(state: LeaseState) -> bool {
     !matches!(state, LeaseState::Opening | LeaseState::Opened)
@@ -17,6 +18,7 @@ impl Daemon {
     pub(in crate::tests) fn check_sockets(&self) {
         self.check_queues();
         self.check_maps();
+        self.check_receivers();
         let leases = &self.controller.state().leases;
         for (key, lease) in leases.iter() {
             let is_held = self
@@ -44,6 +46,28 @@ impl Daemon {
                 let former = receivers.insert(key.place, key);
                 assert_eq!(former, None, "two receive from {:?}", key.place);
             }
+        }
+    }
+
+    /// Where nothing is going on, every active socket gets its queue's packets.
+    fn check_receivers(&self) {
+        let state = self.controller.state();
+        for (key, lease) in state.leases.iter() {
+            let site = key.place.chain;
+            let redirect = state.at(site).and_then(|chain| chain.redirect());
+            let lane = self.controller.lanes.get(&site);
+            let is_at_rest = lane.is_none_or(Lane::is_at_rest) && !self.is_stopping;
+            let is_left = self.controller.not_given.contains(&key)
+                || self.controller.not_taken.contains(&key);
+            let Some(redirect) = redirect.filter(|_| is_at_rest && !is_left) else {
+                continue;
+            };
+            let in_map = self.world.redirected(state, redirect.id);
+            let is_in = in_map.contains(&(key.place.queue, key.token));
+            assert!(
+                lease.state != LeaseState::Active || is_in,
+                "{key:?} gets no packets"
+            );
         }
     }
 

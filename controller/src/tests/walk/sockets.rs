@@ -289,8 +289,10 @@ impl Walk {
         }
         // Without the socket the queue is free at once, and who keeps it from being bound is known.
         let answer = self.daemon.answers.remove(&id);
-        let Some(Answer::NotMade(left_open)) = answer else {
-            panic!("it waits for something: {answer:?}");
+        let left_open = match answer {
+            Some(Answer::NotMade(left_open)) => left_open,
+            Some(Answer::Stopping) => return,
+            other => panic!("it waits for something: {other:?}"),
         };
         let is_named = matches!(left_open, Some(Refusal::QueueLeftOpen { .. }));
         let sockets = &self.daemon.world.sockets;
