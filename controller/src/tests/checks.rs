@@ -216,6 +216,7 @@ impl Daemon {
             let lease = self.controller.state().leases.get(*key);
             let owner = lease.and_then(|lease| lease.owner.connection);
             assert!(owner.is_some_and(|owner| self.connections.contains_key(&owner)));
+            assert!(lease.is_some_and(|lease| lease.state == LeaseState::Opened));
         }
         let (Job::Prepare { plan, id, .. } | Job::Commit { plan, id, .. }) = job else {
             return;
@@ -283,7 +284,9 @@ impl Daemon {
                 }
             }
             if let Some(redirect) = chain.redirect() {
-                assert!(state.leases.want_redirect(key));
+                let mut leases = state.leases.iter();
+                let is_wanted = leases.any(|(it, lease)| it.place.chain == key && lease.redirect);
+                assert!(is_wanted, "{key} has no socket");
                 let in_map = self.world.redirected(state, redirect.id);
                 let leases = state.leases.of_chain(key).into_iter();
                 let active = leases.filter(|key| state.leases.receiver(key.place) == Some(*key));

@@ -56,6 +56,7 @@ impl Daemon {
         };
         let socket = Socket {
             cookie: token.into(),
+            uid: self.connections[&client],
             place: key.place,
             is_bare: false,
             has_fill_ring: true,

@@ -28,6 +28,9 @@ impl Daemon {
                 .is_some_and(|it| it.is_held);
             let should_be = matches!(lease.state, LeaseState::Opened | LeaseState::Active);
             assert_eq!(is_held, should_be, "{key:?} {lease:?}");
+            let socket = self.world.sockets.get(&key.token);
+            let is_its = socket.is_none_or(|socket| socket.uid == lease.owner.uid);
+            assert!(is_its, "{key:?} is another user's: {lease:?}");
         }
         let leased: Vec<_> = leases.iter().map(|(key, _)| key.token).collect();
         let mut held = self.world.sockets.iter().filter(|(_, it)| it.is_held);

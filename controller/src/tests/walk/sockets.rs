@@ -225,7 +225,7 @@ impl Walk {
         }
         // A session takes its time.
         self.heard += 1;
-        if self.heard.is_multiple_of(4) && !self.to_make.is_empty() {
+        if self.heard.is_multiple_of(8) && !self.to_make.is_empty() {
             let asked = self.to_make.remove(0);
             self.made(asked);
         }
@@ -270,6 +270,7 @@ impl Walk {
         if made {
             let socket = Socket {
                 cookie: u64::from(key.token[0]),
+                uid,
                 place: key.place,
                 is_bare,
                 has_fill_ring: !is_bare && !is_beside,

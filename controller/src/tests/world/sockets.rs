@@ -15,6 +15,8 @@ use crate::{GiveFailure, RedirectCode};
 )]
 pub(in crate::tests) struct Socket {
     pub(in crate::tests) cookie: u64,
+    /// Its user.
+    pub(in crate::tests) uid: u32,
     /// Its queue.
     pub(in crate::tests) place: QueueKey,
     /// Its client binds it, or has bound it.
