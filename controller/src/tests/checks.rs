@@ -171,6 +171,17 @@ impl Daemon {
         }
     }
 
+    /// A chain that could not be put back on its hook is shown as one that waits.
+    pub(super) fn check_off_hook(&self, job: &Job<Error>, is_failed: bool) {
+        if let Job::Commit { plan, .. } = job
+            && is_failed
+            && plan.is_first()
+            && let Some(chain) = self.controller.state().chains.get(&plan.chain)
+        {
+            assert_ne!(chain.standing, Standing::InForce, "{}", plan.site);
+        }
+    }
+
     /// A daemon that was to take its chains with it has, where it could.
     pub(super) fn check_detached(&self) {
         for (site, nic) in &self.world.nics {

@@ -346,7 +346,15 @@ impl Daemon {
             let running = self.running.remove(which);
             self.saw_done(&done);
             self.note_done(&running.job, &done);
-            return self.handle(Event::Done(done));
+            let is_failed = matches!(
+                done,
+                Done::Committed {
+                    outcome: Err(_),
+                    ..
+                }
+            );
+            self.handle(Event::Done(done));
+            return self.check_off_hook(&running.job, is_failed);
         }
         if let Job::Load { id, order } = self.running[which].job.clone() {
             self.running.remove(which);
