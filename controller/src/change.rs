@@ -189,6 +189,9 @@ impl<E: Clone> Controller<E> {
                     let interface = plan.interface;
                     Answer::Refused(Refusal::HookTaken { interface, program })
                 }
+                OffHook::Gone => Answer::Refused(Refusal::InterfaceGone {
+                    interface: plan.interface,
+                }),
                 OffHook::Failed(error) => Answer::Failed {
                     error,
                     in_the_way: Vec::new(),

@@ -33,8 +33,9 @@ impl<E: Clone> Controller<E> {
                 self.hook_taken(site, program.clone());
                 self.go_on_with(site, purpose, Some(OffHook::Taken(program)));
             }
-            // What the chain was looked at for fails by itself.
-            Seen::Gone if self.now < next_removal => self.go_on_with(site, purpose, None),
+            Seen::Gone if self.now < next_removal => {
+                self.go_on_with(site, purpose, Some(OffHook::Gone));
+            }
             Seen::Gone => self.interface_gone(site, purpose),
             // What was seen last stands.
             Seen::Unknown(error) => {

@@ -95,6 +95,8 @@ pub(crate) enum Work {
 pub(crate) enum OffHook<E> {
     /// Somebody else's program is there.
     Taken(HookProgram),
+    /// There is no such interface any more.
+    Gone,
     /// The chain can't be attached, or it can't be told.
     Failed(E),
 }

@@ -110,7 +110,7 @@ impl<E: Clone> Controller<E> {
         {
             return match off_hook {
                 // That was said, and isn't a failure.
-                OffHook::Taken(_) => self.wait_with_own(site),
+                OffHook::Taken(_) | OffHook::Gone => self.wait_with_own(site),
                 OffHook::Failed(error) => self.failed_own(site, Act::Expire, error),
             };
         }

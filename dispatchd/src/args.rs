@@ -6,7 +6,10 @@ use std::str::FromStr;
 use clap::{Parser, ValueEnum};
 use dispatcher_abi::EngineChoice;
 use parse_size::Config;
-use planner::{Level, Policy, SocketLimits};
+use planner::{Level, ORPHAN_LINGER_MS, Policy, SocketLimits};
+
+/// A day: no client that comes back takes longer.
+const RESTART_LINGER_MAX: i64 = 24 * 60 * 60;
 
 /// Owns the XDP hooks and runs several programs on each.
 ///
@@ -53,6 +56,16 @@ pub struct Args {
     /// `K`, `M` or `G`, powers of 1024.
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
     pub max_umem: u64,
+
+    /// How many seconds members and sockets wait for their clients after the daemon was started again:
+    /// members that were registered to linger longer wait longer.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = ORPHAN_LINGER_MS / 1000,
+        value_parser = clap::value_parser!(u32).range(..=RESTART_LINGER_MAX)
+    )]
+    pub restart_linger: u32,
 
     /// Take every chain off its interface when the daemon stops.
     #[arg(long)]
@@ -126,6 +139,11 @@ impl Args {
         }
     }
 
+    /// How long what belongs to clients waits for them after a start.
+    pub fn restart_linger_ms(&self) -> u32 {
+        self.restart_linger * 1000
+    }
+
     /// Who may do what. The larger grant wins where a uid is named twice.
     pub fn policy(&self) -> Policy {
         let mut policy = Policy {
@@ -191,6 +209,21 @@ mod tests {
         }
         for wrong in ["", "M", "-1", "1X", "99E"] {
             limits(&["--max-umem", wrong]).expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn clients_have_half_a_minute_to_come_back_or_as_long_as_the_operator_says() {
+        let linger_ms = |arguments: &[&str]| {
+            let words = ["dispatchd"].iter().chain(arguments);
+            Args::try_parse_from(words).map(|args| args.restart_linger_ms())
+        };
+        assert_eq!(linger_ms(&[]).unwrap(), 30_000);
+        for (seconds, ms) in [("0", 0), ("1", 1000), ("86400", 86_400_000)] {
+            assert_eq!(linger_ms(&["--restart-linger", seconds]).unwrap(), ms);
+        }
+        for wrong in ["", "-1", "1.5", "1m", "86401"] {
+            linger_ms(&["--restart-linger", wrong]).expect_err(wrong);
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 use controller::{Controller, Event, Setup};
 use dispatcher_abi::EngineChoice;
 use nix::sys::signal::{SigSet, Signal};
-use planner::{Call, Digest, Engines, Lease, ORPHAN_LINGER_MS, QueueKey, Recovery};
+use planner::{Call, Digest, Engines, Lease, Moment, QueueKey, Recovery, Start};
 use protocol::{Listener, with_causes};
 
 use crate::args::Args;
@@ -111,7 +111,7 @@ fn serve(args: &Args) -> Result<(), StartError> {
         &objects,
         &loader,
         (told.clone(), inbox),
-        (setup, probes.engines()),
+        (setup, probes.engines(), args.restart_linger_ms()),
     )?;
 
     let listener = listen(&args.socket, listener_is_roots)?;
@@ -160,10 +160,14 @@ fn start(
     objects: &ObjectStore,
     loader: &Loader,
     (told, inbox): (SyncSender<Message>, Receiver<Message>),
-    (setup, engines): (Setup, Engines),
+    (setup, engines, linger_ms): (Setup, Engines, u32),
 ) -> Result<Running, StartError> {
     let observed = kernel.observe()?;
-    let mut recovery = planner::reconcile(&observed, engines, control::now());
+    let start = Start {
+        now: control::now(),
+        linger_ms,
+    };
+    let mut recovery = planner::reconcile(&observed, engines, start);
     take_over(&mut kernel, &mut recovery);
     let shelf = Shelf::default();
     for dir in kernel.dirs() {
@@ -171,7 +175,7 @@ fn start(
     }
     let sockets = Sockets::default();
     let desk = Desk::default();
-    let leases = recorded_sockets(&kernel, &recovery);
+    let leases = recorded_sockets(&kernel, &recovery, start.until(0));
     let (controller, first) = Controller::start(recovery, leases, setup, control::now());
     let board = Board::new(Published::new(controller.state().clone(), &shelf, &sockets));
     let (hands, jobs) = channel();
@@ -253,9 +257,8 @@ fn take_over(kernel: &mut Linux, recovery: &mut Recovery) {
     });
 }
 
-/// The sockets that an earlier daemon wrote down.
-fn recorded_sockets(kernel: &Linux, recovery: &Recovery) -> Vec<(QueueKey, Lease)> {
-    let until = control::now().after_ms(ORPHAN_LINGER_MS);
+/// The sockets that an earlier daemon wrote down, and until when they wait for their clients.
+fn recorded_sockets(kernel: &Linux, recovery: &Recovery, until: Moment) -> Vec<(QueueKey, Lease)> {
     let mut leases = Vec::new();
     for chain in recovery.state.chains.values() {
         let Some(member) = chain.redirect() else {

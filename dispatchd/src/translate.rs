@@ -34,6 +34,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         | Refusal::RootOnly { .. }
         | Refusal::BareNotAllowed { .. } => RefusalCode::NotAllowed,
         Refusal::HookTaken { .. } => RefusalCode::InterfaceBusy,
+        Refusal::InterfaceGone { .. } => RefusalCode::InterfaceGone,
         Refusal::NotOwner { .. } => RefusalCode::NotOwner,
         Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } => RefusalCode::NoSuchMember,
         Refusal::Revision { .. } => RefusalCode::Generation,
@@ -94,6 +95,7 @@ fn remedy(refusal: &Refusal) -> Option<Remedy> {
         Refusal::NotGranted { .. }
         | Refusal::RootOnly { .. }
         | Refusal::HookTaken { .. }
+        | Refusal::InterfaceGone { .. }
         | Refusal::NotOwner { .. }
         | Refusal::NothingToDo { .. }
         | Refusal::NoChain { .. }

@@ -61,7 +61,7 @@ pub enum Operation {
 
 impl Change {
     /// The modes that it asks for.
-    pub(crate) fn modes(&self) -> impl Iterator<Item = ModeChoice> {
+    pub fn modes(&self) -> impl Iterator<Item = ModeChoice> {
         let operations = self.operations.iter();
         let configured = operations.filter_map(|operation| {
             if let Operation::Configure(configuration) = operation {

@@ -51,7 +51,7 @@ pub use chain::{
     Chain, ChainDir, Hook, HookProgram, Member, MemberState, Owner, Standing, Waiting,
 };
 pub use change::{Change, Configuration, Operation, Position, Registration, Settings};
-pub use deadline::Moment;
+pub use deadline::{Moment, ORPHAN_LINGER_MS, Start};
 pub use decide::{decide, expire};
 pub use engine::{Engines, NoEngine};
 pub use facts::{Facts, Outline};
@@ -78,6 +78,6 @@ pub use reconcile::{
 pub use refusal::{Refusal, RootAct};
 pub use root::{Root, RootProgram, RootSlot};
 pub use source::{BuiltIn, GlobalValue, HandOver, LoadedSource, ObjectSource, Source, TailCall};
-pub use state::{ORPHAN_LINGER_MS, State};
+pub use state::State;
 pub use take_up::{TakenUp, done_before};
 pub use unreadable::{Kind, RegistryFault, Unreadable, Why};

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::fold;
 use crate::{
-    Build, Chain, ChainDir, ChainId, Cleanup, Engines, MemberId, Mend, Moment, State, Unreadable,
+    Build, Chain, ChainDir, ChainId, Cleanup, Engines, MemberId, Mend, Start, State, Unreadable,
 };
 
 pub use self::observed::{
@@ -37,7 +37,8 @@ pub struct Recovery {
 ///
 /// A chain is what its live build's registry says. Every other build is a change that
 /// was cut off: before its commit if it is newer than the live one, after another's if it is older.
-pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery {
+pub fn reconcile(observed: &Observed, engines: Engines, start: impl Into<Start>) -> Recovery {
+    let start = start.into();
     let mut recovery = Recovery {
         state: State::new(engines),
         mends: Vec::new(),
@@ -66,7 +67,7 @@ pub fn reconcile(observed: &Observed, engines: Engines, now: Moment) -> Recovery
                     recovery.leftovers.push((pins.dir, leftovers));
                 }
                 let id = recovery.state.insert(pins.taken_over(&running));
-                recovery.state.orphan_all(id, now);
+                recovery.state.orphan_all(id, start);
             }
         }
     }

@@ -73,6 +73,12 @@ pub enum Refusal {
         /// What runs there.
         program: HookProgram,
     },
+    /// The interface is gone, and its chain goes as soon as it can.
+    #[error("interface {interface} is gone, and its chain with it")]
+    InterfaceGone {
+        /// Which.
+        interface: String,
+    },
     /// The chain was changed by somebody else.
     #[error("interface {interface} is at generation {actual}, not at {expected}")]
     Revision {

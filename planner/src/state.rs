@@ -7,11 +7,8 @@ use dispatcher_abi::Lifetime;
 use crate::{
     Authority, Build, Chain, ChainDir, ChainId, ChainKey, CodeId, Commit, ConnectionId, Engines,
     FailureKind, Interface, Leases, MEND_AGAIN_MS, Member, MemberId, MemberState, Mend, Mends,
-    Moment, Obsolete, Owner, Plan, Refusal, Unreadable,
+    Moment, Obsolete, Owner, Plan, Refusal, Start, Unreadable,
 };
-
-/// How long an attached member waits for its client after the daemon was started again, at least.
-pub const ORPHAN_LINGER_MS: u32 = 30_000;
 
 /// All that the daemon knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,12 +202,11 @@ impl State {
     }
 
     /// Takes a chain's attached members from their connections, which went with a former daemon.
-    pub(crate) fn orphan_all(&mut self, chain: ChainId, now: Moment) {
+    pub(crate) fn orphan_all(&mut self, chain: ChainId, start: Start) {
         let members = self.chains.get_mut(&chain).map(|found| &mut found.members);
         for member in members.into_iter().flatten() {
             if member.is_attached() {
-                let linger_ms = member.linger_ms.max(ORPHAN_LINGER_MS);
-                member.linger(now.after_ms(linger_ms));
+                member.linger(start.until(member.linger_ms));
             }
         }
     }

@@ -325,18 +325,26 @@ fn a_socket_outlives_the_daemon_and_is_its_clients_again() {
 #[test]
 #[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
 fn a_socket_whose_client_does_not_come_back_lingers_and_is_given_to_nobody_else() {
-    let mut rig = queues(2);
+    let linger = patience(Duration::from_secs(2));
+    let options = PairOptions {
+        queues: 2,
+        ..PairOptions::default()
+    };
+    let seconds = linger.as_secs().to_string();
+    let mut rig = Rig::with(&["--restart-linger", &seconds], &options);
     let mut victim = Victim::holding(&rig, 1);
     rig.daemon.kill();
+    let start = Instant::now();
     rig.daemon.restart();
     assert_eq!(states(&rig), [(1, "lingering".to_owned())]);
     let other = rig.client("other");
     let error = try_open(&other, 1, MEMORY).expect_err("it waits for its client");
     assert_eq!(code(&error), RefusalCode::QueueTaken);
     victim.kill();
-    wait_until("it goes when nobody came", Duration::from_secs(45), || {
+    wait_until("it goes when nobody came", linger + DEADLINE, || {
         rig.try_chain().is_none()
     });
+    assert!(start.elapsed() > linger, "{:?}", start.elapsed());
     drop(active(&other, 1));
 }
 

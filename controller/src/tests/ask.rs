@@ -2,7 +2,9 @@
 
 use dispatcher_abi::Lifetime;
 use planner::testing::{ENGINES, change, facts, interface, outline, registration};
-use planner::{Chain, Change, ConnectionId, Facts, Interface, MemberId, Operation, Registration};
+use planner::{
+    Chain, ChainKey, Change, ConnectionId, Facts, Interface, MemberId, Operation, Registration,
+};
 
 use super::daemon::{Daemon, Load};
 use super::world::{Error, Fate, Running};
@@ -11,6 +13,19 @@ use crate::{Answer, Changed, Job, Request, RequestId};
 /// `eth0`, which does everything.
 pub(super) fn eth0() -> Interface {
     interface(0)
+}
+
+/// The `eth0` of another namespace, of the same index.
+pub(super) fn twin() -> Interface {
+    let eth0 = eth0();
+    Interface {
+        key: ChainKey {
+            netns: eth0.key.netns + 1,
+            ..eth0.key
+        },
+        netns_name: Some("blue".to_owned()),
+        ..eth0
+    }
 }
 
 /// A kept member of this name.

@@ -1,16 +1,20 @@
 //! What is always true of a daemon, and what is true of one at rest.
 
+mod answers;
+mod elsewhere;
+mod sockets;
+
 use std::collections::BTreeSet;
 
 use dispatcher_abi::Lifetime;
 use planner::{
-    Chain, CodeId, Commit, LeaseState, MemberId, MemberState, Root, SocketKey, Standing, reconcile,
+    Chain, ChainKey, CodeId, Commit, LeaseState, MemberId, MemberState, Root, Standing, reconcile,
 };
 
 use super::daemon::Daemon;
-use super::world::{Error, Running};
-use crate::Job;
+use super::world::{Error, Hook, Running};
 use crate::lane::Lane;
+use crate::{Job, Notice};
 
 /// How many others may be answered before a request is.
 const OVERTAKEN_MAX: usize = 60;
@@ -29,6 +33,7 @@ impl Daemon {
         self.check_packets();
         self.check_sockets();
         self.check_owners();
+        self.check_members();
         self.world.look(&mut self.shown);
         let late = |overtaken: usize| overtaken > OVERTAKEN_MAX;
         let starved = self.pending.iter().find(|(_, it)| late(it.overtaken));
@@ -65,34 +70,6 @@ impl Daemon {
         }
     }
 
-    /// A queue has one receiver, and the redirect program knows no socket but those.
-    fn check_sockets(&self) {
-        let state = self.controller.state();
-        let mut receivers = BTreeSet::new();
-        for (key, lease) in state.leases.iter() {
-            let receives = !matches!(lease.state, LeaseState::Opening | LeaseState::Opened);
-            assert!(!receives || receivers.insert(key.place), "two on {key:?}");
-        }
-        for chain in state.chains.values() {
-            let Some(redirect) = chain.redirect() else {
-                continue;
-            };
-            let site = chain.interface.key;
-            let in_flight = |job: &Job<Error>| matches!(job, Job::Give { site: at, .. } | Job::Take { site: at, .. } if *at == site);
-            if self.running.iter().any(|running| in_flight(&running.job)) {
-                continue;
-            }
-            for (queue, token) in self.world.redirected(state, redirect.id) {
-                let place = planner::QueueKey { chain: site, queue };
-                let lease = state.leases.get(SocketKey { place, token });
-                let receives = lease.is_some_and(|lease| {
-                    !matches!(lease.state, LeaseState::Opening | LeaseState::Opened)
-                });
-                assert!(receives, "queue {queue} of {site} goes to nobody's socket");
-            }
-        }
-    }
-
     /// What belongs to a connection belongs to one that is there, or its end waits in the lane.
     fn check_owners(&self) {
         let state = self.controller.state();
@@ -124,8 +101,43 @@ impl Daemon {
         self.is_stopping || connection.is_none_or(|id| self.connections.contains_key(&id))
     }
 
+    /// Numbers name one thing, and what was given back to a client stays its own.
+    fn check_members(&mut self) {
+        let state = self.controller.state();
+        let mut ids = BTreeSet::new();
+        for chain in state.chains.values() {
+            for member in &chain.members {
+                assert!(ids.insert(member.id), "two members are {}", member.id);
+            }
+        }
+        let members = state.chains.values().flat_map(|chain| &chain.members);
+        for member in members {
+            let uid = self.users.entry(member.id).or_insert(member.owner.uid);
+            assert_eq!(*uid, member.owner.uid, "{member:?} is another user's");
+        }
+        for (id, connection) in &self.reclaimed {
+            let Some((_, member)) = state.member(*id) else {
+                continue;
+            };
+            let is_its = member.state == MemberState::Running
+                && member.owner.connection == Some(*connection);
+            assert!(
+                is_its || member.lifetime == Lifetime::Kept,
+                "{connection:?} had it back: {member:?}"
+            );
+        }
+    }
+
     /// What a job must not do.
     pub(super) fn check_job(&self, job: &Job<Error>) {
+        self.check_place(job);
+        self.check_rights(job);
+        self.check_looked_at(job);
+        if let Job::Prepare { plan, .. } = job
+            && !self.controller.state().chains.contains_key(&plan.chain)
+        {
+            assert!(!self.world.has_pins(plan.dir), "{} is in use", plan.dir);
+        }
         if let Job::Free { dir, .. } = job {
             let mut chains = self.controller.state().chains.values();
             let live = chains.find(|chain| chain.dir == *dir);
@@ -146,7 +158,7 @@ impl Daemon {
             if member.source.is_redirect() {
                 let left = self.world.redirected(state, *id);
                 assert!(
-                    self.is_stopping || left.is_empty(),
+                    self.is_stopping && self.has_failed(plan.site) || left.is_empty(),
                     "sockets are in its map: {left:?}"
                 );
             }
@@ -159,8 +171,89 @@ impl Daemon {
         }
     }
 
+    /// A chain that could not be put back on its hook is shown as one that waits.
+    pub(super) fn check_off_hook(&self, job: &Job<Error>, is_failed: bool) {
+        if let Job::Commit { plan, .. } = job
+            && is_failed
+            && plan.is_first()
+            && let Some(chain) = self.controller.state().chains.get(&plan.chain)
+        {
+            assert_ne!(chain.standing, Standing::InForce, "{}", plan.site);
+        }
+    }
+
+    /// A daemon that was to take its chains with it has, where it could.
+    pub(super) fn check_detached(&self) {
+        for (site, nic) in &self.world.nics {
+            let is_ours = matches!(nic.hook, Hook::Link { .. });
+            assert!(
+                !self.is_detaching || !is_ours || self.has_failed(*site),
+                "{site} runs on"
+            );
+        }
+    }
+
+    /// Whether the daemon said that something failed at this interface.
+    fn has_failed(&self, at: ChainKey) -> bool {
+        let mut notices = self.notices.iter();
+        notices.any(|notice| matches!(notice, Notice::Failed { site, .. } if *site == at))
+    }
+
+    /// Whatever a former daemon's clients had waits for them.
+    pub(super) fn check_orphans(&self) {
+        let state = self.controller.state();
+        let start = self.start();
+        for member in state.chains.values().flat_map(|chain| &chain.members) {
+            let until = start.until(member.linger_ms);
+            let waits = match member.lifetime {
+                Lifetime::Attached => MemberState::Lingering { until },
+                Lifetime::Kept => MemberState::Running,
+            };
+            assert_eq!(member.state, waits, "{member:?}");
+        }
+        for (key, lease) in state.leases.iter() {
+            let waits = matches!(lease.state, LeaseState::Lingering { until, .. } if until == start.until(0));
+            assert!(waits, "{key:?}: {lease:?}");
+        }
+    }
+
+    /// Nothing is begun for a client that is gone, and who is not root takes nobody else's members
+    /// away.
+    fn check_rights(&self, job: &Job<Error>) {
+        if let Job::Give {
+            key, again: false, ..
+        } = job
+        {
+            let lease = self.controller.state().leases.get(*key);
+            let owner = lease.and_then(|lease| lease.owner.connection);
+            assert!(owner.is_some_and(|owner| self.connections.contains_key(&owner)));
+            assert!(lease.is_some_and(|lease| lease.state == LeaseState::Opened));
+        }
+        let (Job::Prepare { plan, id, .. } | Job::Commit { plan, id, .. }) = job else {
+            return;
+        };
+        let Some(pending) = id.and_then(|id| self.pending.get(&id)) else {
+            return;
+        };
+        let is_begun =
+            matches!(job, Job::Prepare { .. }) || plan.prepare.is_empty() && !plan.is_first();
+        assert!(
+            !is_begun || self.connections.contains_key(&pending.connection),
+            "its client is gone"
+        );
+        let uid = pending.uid;
+        for (member, name) in &plan.removes {
+            let Some((_, member)) = self.controller.state().member(*member) else {
+                continue;
+            };
+            assert!(uid == 0 || member.owner.uid == uid, "{uid} removes {name}");
+        }
+    }
+
     /// Whatever went wrong before: nothing does any more, and some time passes.
     pub(super) fn settle(&mut self) {
+        // What can't be done is not tried on and on, while no time passes.
+        self.run();
         self.world.stuck = None;
         let keys: Vec<_> = self.world.nics.keys().copied().collect();
         for key in keys {
@@ -203,7 +296,9 @@ impl Daemon {
                 }
             }
             if let Some(redirect) = chain.redirect() {
-                assert!(state.leases.want_redirect(key));
+                let mut leases = state.leases.iter();
+                let is_wanted = leases.any(|(it, lease)| it.place.chain == key && lease.redirect);
+                assert!(is_wanted, "{key} has no socket");
                 let in_map = self.world.redirected(state, redirect.id);
                 let leases = state.leases.of_chain(key).into_iter();
                 let active = leases.filter(|key| state.leases.receiver(key.place) == Some(*key));
@@ -220,6 +315,10 @@ impl Daemon {
                 let active: Vec<_> = active.map(|key| (key.place.queue, key.token)).collect();
                 assert_eq!(in_map, active, "{key}");
             }
+        }
+        for (key, _) in state.leases.iter() {
+            let is_there = self.world.nics.contains_key(&key.place.chain);
+            assert!(is_there, "{key:?} is leased on nothing");
         }
         let recovery = reconcile(&self.world.observe(), self.engines, self.now);
         assert_eq!(recovery.leftovers, []);

@@ -1,32 +1,38 @@
 //! A daemon in memory: a controller, the world that it believes to know, its clients, and the time.
 
+mod load;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use planner::testing::{interface, policy};
 use planner::{
-    ChainKey, Client, ConnectionId, Engines, Facts, Interface, LoadOrder, Moment, Obsolete,
-    SocketLimits, Source, reconcile,
+    ChainKey, Client, ConnectionId, Engines, Facts, Interface, MemberId, Moment, ORPHAN_LINGER_MS,
+    Obsolete, SocketLimits, Start, reconcile,
 };
 
+use super::ask::twin;
 use super::order::{Kind, Orders};
 use super::world::{Error, Fate, Hook, Nic, Running, Shown, World};
-use crate::{
-    Answer, Asking, Controller, Done, Event, Job, LoadFailure, Notice, Request, RequestId, Setup,
-};
+use crate::{Answer, Asking, Controller, Done, Event, Job, Notice, Request, RequestId, Setup};
 
 /// A request that isn't answered.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub(super) connection: ConnectionId,
+    pub(super) uid: u32,
     pub(super) site: ChainKey,
     /// What its objects turn out to be.
     facts: Vec<Facts>,
+    /// What is asked for.
+    pub(super) request: Request,
     /// The socket that came with it, by token.
     socket: Option<[u8; 16]>,
     /// It was given up: nobody wants what is loaded for it.
     is_cancelled: bool,
     /// How many were answered at the same interface since it was asked.
     pub(super) overtaken: usize,
+    /// How many changes came to their end at the same interface since it was asked.
+    pub(super) ends: usize,
 }
 
 /// What becomes of a load.
@@ -47,7 +53,11 @@ pub(super) struct Daemon {
     pub(super) running: Vec<Running>,
     pub(super) now: Moment,
     pub(super) engines: Engines,
+    /// How long clients have after a restart.
+    pub(super) restart_linger_ms: u32,
     pub(super) is_stopping: bool,
+    /// It takes its chains with it. What failed since it was told to is in `notices`.
+    pub(super) is_detaching: bool,
     pub(super) is_stopped: bool,
     pub(super) pending: BTreeMap<RequestId, Pending>,
     /// What clients were answered that are there still.
@@ -57,6 +67,14 @@ pub(super) struct Daemon {
     pub(super) connections: BTreeMap<ConnectionId, u32>,
     /// Hooks that somebody else changed.
     pub(super) disturbed: BTreeSet<ChainKey>,
+    /// Interfaces whose hook was seen to run the chain that is there.
+    pub(super) looked_at: BTreeSet<ChainKey>,
+    /// Interfaces at which nothing was freed since what ran there changed.
+    pub(super) undrained: BTreeSet<ChainKey>,
+    /// Every member's user.
+    pub(super) users: BTreeMap<MemberId, u32>,
+    /// Members that were given back to their clients.
+    pub(super) reclaimed: BTreeMap<MemberId, ConnectionId>,
     /// Sockets that were given back and are watched.
     pub(super) watched: BTreeSet<[u8; 16]>,
     pub(super) shown: Shown,
@@ -69,11 +87,11 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon on a machine with three interfaces: `eth0` does everything, `eth1` has no native XDP,
-    /// and packets of `eth2` have several buffers.
+    /// A daemon on a machine with four interfaces: `eth0` does everything, `eth1` has no native XDP,
+    /// packets of `eth2` have several buffers, and another namespace has an `eth0` of the same index.
     pub(super) fn new(engines: Engines) -> Self {
-        let nics = [(true, false), (false, false), (true, true)];
-        let nics = (0..).map(interface).zip(nics);
+        let nics = [(true, false), (false, false), (true, true), (true, false)];
+        let nics = (0..3).map(interface).chain([twin()]).zip(nics);
         let mut world = World::default();
         for (interface, (native, large)) in nics {
             let hook = Hook::Empty;
@@ -85,20 +103,26 @@ impl Daemon {
             world.nics.insert(interface.key, nic);
         }
         let now = Moment(1000);
-        let (controller, jobs) = started(&mut world, engines, now);
+        let (controller, jobs) = started(&mut world, engines, now.into());
         let mut daemon = Self {
             controller,
             world,
             running: Vec::new(),
             now,
             engines,
+            restart_linger_ms: ORPHAN_LINGER_MS,
             is_stopping: false,
+            is_detaching: false,
             is_stopped: false,
             pending: BTreeMap::new(),
             answers: BTreeMap::new(),
             notices: Vec::new(),
             connections: BTreeMap::new(),
             disturbed: BTreeSet::new(),
+            looked_at: BTreeSet::new(),
+            undrained: BTreeSet::new(),
+            users: BTreeMap::new(),
+            reclaimed: BTreeMap::new(),
             watched: BTreeSet::new(),
             shown: Shown::default(),
             orders: Orders::default(),
@@ -146,11 +170,14 @@ impl Daemon {
         };
         let pending = Pending {
             connection,
+            uid,
             site: site.key,
             facts,
+            request: request.clone(),
             socket,
             is_cancelled: false,
             overtaken: 0,
+            ends: 0,
         };
         self.pending.insert(id, pending);
         let kind = match request {
@@ -161,7 +188,7 @@ impl Daemon {
             | Request::Activate { .. }
             | Request::Close { .. } => Kind::Request,
         };
-        self.orders.saw(site.key, kind);
+        self.orders.saw(self.controller.state(), site.key, kind);
         let client = Client {
             uid,
             pid: 100 + uid,
@@ -174,19 +201,26 @@ impl Daemon {
             site,
             request,
         })));
+        if self.is_stopping {
+            let answer = self.answers.get(&id);
+            assert!(matches!(answer, Some(Answer::Stopping)), "{answer:?}");
+        }
         id
     }
 
     /// A client's connection ends. Its sockets are closed with it, unless somebody else has them.
     pub(super) fn disconnect(&mut self, connection: ConnectionId) {
         self.connections.remove(&connection);
-        self.orders.saw_everywhere(&self.world, Kind::Gone);
+        self.reclaimed.retain(|_, owner| *owner != connection);
+        self.saw_gone(connection);
         self.handle(Event::ConnectionGone(connection));
     }
 
     /// The daemon is to stop.
     pub(super) fn stop(&mut self, detach: bool) {
         self.is_stopping = true;
+        self.is_detaching = detach;
+        self.notices.clear();
         self.handle(Event::Stop { detach });
     }
 
@@ -197,7 +231,16 @@ impl Daemon {
         }
         self.history.push(format!("{}: {event:?}", self.now.0));
         let was_stopped = self.is_stopped;
+        let before = self.seen_before(&event);
         let jobs = self.controller.handle(event, self.now);
+        self.check_elsewhere(&before);
+        let drops = jobs
+            .iter()
+            .any(|job| matches!(job, Job::DropObjects { .. }));
+        assert!(
+            drops || before.objects.is_subset(&self.objects()),
+            "unused objects are kept"
+        );
         if was_stopped {
             let is_answer = |job: &Job<Error>| matches!(job, Job::Answer { .. });
             assert!(jobs.iter().all(is_answer), "after the end: {jobs:?}");
@@ -237,6 +280,7 @@ impl Daemon {
                     self.is_stopped = true;
                     let mut lanes = self.running.iter().filter_map(Running::site);
                     assert_eq!(lanes.next(), None, "it stopped in the middle");
+                    self.check_detached();
                 }
                 Job::Load { .. }
                 | Job::Prepare { .. }
@@ -264,27 +308,31 @@ impl Daemon {
             panic!("{id:?} is answered, and nobody asked: {answer:?}");
         };
         self.world.loads.retain(|_, of| *of != id);
-        self.orders.saw(pending.site, Kind::Reply);
+        self.orders
+            .saw(self.controller.state(), pending.site, Kind::Reply);
         for other in self.pending.values_mut() {
             if other.site == pending.site {
                 other.overtaken += 1;
             }
         }
+        self.check_answer(&pending, &answer);
         if self.connections.contains_key(&pending.connection) {
             self.answers.insert(id, answer);
         }
     }
 
     fn told(&mut self, notice: Notice<Error>) {
+        let state = self.controller.state();
         if let Notice::Expired { interface, .. } = &notice {
-            let chains = self.controller.state().chains.values();
-            let mut interfaces = chains.map(|chain| &chain.interface);
-            let found = interfaces.find(|it| it.name == *interface);
-            if let Some(key) = found.map(|found| found.key) {
-                self.orders.saw(key, Kind::Expiry);
+            // Two namespaces may have interfaces of this name.
+            for id in state.over(self.now).into_keys() {
+                let found = &state.chains[&id].interface;
+                if found.name == *interface {
+                    self.orders.saw(state, found.key, Kind::Expiry);
+                }
             }
         } else if let Notice::SocketsExpired { site, .. } = &notice {
-            self.orders.saw(*site, Kind::Expiry);
+            self.orders.saw(state, *site, Kind::Expiry);
         }
         self.notices.push(notice);
     }
@@ -297,9 +345,18 @@ impl Daemon {
         }
         let which = which % self.running.len();
         if let Some(done) = self.running[which].done.take() {
-            self.running.remove(which);
+            let running = self.running.remove(which);
             self.saw_done(&done);
-            return self.handle(Event::Done(done));
+            self.note_done(&running.job, &done);
+            let is_failed = matches!(
+                done,
+                Done::Committed {
+                    outcome: Err(_),
+                    ..
+                }
+            );
+            self.handle(Event::Done(done));
+            return self.check_off_hook(&running.job, is_failed);
         }
         if let Job::Load { id, order } = self.running[which].job.clone() {
             self.running.remove(which);
@@ -313,59 +370,12 @@ impl Daemon {
     }
 
     fn saw_done(&mut self, done: &Done<Error>) {
+        let state = self.controller.state();
         if let Done::Looked { site, .. } = done {
-            self.orders.saw(*site, Kind::Look);
+            self.orders.saw(state, *site, Kind::Look);
         } else if let Done::Freed { site, .. } = done {
-            self.orders.saw(*site, Kind::Drained);
+            self.orders.saw(state, *site, Kind::Drained);
         }
-    }
-
-    fn load(
-        &mut self,
-        id: RequestId,
-        order: &LoadOrder,
-        load: Load,
-    ) -> Result<Box<Facts>, LoadFailure<Error>> {
-        use planner::Code;
-        let refused = |by_kernel, error| LoadFailure { by_kernel, error };
-        match load {
-            Load::Works => {}
-            Load::Refused => return Err(refused(true, "the verifier")),
-            Load::Fails => return Err(refused(false, "the loader")),
-        }
-        let pending = self.pending.get(&id).filter(|it| !it.is_cancelled);
-        let Some(pending) = pending else {
-            return Err(refused(false, "its request was given up"));
-        };
-        let facts = match &order.code {
-            Code::Fresh(number) => pending.facts[*number].clone(),
-            Code::Again(reload) => {
-                let member = self.controller.state().member(reload.member);
-                if member.is_none() {
-                    return Err(refused(false, "its maps are gone"));
-                }
-                let object = reload.source.sha256();
-                assert!(object.is_none_or(|object| self.world.objects.contains(object)));
-                Facts {
-                    source: reload.source.clone(),
-                    ..planner::testing::facts()
-                }
-            }
-            Code::BuiltIn(built_in) => Facts {
-                source: Source::BuiltIn(*built_in),
-                ..planner::testing::facts()
-            },
-        };
-        self.next_program += 1;
-        self.world.loads.insert(order.load, id);
-        Ok(Box::new(Facts {
-            load: order.load,
-            program_id: self.next_program,
-            abilities: order.outline.abilities,
-            form: order.form,
-            replaces: order.replaces,
-            ..facts
-        }))
     }
 
     /// Lets the time pass, in which nothing else happens.
@@ -408,24 +418,40 @@ impl Daemon {
 
     /// The daemon dies at this point, and another one starts. Clients that live on find it later.
     pub(super) fn crash(&mut self) {
-        self.orders.saw_everywhere(&self.world, Kind::Crash);
+        self.orders
+            .saw_everywhere(self.controller.state(), Kind::Crash);
         self.history.push(format!("{}: crash", self.now.0));
         self.running.clear();
         self.pending.clear();
         self.answers.clear();
         self.connections.clear();
+        self.looked_at.clear();
+        self.undrained.clear();
+        self.users.clear();
+        self.reclaimed.clear();
         self.watched.clear();
         self.world.crash();
         self.is_stopping = false;
+        self.is_detaching = false;
         self.is_stopped = false;
         self.idle_wakes = 0;
-        let (controller, jobs) = started(&mut self.world, self.engines, self.now);
+        let start = self.start();
+        let (controller, jobs) = started(&mut self.world, self.engines, start);
         self.controller = controller;
         let empty = self.world.nics.iter();
         let empty = empty.filter(|(_, nic)| !matches!(nic.hook, Hook::Link { .. }));
         self.disturbed.extend(empty.map(|(key, _)| *key));
         self.perform(jobs);
+        self.check_orphans();
         self.check();
+    }
+
+    /// The start of a daemon at this moment.
+    pub(super) fn start(&self) -> Start {
+        Start {
+            now: self.now,
+            linger_ms: self.restart_linger_ms,
+        }
     }
 
     /// What is left to free.
@@ -437,17 +463,17 @@ impl Daemon {
 fn started(
     world: &mut World,
     engines: Engines,
-    now: Moment,
+    start: Start,
 ) -> (Controller<Error>, Vec<Job<Error>>) {
-    let mut recovery = reconcile(&world.observe(), engines, now);
+    let mut recovery = reconcile(&world.observe(), engines, start);
     assert_eq!(recovery.unreadable, []);
     world.mend(&std::mem::take(&mut recovery.mends));
-    let claims = world.claims(&recovery.state, now);
+    let claims = world.claims(&recovery.state, start);
     let setup = Setup {
         policy: policy(SocketLimits::default()),
         frags: true,
         pid: 1,
         objects: world.objects.clone(),
     };
-    Controller::start(recovery, claims, setup, now)
+    Controller::start(recovery, claims, setup, start.now)
 }

@@ -2,7 +2,7 @@
 
 use dispatcher_abi::EngineChoice;
 use planner::testing::{change, facts};
-use planner::{Abilities, Facts, Operation, Registration};
+use planner::{Abilities, Facts, Operation, Refusal, Registration};
 
 use super::ask::{attached, daemon, eth0, is_commit, is_look, kept, replace, unregister};
 use super::daemon::Load;
@@ -129,7 +129,8 @@ fn a_chain_that_cannot_go_with_its_interface_is_tried_once_a_second() {
     }
     assert_eq!(daemon.running.len(), 0, "it tries again and again");
     let answer = daemon.answer(id);
-    assert!(matches!(answer, Answer::Failed { .. }), "{answer:?}");
+    let is_gone = matches!(&answer, Answer::Refused(Refusal::InterfaceGone { .. }));
+    assert!(is_gone, "{answer:?}");
     let said = |notice: &&Notice<_>| matches!(notice, Notice::InterfaceGone { .. });
     assert_eq!(daemon.notices.iter().filter(said).count(), 1);
     daemon.run_for(2000);

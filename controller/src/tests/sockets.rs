@@ -57,6 +57,10 @@ impl Daemon {
         };
         let socket = Socket {
             cookie: token.into(),
+            uid: self.connections[&client],
+            place: key.place,
+            is_bare: false,
+            has_fill_ring: true,
             has_rx_ring: true,
             has_frames: true,
             is_open: true,
@@ -203,6 +207,22 @@ fn a_queue_that_cannot_be_taken_from_its_socket_stays_leased_until_it_can() {
     daemon.run_for(2000);
     assert_eq!(daemon.names().len(), 0);
     daemon.open(root, 0, 3);
+}
+
+#[test]
+fn a_close_that_failed_says_so_whatever_came_to_its_lane_meanwhile() {
+    let (mut daemon, root) = daemon();
+    let key = daemon.active(root, 0, 1);
+    let other = daemon.connect(0);
+    daemon.made(other, vec![kept("one")]);
+    let id = daemon.of_socket(root, Request::Close { key });
+    daemon.run_until(is_take);
+    daemon.disconnect(other);
+    daemon.fail_after(0);
+    daemon.run();
+    let answer = daemon.answer(id);
+    assert!(matches!(answer, Answer::Failed { .. }), "{answer:?}");
+    assert_eq!(daemon.queues(), [0]);
 }
 
 #[test]

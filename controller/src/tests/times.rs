@@ -1,7 +1,8 @@
 //! What ends at a time, in a time that passes as the test says.
 
+use dispatcher_abi::Lifetime;
 use planner::testing::facts;
-use planner::{MemberState, ORPHAN_LINGER_MS, Operation, Refusal, Registration};
+use planner::{MemberState, ORPHAN_LINGER_MS, Operation, Refusal, Registration, Settings};
 
 use super::ask::{attached, daemon, eth0, is_commit, kept};
 use super::daemon::Daemon;
@@ -70,6 +71,40 @@ fn an_orphan_of_a_restart_lingers_for_half_a_minute_or_longer_if_it_said_so() {
         assert_eq!(daemon.names(), ["kept"]);
         daemon.settle();
     }
+}
+
+#[test]
+fn after_a_restart_members_and_sockets_wait_as_long_as_the_operator_says() {
+    for waits in [1, 2000, 60_000] {
+        let (mut daemon, root) = daemon();
+        daemon.restart_linger_ms = waits;
+        daemon.made(root, vec![kept("kept"), attached("guard", 0)]);
+        daemon.active(root, 1, 1);
+        daemon.crash();
+        daemon.ends_after("guard", waits.into());
+        assert_eq!(daemon.queues(), []);
+        daemon.run_for(1000);
+        assert_eq!(daemon.names(), ["kept"]);
+        daemon.settle();
+    }
+}
+
+#[test]
+fn a_lingering_member_that_is_kept_stays() {
+    let (mut daemon, root) = daemon();
+    let client = daemon.connect(0);
+    daemon.made(client, vec![attached("guard", 3000)]);
+    daemon.disconnect(client);
+    daemon.run_for(2000);
+    let name = "guard".to_owned();
+    let settings = Settings {
+        lifetime: Some(Lifetime::Kept),
+        ..Settings::default()
+    };
+    daemon.made(root, vec![Operation::Set { name, settings }]);
+    daemon.run_for(600_000);
+    assert_eq!(daemon.names(), ["guard"]);
+    daemon.settle();
 }
 
 #[test]

@@ -162,6 +162,11 @@ impl World {
         }
     }
 
+    /// Whether anything is pinned in a chain's directory.
+    pub(super) fn has_pins(&self, dir: ChainDir) -> bool {
+        self.chains.contains_key(&dir)
+    }
+
     fn pins(&mut self, dir: ChainDir) -> &mut Pins {
         self.chains.entry(dir).or_default()
     }

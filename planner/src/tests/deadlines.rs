@@ -11,7 +11,7 @@ use crate::testing::{
 };
 use crate::{
     ConnectionId, Lease, LeaseState, MemberState, Moment, ORPHAN_LINGER_MS, Operation,
-    Registration, SocketKey, State, expire, reconcile,
+    Registration, SocketKey, Start, State, expire, reconcile,
 };
 
 /// Long after every time that these tests give.
@@ -165,6 +165,31 @@ fn a_restart_gives_every_client_time_to_come_back() {
             let until = now.after_ms(expected);
             assert_eq!(found.state.deadlines().min(), Some(until));
         }
+    }
+}
+
+#[test]
+fn an_operator_says_how_long_clients_have_after_a_restart() {
+    for (restart_ms, linger_ms, expected) in [(0, 0, 0), (0, 7, 7), (500, 7, 500), (500, 900, 900)]
+    {
+        let mut state = State::new(ENGINES);
+        let attached = Operation::Register(Registration {
+            lifetime: Lifetime::Attached,
+            linger_ms,
+            ..registration()
+        });
+        let owner = client(1000, 3);
+        let plan = decided(&state, &owner, &change(vec![attached]), &[facts()]).unwrap();
+        state.commit(&plan);
+        let start = Start {
+            now: Moment(1000),
+            linger_ms: restart_ms,
+        };
+        let found = reconcile(&observed(&state), ENGINES, start);
+        let until = Moment(1000 + expected);
+        assert_eq!(found.state.deadlines().min(), Some(until));
+        // Sockets are registered with no linger of their own.
+        assert_eq!(start.until(0), Moment(1000 + u64::from(restart_ms)));
     }
 }
 

@@ -116,6 +116,7 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::NotGranted { .. }
         | Refusal::BareNotAllowed { .. }
         | Refusal::HookTaken { .. }
+        | Refusal::InterfaceGone { .. }
         | Refusal::QueueTaken { .. }
         | Refusal::QueueLeftOpen { .. }
         | Refusal::SocketQuota { .. }

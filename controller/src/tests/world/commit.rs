@@ -130,6 +130,8 @@ impl World {
         if is_large {
             return Err((FailureKind::Large, "ERANGE"));
         }
+        let is_ours = matches!(nic.hook, Hook::Link { dir, .. } if dir == plan.dir);
+        assert!(!is_ours, "{} is attached twice", plan.dir);
         if nic.hook != Hook::Empty {
             return Err((FailureKind::Busy, "EBUSY"));
         }

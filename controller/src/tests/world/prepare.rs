@@ -11,6 +11,9 @@ impl World {
         match (step, effect) {
             (Prepare::PinCode { member, load, .. }, 0) => {
                 assert!(self.loads.contains_key(load), "{load} was dropped");
+                let mut others = self.chains.iter().filter(|(dir, _)| **dir != plan.dir);
+                let is_taken = others.any(|(_, pins)| pins.members.contains_key(member));
+                assert!(!is_taken, "two members are {member}");
                 self.pins(plan.dir).members.entry(*member).or_default();
                 false
             }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use planner::{Build, ChainDir, ChainId, MemberId, Moment, State};
+use planner::{
+    Build, ChainDir, ChainId, ConnectionId, Lease, Leases, MemberId, Moment, Revision, SocketKey,
+    State,
+};
 
 use super::World;
 
@@ -14,8 +17,26 @@ pub(in crate::tests) struct Shown {
     pub(in crate::tests) builds: BTreeMap<ChainDir, Build>,
     /// When it was seen what each chain's hook runs.
     looks: BTreeMap<ChainId, Moment>,
+    revisions: BTreeMap<ChainDir, Revision>,
+    owners: BTreeMap<MemberId, Option<ConnectionId>>,
+    leases: Leases,
     /// What each member's count was when somebody last looked.
     last: BTreeMap<MemberId, u64>,
+}
+
+impl Shown {
+    pub(in crate::tests) fn revision(&self, dir: ChainDir) -> Option<Revision> {
+        self.revisions.get(&dir).copied()
+    }
+
+    /// Whose a member is.
+    pub(in crate::tests) fn owner(&self, member: MemberId) -> Option<ConnectionId> {
+        self.owners.get(&member).copied().flatten()
+    }
+
+    pub(in crate::tests) fn lease(&self, key: SocketKey) -> Option<&Lease> {
+        self.leases.get(key)
+    }
 }
 
 /// Where a member's count comes from.
@@ -75,6 +96,12 @@ impl World {
 
     /// Shows the state to readers. What they see then is every packet that was to be counted.
     pub(in crate::tests) fn publish(&self, shown: &mut Shown, state: &State) {
+        let chains = state.chains.values();
+        shown.revisions = chains.map(|chain| (chain.dir, chain.revision)).collect();
+        let members = state.chains.values().flat_map(|chain| &chain.members);
+        let owners = members.map(|member| (member.id, member.owner.connection));
+        shown.owners = owners.collect();
+        shown.leases = state.leases.clone();
         shown.members.clear();
         let builds = state.chains.values().map(|chain| (chain.dir, chain.build));
         shown.builds = builds.collect();

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use planner::{ChainKey, Lease, LeaseState, MemberId, Moment, QueueKey, SocketKey, State};
+use planner::{ChainKey, Lease, LeaseState, MemberId, QueueKey, SocketKey, Start, State};
 
 use super::{Error, World};
 use crate::{GiveFailure, RedirectCode};
-
-/// How long a socket's queue waits for its client after the daemon was started again.
-const LINGER_MS: u32 = 30_000;
 
 /// A socket.
 #[derive(Clone, Debug)]
@@ -18,6 +15,14 @@ const LINGER_MS: u32 = 30_000;
 )]
 pub(in crate::tests) struct Socket {
     pub(in crate::tests) cookie: u64,
+    /// Its user.
+    pub(in crate::tests) uid: u32,
+    /// Its queue.
+    pub(in crate::tests) place: QueueKey,
+    /// Its client binds it, or has bound it.
+    pub(in crate::tests) is_bare: bool,
+    /// It has a FILL ring that can be looked at: one beside another, or a bare one, has none.
+    pub(in crate::tests) has_fill_ring: bool,
     pub(in crate::tests) has_rx_ring: bool,
     pub(in crate::tests) has_frames: bool,
     /// Its client has it open.
@@ -41,7 +46,7 @@ impl World {
         if !socket.has_rx_ring {
             return Err(GiveFailure::NoRxRing);
         }
-        if !socket.has_frames {
+        if socket.has_fill_ring && !socket.has_frames {
             return Err(GiveFailure::NoFrames);
         }
         Ok(())
@@ -58,6 +63,15 @@ impl World {
         let queue = key.place.queue;
         let socket = self.sockets[&key.token].clone();
         assert!(socket.is_open || socket.is_held, "nobody has the socket");
+        assert!(
+            socket.has_rx_ring,
+            "the kernel crashes with the first packet"
+        );
+        assert!(
+            socket.has_frames || !socket.has_fill_ring,
+            "each packet would be dropped"
+        );
+        assert!(self.is_committed(to), "the redirect program doesn't run");
         let maps = self.maps(to);
         if effect == 0 {
             maps.claims.insert(queue, (lease.clone(), socket.cookie));
@@ -76,6 +90,24 @@ impl World {
             maps.claims.remove(&queue);
         }
         effect == 1
+    }
+
+    /// Whether a chain that packets run, or would if it were on its hook, has this code.
+    fn is_committed(&self, code: RedirectCode) -> bool {
+        let pins = &self.chains[&code.dir];
+        let live = pins.link.and_then(|build| pins.builds.get(&build));
+        let mut slots = live.into_iter().flat_map(|built| built.slots.values());
+        slots.any(|slot| *slot == (code.member, code.code))
+    }
+
+    /// Whether the kernel gives a queue to this socket: nobody else has one bound to it, or those are
+    /// in the same memory.
+    pub(in crate::tests) fn may_bind(&self, place: QueueKey, is_beside: bool) -> bool {
+        let mut on = self.sockets.values();
+        let is_busy = |socket: &Socket| {
+            socket.place == place && !socket.is_bare && (socket.is_open || socket.is_held)
+        };
+        is_beside || !on.any(is_busy)
     }
 
     fn maps(&mut self, code: RedirectCode) -> &mut RedirectMaps {
@@ -109,7 +141,7 @@ impl World {
     }
 
     /// The sockets that an earlier daemon wrote down, for one that starts.
-    pub(in crate::tests) fn claims(&self, state: &State, now: Moment) -> Vec<(QueueKey, Lease)> {
+    pub(in crate::tests) fn claims(&self, state: &State, start: Start) -> Vec<(QueueKey, Lease)> {
         let chains = state.chains.values().filter_map(|chain| {
             let redirect = chain.redirect()?;
             let pinned = &self.chains[&chain.dir].members[&redirect.id];
@@ -122,7 +154,7 @@ impl World {
                 lease.owner.connection = None;
                 lease.state = LeaseState::Lingering {
                     cookie: *cookie,
-                    until: now.after_ms(LINGER_MS),
+                    until: start.until(0),
                 };
                 let queue = *queue;
                 (QueueKey { chain, queue }, lease)
