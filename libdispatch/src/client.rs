@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::{ReplyBody, RequestBody, SocketGrant};
+use protocol::{MemberRef, Open as OpenForm, ReplyBody, RequestBody, SocketGrant};
 
 use crate::{
     Chain, Change, Error, MemberDetail, NetNs, Program, Registration, SocketLease, SocketRequest,
@@ -124,9 +124,18 @@ impl Client {
 
     /// Everything about one member.
     pub fn show(&self, interface: &str, name: &str) -> Result<MemberDetail, Error> {
+        self.show_member(Some(interface), name.into())
+    }
+
+    /// The same of the member that is named like this.
+    pub(crate) fn show_member(
+        &self,
+        interface: Option<&str>,
+        member: OpenForm<MemberRef>,
+    ) -> Result<MemberDetail, Error> {
         let body = RequestBody::Show {
-            interface: interface.to_owned(),
-            name: name.to_owned(),
+            interface: interface.map(str::to_owned),
+            member,
         };
         self.ask(&body, |answer| match answer {
             (ReplyBody::Member(detail), _) => Ok((*detail).into()),

@@ -249,7 +249,7 @@ refusal_codes! {
     Mode,
     /// The chain is at another revision than expected.
     Generation,
-    /// No member of this name.
+    /// No member of this name or id.
     NoSuchMember,
     /// A name that members can't have: see [`is_member_name`](crate::is_member_name).
     BadName,

@@ -76,7 +76,7 @@ codes! {
     Mode = 10, "mode";
     /// The chain is at another generation than the caller expected.
     Generation = 11, "generation";
-    /// No member of this name.
+    /// No member of this name or id.
     NoSuchMember = 12, "no_such_member";
     /// A name that members can't have.
     BadName = 13, "bad_name";

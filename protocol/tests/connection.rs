@@ -379,8 +379,8 @@ fn status(id: u64) -> Request {
 
 /// A request that doesn't fit a packet.
 fn large() -> Request {
-    let name = "n".repeat(200);
-    let operations = vec![protocol::Operation::Unregister { name }; 1000];
+    let member = "n".repeat(200).into();
+    let operations = vec![protocol::Operation::Unregister { member }; 1000];
     Request {
         id: 3,
         body: RequestBody::Change(Change {

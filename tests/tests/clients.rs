@@ -278,8 +278,8 @@ fn requests() -> Vec<Vec<u8>> {
             interface: Some("xd0".to_owned()),
         },
         RequestBody::Show {
-            interface: "xd0".to_owned(),
-            name: "kept".to_owned(),
+            interface: Some("xd0".to_owned()),
+            member: "kept".into(),
         },
         RequestBody::Status,
         RequestBody::MapDescriptor {

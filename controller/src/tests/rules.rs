@@ -40,6 +40,7 @@ fn to_generic() -> Vec<Operation> {
 fn expecting(revision: u64, operations: Vec<Operation>) -> Change {
     Change {
         expected_revision: Some(Revision(revision)),
+        expected_members: Vec::new(),
         ..change(operations)
     }
 }

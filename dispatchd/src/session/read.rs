@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::SlotCounters;
-use planner::{ChainId, ChainKey, MemberId};
-use protocol::{RefusalCode, Refused, ReplyBody};
+use planner::{ChainId, ChainKey, Interface, MemberId, Refusal};
+use protocol::{MemberRef, Open, RefusalCode, Refused, ReplyBody};
 
 use super::site::Site;
 use super::{Response, Session};
@@ -29,11 +29,30 @@ impl Session<'_> {
         Ok(ReplyBody::Chains(chains))
     }
 
-    pub(super) fn show(&self, site: &Site, name: &str) -> Result<ReplyBody, Refused> {
-        let interface = &site.interface.name;
-        let key = site.interface.key;
+    pub(super) fn show(
+        &self,
+        site: Option<&Site>,
+        member: &Open<MemberRef>,
+    ) -> Result<ReplyBody, Refused> {
         let published = self.hub.board.read();
-        let (chain, slot, member) = find(&published, key, interface, name)?;
+        let (chain, slot, member) = match (named(member)?, site) {
+            (Named::Name(name), Some(site)) => find(&published, &site.interface, name)?,
+            (Named::Name(_), None) => {
+                return Err(translate::refused(
+                    RefusalCode::Malformed,
+                    "a member has a name in a chain only, and no interface is named",
+                ));
+            }
+            (Named::Id(id), site) => {
+                let (chain, member) = by_id(&published, id)?;
+                let is_there = site.is_none_or(|site| site.interface.key == chain.interface.key);
+                let found = chain.member(&member.name).filter(|_| is_there);
+                let (slot, member) = found.ok_or_else(|| no_member(id))?;
+                (chain, slot, member)
+            }
+        };
+        let interface = &chain.interface.name;
+        let key = chain.interface.key;
         let counts = read_counts(&published, chain.id, interface)?;
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
         Ok(ReplyBody::Member(Box::new(translate::member_detail(
@@ -108,12 +127,28 @@ pub(super) fn by_id(
     published: &Published,
     id: MemberId,
 ) -> Result<(&planner::Chain, &planner::Member), Refused> {
-    published.state.member(id).ok_or_else(|| {
-        translate::refused(
-            RefusalCode::NoSuchMember,
-            format!("no member has the id {id}"),
-        )
-    })
+    published.state.member(id).ok_or_else(|| no_member(id))
+}
+
+fn no_member(id: MemberId) -> Refused {
+    translate::refusal(&Refusal::NoMemberOfId { id })
+}
+
+/// How a request names a member, in this daemon's words.
+pub(super) enum Named<'a> {
+    Name(&'a str),
+    Id(MemberId),
+}
+
+pub(super) fn named(member: &Open<MemberRef>) -> Result<Named<'_>, Refused> {
+    match member {
+        Open::Known(MemberRef::Name(name)) => Ok(Named::Name(name)),
+        Open::Known(MemberRef::Id(id)) => Ok(Named::Id(MemberId(*id))),
+        Open::Unknown(_) => Err(translate::refused(
+            RefusalCode::Unsupported,
+            "this daemon knows members by their name or their id only",
+        )),
+    }
 }
 
 /// The sockets of an interface, if this is the member that gives them packets.
@@ -139,13 +174,12 @@ fn count(things: usize) -> u32 {
 
 fn find<'a>(
     published: &'a Published,
-    key: ChainKey,
-    interface: &str,
+    interface: &Interface,
     name: &str,
 ) -> Result<(&'a planner::Chain, planner::Slot, &'a planner::Member), Refused> {
     published
         .state
-        .at(key)
+        .at(interface.key)
         .and_then(|chain| {
             chain
                 .member(name)
@@ -154,7 +188,7 @@ fn find<'a>(
         .ok_or_else(|| {
             translate::refused(
                 RefusalCode::NoSuchMember,
-                format!("interface {interface} has no member {name:?}"),
+                format!("interface {} has no member {name:?}", interface.name),
             )
         })
 }

@@ -24,7 +24,7 @@ fn a_member_that_is_noted_after_the_claims_were_made_is_claimed() {
     let known_id = known.id();
     let session = client.session();
     let mut change = protocol::Change {
-        interface: "eth0".to_owned(),
+        interface: Some("eth0".to_owned()),
         ..protocol::Change::default()
     };
     let registration = program("late").registration([7; 16]);

@@ -3,8 +3,8 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use protocol::{
-    Change, CodecError, MUST_UNDERSTAND, OPTION_BYTES_MAX, OPTIONS_MAX, ObjectSource, Operation,
-    OptionKey, Options, Registration, RequestBody, Settings, Source,
+    Change, CodecError, MUST_UNDERSTAND, MemberRef, OPTION_BYTES_MAX, OPTIONS_MAX, ObjectSource,
+    Operation, OptionKey, Options, Registration, RequestBody, Settings, Source,
 };
 
 use crate::golden::options;
@@ -81,15 +81,15 @@ fn a_request_is_searched_whole() {
         options: options(),
         ..Settings::default()
     };
-    let name = String::new();
-    let set = change(Operation::Set { name, settings });
+    let member = MemberRef::Id(1).into();
+    let set = change(Operation::Set { member, settings });
     assert_eq!(set.not_understood(), Some(("Settings", 7)));
     let source = Source::Object(ObjectSource {
         options: options(),
         ..ObjectSource::default()
     });
-    let name = String::new();
-    let replace = change(Operation::Replace { name, source });
+    let member = MemberRef::Id(1).into();
+    let replace = change(Operation::Replace { member, source });
     assert_eq!(replace.not_understood(), Some(("Source", 7)));
     let of_itself = RequestBody::Change(Change {
         options: options(),
