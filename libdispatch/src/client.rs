@@ -317,6 +317,8 @@ impl ClientBuilder {
     pub fn connect(self) -> Result<Client, Error> {
         let socket = self.socket.unwrap_or_else(default_socket);
         let netns = NetNsFile::choose(&self.netns)?;
+        // One that can't be opened is an error now, not with the first request.
+        drop(netns.open()?);
         let name = self.name.unwrap_or_else(default_name);
         // The kernel takes a timeout of 0 for none.
         let timeout = self
