@@ -52,7 +52,8 @@ struct Memory {
 
 /// What one look at the socket gave.
 enum Read {
-    Reply(Reply, Vec<OwnedFd>),
+    /// Without descriptors if this process had no room for them.
+    Reply(Reply, Option<Vec<OwnedFd>>),
     End(End),
     Nothing,
 }
@@ -209,6 +210,11 @@ impl Line {
         match fate {
             Fate::Answered(Ok(answer)) => understood(answer, body),
             Fate::Answered(Err(refused)) => Err(Error::Refused(refused.into()).into()),
+            Fate::Bereft => {
+                let call = "receive a descriptor from the daemon";
+                let source = Errno::MFILE.into();
+                Err(Error::Io { call, source }.into())
+            }
             Fate::Ended(End::Refused(refusal)) => Err(Error::Refused(refusal).into()),
             Fate::Ended(End::HungUp) => Err(Failure::Unanswered),
             Fate::Ended(End::Garbled(answer)) => {
@@ -244,7 +250,7 @@ impl Line {
         if !self.poll(PollFlags::IN | PollFlags::RDHUP, limit) {
             return Read::Nothing;
         }
-        match self.connection.receive::<Reply>() {
+        match self.connection.receive_partly::<Reply>() {
             Ok(Some((reply, fds))) => Read::Reply(reply, fds),
             Err(ReceiveError::Io(source)) if source.kind() == io::ErrorKind::WouldBlock => {
                 Read::Nothing
