@@ -328,6 +328,10 @@ impl Claim {
     /// The daemon said no. Some answers can change while the claim lingers: the daemon may not have
     /// seen yet that the old connection is gone, or has too much to do.
     fn refused(&mut self, refusal: Refusal, now: Instant) {
+        // It doesn't know the member: the chain can't be read, and its time doesn't pass there.
+        if let (Kind::Member(_), RefusalCode::Daemon) = (&self.kind, refusal.code) {
+            return;
+        }
         let linger = self.linger();
         let Standing::Wanted { refused } = &mut self.standing else {
             return;

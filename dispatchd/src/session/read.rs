@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dispatcher_abi::SlotCounters;
 use planner::{ChainId, ChainKey, Interface, MemberId, Refusal};
-use protocol::{MemberRef, Open, RefusalCode, Refused, ReplyBody};
+use protocol::{MemberRef, Open, RefusalCode, Refused, Remedy, ReplyBody};
 
 use super::site::Site;
 use super::{Response, Session};
@@ -127,7 +127,17 @@ pub(super) fn by_id(
     published: &Published,
     id: MemberId,
 ) -> Result<(&planner::Chain, &planner::Member), Refused> {
-    published.state.member(id).ok_or_else(|| no_member(id))
+    published.state.member(id).ok_or_else(|| {
+        if published.state.unreadable.is_empty() {
+            return no_member(id);
+        }
+        // The next daemon may be able to read it, and then the member is there.
+        translate::refused(
+            RefusalCode::Daemon,
+            format!("no member has the id {id}, unless it is in a chain that can't be read"),
+        )
+        .with_remedy(Remedy::SeeStatus)
+    })
 }
 
 fn no_member(id: MemberId) -> Refused {
@@ -207,4 +217,42 @@ fn read_counts(
             format!("interface {interface}: the counters can't be read: {error}"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use planner::{ChainDir, Engines, Pin, State, Unreadable, Why};
+
+    use super::*;
+
+    #[test]
+    fn a_member_may_be_in_a_chain_that_cannot_be_read() {
+        let engines = Engines {
+            freplace: true,
+            tailcall: true,
+        };
+        let mut published = Published {
+            state: State::new(engines),
+            counters: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            sockets: Vec::new(),
+        };
+        let code = |published: &Published| by_id(published, MemberId(7)).unwrap_err().code;
+        assert_eq!(code(&published), RefusalCode::NoSuchMember);
+        let site = ChainKey {
+            netns: 1,
+            ifindex: 2,
+        };
+        let dir = ChainDir {
+            key: site,
+            again: 0,
+        };
+        published.state.unreadable.push(Unreadable {
+            dir,
+            site,
+            interface: None,
+            why: Why::Missing { pin: Pin::Link },
+        });
+        assert_eq!(code(&published), RefusalCode::Daemon);
+    }
 }

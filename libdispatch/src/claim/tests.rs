@@ -35,6 +35,19 @@ fn the_time_before_a_daemon_was_there_does_not_count() {
 }
 
 #[test]
+fn a_daemon_that_cannot_read_a_members_chain_says_nothing_of_the_member() {
+    let mut world = World::new();
+    let number = world.insert(KindOf::Member);
+    world.reconnect();
+    for passed in [Duration::ZERO, LINGER, LINGER * 100] {
+        world.refuse(number, RefusalCode::Daemon, passed);
+        assert!(world.claims.any_wanted());
+    }
+    world.refuse(number, RefusalCode::NoSuchMember, LINGER * 100);
+    assert!(!world.claims.any_wanted());
+}
+
+#[test]
 fn what_is_gone_is_lost_at_once() {
     for code in [
         RefusalCode::NoSuchMember,
