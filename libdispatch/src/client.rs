@@ -23,6 +23,8 @@ pub const SOCKET_VARIABLE: &str = "DISPATCHD_SOCKET";
 /// How long one answer may take if nobody says otherwise. The verifier needs seconds for a large
 /// program, and a change can load many.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
+/// As long as for ever, and no clock's end.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The longest name of a client, in bytes; the daemon refuses longer ones.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -299,7 +301,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms.
+    /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms, and
+    /// at most a year.
     /// Where the daemon carries out what other threads asked first, the time begins after that.
     /// Default: 120 s.
     #[must_use]
@@ -324,7 +327,7 @@ impl ClientBuilder {
         let timeout = self
             .timeout
             .unwrap_or(TIMEOUT_DEFAULT)
-            .max(Duration::from_millis(1));
+            .clamp(Duration::from_millis(1), TIMEOUT_MAX);
         let session = Session::new(socket, netns, name, timeout);
         session.home(&session.patience())?;
         Ok(Client {

@@ -20,7 +20,9 @@ use libdispatch::{
     Client, Error, Lifetime, Position, Program, RefusalCode, Registration, Remedy, Settings,
     Verdict, VerdictMask,
 };
-use protocol::{Listener, MemberRef, Operation, RefusalCode as Code, ReplyBody, RequestBody};
+use protocol::{
+    Listener, MemberRef, Operation, OptionKey, RefusalCode as Code, Refused, ReplyBody, RequestBody,
+};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 #[test]
@@ -310,6 +312,14 @@ fn an_answer_with_an_unknown_option_that_must_be_understood_is_no_answer() {
     let error = client.change("eth0").unregister("a").apply().unwrap_err();
     assert!(matches!(error, Error::Unexpected { .. }), "{error}");
     assert!(error.to_string().contains("option 77"), "{error}");
+}
+
+#[test]
+fn any_time_may_be_waited() {
+    let daemon = FakeDaemon::start();
+    let client = daemon.client_with(Duration::MAX);
+    drop(register(&client));
+    client.list(None).unwrap();
 }
 
 #[test]
