@@ -209,7 +209,10 @@ impl Line {
         };
         match fate {
             Fate::Answered(Ok(answer)) => understood(answer, body),
-            Fate::Answered(Err(refused)) => Err(Error::Refused(refused.into()).into()),
+            Fate::Answered(Err(refused)) => match refused.not_understood() {
+                None => Err(Error::Refused(refused.into()).into()),
+                Some(number) => Err(not_understood("Refused", number, body)),
+            },
             Fate::Bereft => {
                 let call = "receive a descriptor from the daemon";
                 let source = Errno::MFILE.into();
@@ -301,12 +304,14 @@ fn timed_out(body: &RequestBody, patience: &Patience) -> Error {
 fn understood(answer: Answer, body: &RequestBody) -> Result<Answer, Failure> {
     match answer.0.not_understood() {
         None => Ok(answer),
-        Some((of, number)) => {
-            let request = request::name_of(body);
-            let answer = format!("{of} has option {number}, which this library doesn't know");
-            Err(Error::Unexpected { request, answer }.into())
-        }
+        Some((of, number)) => Err(not_understood(of, number, body)),
     }
+}
+
+fn not_understood(of: &str, number: u32, body: &RequestBody) -> Failure {
+    let request = request::name_of(body);
+    let answer = format!("{of} has option {number}, which this library doesn't know");
+    Error::Unexpected { request, answer }.into()
 }
 
 fn is_hang_up(kind: io::ErrorKind) -> bool {

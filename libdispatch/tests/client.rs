@@ -305,13 +305,32 @@ fn an_answer_with_an_unknown_option_that_must_be_understood_is_no_answer() {
     let client = connect(&daemon);
     daemon.script(|body| {
         let mut changed = protocol::Changed::default();
-        let key = protocol::OptionKey::required(77);
+        let key = OptionKey::required(77);
         changed.options.set(key, &1_u8).unwrap();
         matches!(body, RequestBody::Change(_)).then_some(Act::Say(ReplyBody::Changed(changed)))
     });
     let error = client.change("eth0").unregister("a").apply().unwrap_err();
     assert!(matches!(error, Error::Unexpected { .. }), "{error}");
     assert!(error.to_string().contains("option 77"), "{error}");
+}
+
+#[test]
+fn a_refusal_with_an_unknown_option_that_must_be_understood_is_no_answer() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let mut refused = Refused::new(Code::Conflict, "no");
+    let option = OptionKey::<u32>::required(9);
+    refused.options.set(option, &1).unwrap();
+    daemon.script(move |body| {
+        let list = matches!(body, RequestBody::List { .. });
+        list.then(|| Act::Deny(refused.clone()))
+    });
+    let error = client.list(None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the daemon's answer to a request for the list makes no sense: \
+         Refused has option 9, which this library doesn't know"
+    );
 }
 
 #[test]

@@ -190,6 +190,11 @@ impl Refused {
         self
     }
 
+    /// The number of the first option that has to be understood and isn't.
+    pub fn not_understood(&self) -> Option<u32> {
+        self.options.not_understood(&[REMEDY.number()])
+    }
+
     /// The remedy, if the daemon names one that this version knows.
     pub fn remedy(&self) -> Option<Remedy> {
         match self.options.get(REMEDY).ok().flatten()? {

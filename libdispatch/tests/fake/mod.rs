@@ -35,6 +35,7 @@ pub(crate) enum Act {
     SayWith(ReplyBody, OwnedFd),
     Refuse(RefusalCode, &'static str, Option<String>),
     RefuseFor(RefusalCode, &'static str, Remedy),
+    Deny(Refused),
     HangUp,
     Nothing,
     /// Waits for the end of the pipe or of the connection, then does something else. Other
@@ -279,6 +280,7 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
                 Act::RefuseFor(code, message, remedy) => {
                     break (Err(Refused::new(code, message).with_remedy(remedy)), None);
                 }
+                Act::Deny(refused) => break (Err(refused), None),
                 Act::HangUp => return,
                 Act::Nothing => continue 'requests,
                 Act::After(pipe, then) => {
