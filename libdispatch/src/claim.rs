@@ -145,6 +145,12 @@ impl Claims {
         released.is_some_and(|claim| claim.lost().is_none())
     }
 
+    /// Whether the claim was neither given up nor lost.
+    pub(crate) fn is_ours(&self, number: ClaimNumber) -> bool {
+        let claim = self.records.get(&number);
+        claim.is_some_and(|claim| claim.lost().is_none())
+    }
+
     /// Why the claim is lost, if it is.
     pub(crate) fn lost_reason(&self, number: ClaimNumber) -> Option<&Refusal> {
         self.records.get(&number)?.lost()

@@ -158,6 +158,29 @@ fn a_socket_whose_activation_was_not_answered_is_claimed() {
     assert_eq!(claims(&daemon.heard()), 1);
 }
 
+#[test]
+fn the_return_of_a_queue_that_was_not_answered_is_asked_again_by_its_owner() {
+    let ends: [fn(SocketLease); 2] = [drop, |lease| lease.close().unwrap()];
+    for end in ends {
+        let daemon = FakeDaemon::start();
+        let client = connect(&daemon);
+        let request = SocketRequest::new("eth0", 0);
+        let lease = client.open_bare_socket(&request).unwrap();
+        lease.activate().unwrap();
+        let is_return = |body: &RequestBody| matches!(body, RequestBody::CloseSocket { .. });
+        daemon.script(hang_up_once(is_return));
+        end(lease);
+        let heard = daemon.heard();
+        let [first, claim, again] = &heard[heard.len() - 3..] else {
+            panic!("{heard:?}");
+        };
+        assert!(
+            is_return(first) && is_claim(claim) && is_return(again),
+            "{heard:?}"
+        );
+    }
+}
+
 /// The namespace's name is gone, and the namespace itself may live on.
 #[test]
 fn members_are_claimed_when_the_name_of_their_namespace_is_gone() {
