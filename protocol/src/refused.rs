@@ -5,7 +5,7 @@ use std::fmt;
 use dispatcher_abi::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Open, OptionKey, Options, Variants};
+use crate::{NAME_BYTES_MAX, Open, OptionKey, Options, Variants, bounded};
 
 /// Longest message of a refusal, in bytes: a longer one is cut. Names in it are as long as
 /// [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX), and the longest texts list a chain's members.
@@ -184,6 +184,12 @@ impl Refused {
     /// The same with a remedy.
     #[must_use]
     pub fn with_remedy(mut self, remedy: Remedy) -> Self {
+        // A map that no request can name can't be given a size.
+        if let Remedy::GiveMapSize { map } = &remedy
+            && map.len() > NAME_BYTES_MAX
+        {
+            return self;
+        }
         // A remedy is a few numbers and a name: it always fits.
         let set = self.options.set(REMEDY, &Open::Known(remedy));
         debug_assert!(set.is_ok(), "a remedy fits its option");
@@ -243,6 +249,7 @@ pub enum Remedy {
     /// A number of entries for a map.
     GiveMapSize {
         /// The map.
+        #[serde(deserialize_with = "bounded::name")]
         map: String,
     },
 }
