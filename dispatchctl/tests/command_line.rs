@@ -64,6 +64,18 @@ fn a_daemon_that_is_not_there_is_exit_code_3() {
     let output = run(Path::new("/no/such/socket"), "list --json");
     assert_eq!(code(&output), 3);
     assert_eq!(error(&output)["code"], "not_reachable");
+    assert_eq!(error(&output)["interface"], serde_json::Value::Null);
+    for (arguments, interface) in [
+        ("list eth0", "eth0"),
+        ("show eth0 a", "eth0"),
+        ("unload eth0 --all", "eth0"),
+        (&format!("load eth0,eth1 {OBJECT}"), "eth0,eth1"),
+        (&format!("replace eth0 a {OBJECT}"), "eth0"),
+    ] {
+        let output = run(Path::new("/no/such/socket"), &format!("{arguments} --json"));
+        assert_eq!(code(&output), 3, "{arguments}");
+        assert_eq!(error(&output)["interface"], interface, "{arguments}");
+    }
     let output = run(Path::new("/no/such/socket"), "list");
     assert_eq!(code(&output), 3);
     assert_eq!(stdout(&output), "");
