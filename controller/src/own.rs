@@ -161,6 +161,7 @@ impl<E: Clone> Controller<E> {
         let change = Change {
             interface: chain.interface.clone(),
             expected_revision: None,
+            expected_members: Vec::new(),
             mode: None,
             operations: vec![Operation::UnregisterAll],
         };

@@ -358,6 +358,7 @@ fn with_redirect(interface: &Interface) -> Change {
     Change {
         interface: interface.clone(),
         expected_revision: None,
+        expected_members: Vec::new(),
         mode: None,
         operations: vec![Operation::Register(Registration {
             name: Some(REDIRECT_MEMBER.to_owned()),

@@ -65,7 +65,7 @@ fn change(
     args: &ChangingArgs,
     operations: impl FnOnce(Change<'_>) -> Change<'_>,
 ) -> Result<(), Failure> {
-    let client = connect(cli, args.namespace.netns.as_deref())?;
+    let client = connect(cli, args.namespace.netns.as_deref(), Some(interface))?;
     let changed = operations(begin(&client, interface, args))
         .apply()
         .map_err(Failure::on(interface))?;

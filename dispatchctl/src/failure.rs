@@ -95,7 +95,12 @@ pub(crate) fn mended_by(error: &Error) -> Option<&Remedy> {
 /// One line with the cause, and its causes; the verifier's log, whole, after it.
 fn text(interface: Option<&str>, error: &Error) -> String {
     let message = message(error);
-    let mut text = match interface {
+    // That no connection can be made is nothing of the interface's.
+    let is_of_it = !matches!(
+        error,
+        Error::NotReachable { .. } | Error::VersionMismatch { .. } | Error::Namespace { .. }
+    );
+    let mut text = match interface.filter(|_| is_of_it) {
         Some(interface) if !names(&message, interface) => {
             format!("dispatchctl: {}: {}\n", escape(interface), escape(&message))
         }

@@ -13,13 +13,15 @@ use crate::{
 };
 
 pub(crate) fn load(cli: &Cli, args: &LoadArgs) -> Result<(), Failure> {
+    let interfaces = args.interfaces.0.join(",");
     let programs = args
         .objects
         .iter()
         .map(|object| member(object, args))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(Failure::on(&args.interfaces.0.join(",")))?;
-    let client = connect(cli, args.changing.namespace.netns.as_deref())?;
+        .map_err(Failure::on(&interfaces))?;
+    let netns = args.changing.namespace.netns.as_deref();
+    let client = connect(cli, netns, Some(&interfaces))?;
     let mut outcomes = Vec::new();
     for interface in &args.interfaces.0 {
         match load_on(&client, interface, &programs, args) {
@@ -72,7 +74,8 @@ fn put_back(client: &Client, outcomes: &[ChangedOn]) {
 pub(crate) fn replace(cli: &Cli, args: &ReplaceArgs) -> Result<(), Failure> {
     let interface = &args.interface;
     let program = code(&args.object, &args.code).map_err(Failure::on(interface))?;
-    let client = connect(cli, args.changing.namespace.netns.as_deref())?;
+    let netns = args.changing.namespace.netns.as_deref();
+    let client = connect(cli, netns, Some(interface))?;
     let progress = Progress::show(&format!("{interface}: loading"));
     let changed = begin(&client, interface, &args.changing)
         .replace(&args.name, &program)

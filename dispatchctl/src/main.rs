@@ -34,9 +34,16 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        Command::Status(args) => listing::status(&connect(cli, None)?, args),
-        Command::List(args) => listing::list(&connect(cli, args.namespace.netns.as_deref())?, args),
-        Command::Show(args) => listing::show(&connect(cli, args.namespace.netns.as_deref())?, args),
+        Command::Status(args) => listing::status(&connect(cli, None, None)?, args),
+        Command::List(args) => {
+            let (netns, interface) = (&args.namespace.netns, &args.interface);
+            let client = connect(cli, netns.as_deref(), interface.as_deref())?;
+            listing::list(&client, args)
+        }
+        Command::Show(args) => {
+            let netns = args.namespace.netns.as_deref();
+            listing::show(&connect(cli, netns, Some(&args.interface))?, args)
+        }
         Command::Load(args) => load::load(cli, args),
         Command::Unload(args) => changing::unload(cli, args),
         Command::Reorder(args) => changing::reorder(cli, args),
@@ -46,7 +53,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-fn connect(cli: &Cli, netns: Option<&str>) -> Result<Client, Failure> {
+/// A connection for a command about this interface, if it is about one.
+fn connect(cli: &Cli, netns: Option<&str>, interface: Option<&str>) -> Result<Client, Failure> {
     let mut builder = Client::builder().name("dispatchctl");
     if let Some(socket) = &cli.socket {
         builder = builder.socket(socket);
@@ -54,5 +62,8 @@ fn connect(cli: &Cli, netns: Option<&str>) -> Result<Client, Failure> {
     if let Some(netns) = netns {
         builder = builder.netns(NetNs::from(netns));
     }
-    builder.connect().map_err(Failure::from)
+    builder.connect().map_err(|error| match interface {
+        Some(interface) => Failure::on(interface)(error),
+        None => error.into(),
+    })
 }

@@ -223,9 +223,12 @@ pub(crate) fn show(interface: &str, chain: Option<&Chain>, detail: &MemberDetail
     );
     if detail.maps.is_empty() {
         line("maps", "-");
-        return lines.concat();
     }
-    let mut text = lines.concat() + "  maps\n" + &maps(&detail.maps);
+    let mut text = lines.concat();
+    if !detail.maps.is_empty() {
+        text += "  maps\n";
+        text += &maps(&detail.maps);
+    }
     if !detail.sockets.is_empty() {
         text += "  sockets\n";
         text += &sockets::sockets(&detail.sockets);

@@ -64,6 +64,18 @@ fn a_daemon_that_is_not_there_is_exit_code_3() {
     let output = run(Path::new("/no/such/socket"), "list --json");
     assert_eq!(code(&output), 3);
     assert_eq!(error(&output)["code"], "not_reachable");
+    assert_eq!(error(&output)["interface"], serde_json::Value::Null);
+    for (arguments, interface) in [
+        ("list eth0", "eth0"),
+        ("show eth0 a", "eth0"),
+        ("unload eth0 --all", "eth0"),
+        (&format!("load eth0,eth1 {OBJECT}"), "eth0,eth1"),
+        (&format!("replace eth0 a {OBJECT}"), "eth0"),
+    ] {
+        let output = run(Path::new("/no/such/socket"), &format!("{arguments} --json"));
+        assert_eq!(code(&output), 3, "{arguments}");
+        assert_eq!(error(&output)["interface"], interface, "{arguments}");
+    }
     let output = run(Path::new("/no/such/socket"), "list");
     assert_eq!(code(&output), 3);
     assert_eq!(stdout(&output), "");
@@ -211,7 +223,7 @@ fn several_objects_are_one_change_for_each_interface() {
     let changes = daemon.changes();
     assert_eq!(changes.len(), 2);
     for (change, interface) in changes.iter().zip(["eth0", "eth1"]) {
-        assert_eq!(change.interface, interface);
+        assert_eq!(change.interface.as_deref(), Some(interface));
         let priorities: Vec<_> = registrations(change)
             .iter()
             .map(|one| one.priority)
@@ -224,26 +236,24 @@ fn several_objects_are_one_change_for_each_interface() {
 fn an_interface_that_refuses_undoes_the_ones_before_it() {
     let daemon = FakeDaemon::start();
     daemon.script(|body| match body {
-        RequestBody::Change(change) if change.interface == "eth1" => Some(Act::Refuse(
-            RefusalCode::NoSuchInterface,
-            "no interface eth1",
-            None,
-        )),
+        RequestBody::Change(change) if change.interface.as_deref() == Some("eth1") => Some(
+            Act::Refuse(RefusalCode::NoSuchInterface, "no interface eth1", None),
+        ),
         _ => None,
     });
     let output = run(daemon.path(), &format!("load eth0,eth1 {OBJECT} --name fw"));
     assert_eq!(code(&output), 1);
     assert_eq!(stderr(&output), "dispatchctl: no interface eth1\n");
     let last = daemon.changes().pop().unwrap();
-    let name = "fw".to_owned();
-    assert_eq!(last.interface, "eth0");
-    assert_eq!(last.operations, [Operation::Unregister { name }]);
+    let member = "fw".into();
+    assert_eq!(last.interface.as_deref(), Some("eth0"));
+    assert_eq!(last.operations, [Operation::Unregister { member }]);
 }
 
 #[test]
 fn each_changing_command_is_one_change() {
     let move_to = |to| Operation::Move {
-        name: "a".to_owned(),
+        member: "a".into(),
         to,
     };
     for (arguments, expected) in [
@@ -278,7 +288,7 @@ fn each_changing_command_is_one_change() {
         assert_eq!(
             daemon.changes(),
             [Change {
-                interface: "eth0".to_owned(),
+                interface: Some("eth0".to_owned()),
                 expected_revision: Some(4),
                 dry_run: true,
                 operations: vec![expected],
@@ -304,10 +314,10 @@ fn settings_that_are_not_given_stay() {
         allowed: Some(VerdictMask::PASS),
         ..protocol::Settings::default()
     };
-    let name = "a".to_owned();
+    let member = "a".into();
     assert_eq!(
         changes.pop().unwrap().operations,
-        [Operation::Set { name, settings }]
+        [Operation::Set { member, settings }]
     );
 }
 

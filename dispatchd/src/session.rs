@@ -275,8 +275,10 @@ impl<'a> Session<'a> {
             (RequestBody::PutObject, _) => self.put_object(brought).map(plain),
             (RequestBody::Status, _) => self.status().map(plain),
             (RequestBody::List { .. }, site) => self.list(site.as_ref()).map(plain),
-            (RequestBody::Change(change), Some(site)) => self.change(change, &site).map(plain),
-            (RequestBody::Show { name, .. }, Some(site)) => self.show(&site, &name).map(plain),
+            (RequestBody::Change(change), site) => self.change(change, site.as_ref()).map(plain),
+            (RequestBody::Show { member, .. }, site) => {
+                self.show(site.as_ref(), &member).map(plain)
+            }
             (RequestBody::MapDescriptor { member, map }, _) => {
                 self.map_descriptor(MemberId(member), &map)
             }
@@ -302,8 +304,6 @@ impl<'a> Session<'a> {
             // What names an interface has its site by now: this is for a second Hello.
             (
                 RequestBody::Hello(_)
-                | RequestBody::Change(_)
-                | RequestBody::Show { .. }
                 | RequestBody::OpenSocket(_)
                 | RequestBody::ActivateSocket { .. }
                 | RequestBody::CloseSocket { .. }
@@ -380,10 +380,10 @@ impl<'a> Session<'a> {
     }
 
     /// The client as the loader knows it.
-    fn caller(&self, site: &Site) -> Caller<'_> {
+    fn caller(&self, site: &Interface) -> Caller<'_> {
         Caller {
             uid: self.client.uid,
-            trusted: self.authority(&site.interface).may(Verb::LoadTrusted),
+            trusted: self.authority(site).may(Verb::LoadTrusted),
             connection: Some(self.connection.as_fd()),
         }
     }

@@ -36,7 +36,9 @@ pub(crate) fn refusal(refusal: &Refusal) -> Refused {
         Refusal::HookTaken { .. } => RefusalCode::InterfaceBusy,
         Refusal::InterfaceGone { .. } => RefusalCode::InterfaceGone,
         Refusal::NotOwner { .. } => RefusalCode::NotOwner,
-        Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } => RefusalCode::NoSuchMember,
+        Refusal::NoChain { .. } | Refusal::NoSuchMember { .. } | Refusal::NoMemberOfId { .. } => {
+            RefusalCode::NoSuchMember
+        }
         Refusal::Revision { .. } => RefusalCode::Generation,
         Refusal::ModeDiffers { .. } | Refusal::NoOffload { .. } => RefusalCode::Mode,
         Refusal::Engine { .. } => RefusalCode::Engine,
@@ -106,6 +108,7 @@ fn remedy(refusal: &Refusal) -> Option<Remedy> {
             ..
         }
         | Refusal::NoSuchMember { .. }
+        | Refusal::NoMemberOfId { .. }
         | Refusal::BadName { .. }
         | Refusal::NameTaken { .. }
         | Refusal::ChainFull { .. }
@@ -305,8 +308,9 @@ pub(crate) fn tail_calls(calls: &[protocol::TailCall]) -> Vec<planner::TailCall>
         .collect()
 }
 
-/// An operation, for the planner.
-pub(crate) fn operation(operation: protocol::Operation) -> planner::Operation {
+/// An operation, for the planner. `name` is the name of the member that it is about, if it is about
+/// one that is there.
+pub(crate) fn operation(operation: protocol::Operation, name: String) -> planner::Operation {
     match operation {
         protocol::Operation::Register(registration) => {
             planner::Operation::Register(planner::Registration {
@@ -324,9 +328,9 @@ pub(crate) fn operation(operation: protocol::Operation) -> planner::Operation {
                 token: registration.token,
             })
         }
-        protocol::Operation::Unregister { name } => planner::Operation::Unregister { name },
+        protocol::Operation::Unregister { member: _ } => planner::Operation::Unregister { name },
         protocol::Operation::UnregisterAll => planner::Operation::UnregisterAll,
-        protocol::Operation::Move { name, to } => planner::Operation::Move {
+        protocol::Operation::Move { member: _, to } => planner::Operation::Move {
             name,
             to: match to {
                 protocol::Position::Priority(priority) => planner::Position::Priority(priority),
@@ -337,7 +341,10 @@ pub(crate) fn operation(operation: protocol::Operation) -> planner::Operation {
             },
         },
         protocol::Operation::Order { names } => planner::Operation::Order { names },
-        protocol::Operation::Set { name, settings } => planner::Operation::Set {
+        protocol::Operation::Set {
+            member: _,
+            settings,
+        } => planner::Operation::Set {
             name,
             settings: planner::Settings {
                 chain_call: settings.chain_call,
@@ -346,7 +353,10 @@ pub(crate) fn operation(operation: protocol::Operation) -> planner::Operation {
                 lifetime: settings.lifetime,
             },
         },
-        protocol::Operation::Replace { name, source: _ } => planner::Operation::Replace { name },
+        protocol::Operation::Replace {
+            member: _,
+            source: _,
+        } => planner::Operation::Replace { name },
         protocol::Operation::Configure(configuration) => {
             planner::Operation::Configure(planner::Configuration {
                 final_verdict: configuration.final_verdict,

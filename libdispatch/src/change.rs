@@ -1,7 +1,7 @@
 //! Several operations on one chain, in one swap.
 
 use dispatcher_abi::{Engine, Mode, ModeChoice};
-use protocol::Operation;
+use protocol::{MemberRef, Open, Operation};
 
 use crate::{
     Client, Configuration, Error, Note, Position, Program, Settings, Step, claim::ClaimNumber,
@@ -40,9 +40,19 @@ impl<'a> Change<'a> {
         Self {
             client,
             wire: protocol::Change {
-                interface: interface.to_owned(),
+                interface: Some(interface.to_owned()),
                 ..protocol::Change::default()
             },
+            objects: Vec::new(),
+        }
+    }
+
+    /// A change of the chain that a member is in, whatever its interface is called by now. The first
+    /// operation names the member by its id.
+    pub(crate) fn of_member(client: &'a Client) -> Self {
+        Self {
+            client,
+            wire: protocol::Change::default(),
             objects: Vec::new(),
         }
     }
@@ -77,7 +87,8 @@ impl<'a> Change<'a> {
 
     /// Removes a member.
     pub fn unregister(self, name: impl Into<String>) -> Self {
-        self.with(Operation::Unregister { name: name.into() })
+        let member = name.into().into();
+        self.with(Operation::Unregister { member })
     }
 
     /// Removes every member, and the chain with them.
@@ -88,7 +99,7 @@ impl<'a> Change<'a> {
     /// Moves one member. Nothing is reloaded.
     pub fn reorder(self, name: impl Into<String>, to: Position) -> Self {
         self.with(Operation::Move {
-            name: name.into(),
+            member: name.into().into(),
             to: to.into(),
         })
     }
@@ -102,17 +113,21 @@ impl<'a> Change<'a> {
     /// Changes a running member.
     pub fn set(self, name: impl Into<String>, settings: Settings) -> Self {
         self.with(Operation::Set {
-            name: name.into(),
+            member: name.into().into(),
             settings: settings.into(),
         })
     }
 
     /// New code in the same slot. Maps of the same name and shape keep their contents. Of the
     /// program, only what concerns its object counts: function, map sizes, globals, tail calls.
-    pub fn replace(mut self, name: impl Into<String>, program: &Program) -> Self {
+    pub fn replace(self, name: impl Into<String>, program: &Program) -> Self {
+        self.replace_member(name.into().into(), program)
+    }
+
+    pub(crate) fn replace_member(mut self, member: Open<MemberRef>, program: &Program) -> Self {
         self.objects.push(program.object.clone());
         self.with(Operation::Replace {
-            name: name.into(),
+            member,
             source: program.source(),
         })
     }
@@ -140,7 +155,7 @@ impl<'a> Change<'a> {
         Ok((changed.into(), claims))
     }
 
-    fn with(mut self, operation: Operation) -> Self {
+    pub(crate) fn with(mut self, operation: Operation) -> Self {
         self.wire.operations.push(operation);
         self
     }

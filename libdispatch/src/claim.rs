@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Operation, RequestBody, Token};
+use protocol::{MemberRef, Open, Operation, RequestBody, Token};
 
 use crate::{Lifetime, Refusal, RefusalCode};
 
@@ -145,6 +145,12 @@ impl Claims {
         released.is_some_and(|claim| claim.lost().is_none())
     }
 
+    /// Whether the claim was neither given up nor lost.
+    pub(crate) fn is_ours(&self, number: ClaimNumber) -> bool {
+        let claim = self.records.get(&number);
+        claim.is_some_and(|claim| claim.lost().is_none())
+    }
+
     /// Why the claim is lost, if it is.
     pub(crate) fn lost_reason(&self, number: ClaimNumber) -> Option<&Refusal> {
         self.records.get(&number)?.lost()
@@ -206,7 +212,8 @@ impl Claims {
         changed: &protocol::Changed,
         sent: ClaimNumber,
     ) -> Vec<ClaimNumber> {
-        let interface = change.interface;
+        // A change that registers something names its interface.
+        let interface = change.interface.unwrap_or_default();
         let mut registered = Vec::new();
         let mut members = changed.members.iter();
         for operation in change.operations {
@@ -230,15 +237,15 @@ impl Claims {
                 Operation::Replace { .. } => {
                     members.next();
                 }
-                Operation::Unregister { name } => {
-                    self.forget(sent, |claim| claim.is_member(&interface, Some(&name)));
+                Operation::Unregister { member } => {
+                    self.forget(sent, |claim| claim.is_member(&interface, Some(&member)));
                 }
                 Operation::UnregisterAll => {
                     self.forget(sent, |claim| claim.is_member(&interface, None));
                 }
-                Operation::Set { name, settings } => {
+                Operation::Set { member, settings } => {
                     if settings.lifetime == Some(Lifetime::Kept) {
-                        self.forget(sent, |claim| claim.is_member(&interface, Some(&name)));
+                        self.forget(sent, |claim| claim.is_member(&interface, Some(&member)));
                     }
                 }
                 Operation::Move { .. } | Operation::Order { .. } | Operation::Configure(_) => {}
@@ -295,13 +302,18 @@ impl Claim {
         }
     }
 
-    /// Whether this is a member of the interface, and of this name if one is given.
-    fn is_member(&self, interface: &str, name: Option<&str>) -> bool {
-        match &self.kind {
-            Kind::Member(member) => {
-                self.interface == interface && name.is_none_or(|name| member.name == name)
+    /// Whether this is a member of the interface, and the one that is meant if one is.
+    fn is_member(&self, interface: &str, meant: Option<&Open<MemberRef>>) -> bool {
+        let Kind::Member(member) = &self.kind else {
+            return false;
+        };
+        match meant {
+            None => self.interface == interface,
+            Some(Open::Known(MemberRef::Name(name))) => {
+                self.interface == interface && member.name == *name
             }
-            Kind::Socket(_) => false,
+            Some(Open::Known(MemberRef::Id(id))) => member.id == *id,
+            Some(Open::Unknown(_)) => false,
         }
     }
 
@@ -322,6 +334,10 @@ impl Claim {
     /// The daemon said no. Some answers can change while the claim lingers: the daemon may not have
     /// seen yet that the old connection is gone, or has too much to do.
     fn refused(&mut self, refusal: Refusal, now: Instant) {
+        // It doesn't know the member: the chain can't be read, and its time doesn't pass there.
+        if let (Kind::Member(_), RefusalCode::Daemon) = (&self.kind, refusal.code) {
+            return;
+        }
         let linger = self.linger();
         let Standing::Wanted { refused } = &mut self.standing else {
             return;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::{ReplyBody, RequestBody, SocketGrant};
+use protocol::{MemberRef, Open as OpenForm, ReplyBody, RequestBody, SocketGrant};
 
 use crate::{
     Chain, Change, Error, MemberDetail, NetNs, Program, Registration, SocketLease, SocketRequest,
@@ -23,6 +23,8 @@ pub const SOCKET_VARIABLE: &str = "DISPATCHD_SOCKET";
 /// How long one answer may take if nobody says otherwise. The verifier needs seconds for a large
 /// program, and a change can load many.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
+/// As long as for ever, and no clock's end.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The longest name of a client, in bytes; the daemon refuses longer ones.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -124,9 +126,18 @@ impl Client {
 
     /// Everything about one member.
     pub fn show(&self, interface: &str, name: &str) -> Result<MemberDetail, Error> {
+        self.show_member(Some(interface), name.into())
+    }
+
+    /// The same of the member that is named like this.
+    pub(crate) fn show_member(
+        &self,
+        interface: Option<&str>,
+        member: OpenForm<MemberRef>,
+    ) -> Result<MemberDetail, Error> {
         let body = RequestBody::Show {
-            interface: interface.to_owned(),
-            name: name.to_owned(),
+            interface: interface.map(str::to_owned),
+            member,
         };
         self.ask(&body, |answer| match answer {
             (ReplyBody::Member(detail), _) => Ok((*detail).into()),
@@ -290,7 +301,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms.
+    /// How long one answer may take before the call fails with [`Error::TimedOut`]; at least 1 ms, and
+    /// at most a year.
     /// Where the daemon carries out what other threads asked first, the time begins after that.
     /// Default: 120 s.
     #[must_use]
@@ -308,12 +320,14 @@ impl ClientBuilder {
     pub fn connect(self) -> Result<Client, Error> {
         let socket = self.socket.unwrap_or_else(default_socket);
         let netns = NetNsFile::choose(&self.netns)?;
+        // One that can't be opened is an error now, not with the first request.
+        drop(netns.open()?);
         let name = self.name.unwrap_or_else(default_name);
         // The kernel takes a timeout of 0 for none.
         let timeout = self
             .timeout
             .unwrap_or(TIMEOUT_DEFAULT)
-            .max(Duration::from_millis(1));
+            .clamp(Duration::from_millis(1), TIMEOUT_MAX);
         let session = Session::new(socket, netns, name, timeout);
         session.home(&session.patience())?;
         Ok(Client {

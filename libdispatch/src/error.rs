@@ -32,7 +32,7 @@ pub enum Error {
 
     /// The daemon didn't answer in time; it may still do what was asked. A member that it registers
     /// late stays as long as the client. See [`ClientBuilder::timeout`](crate::ClientBuilder::timeout).
-    #[error("no answer to {request} within {} s: it may still be done", timeout.as_secs())]
+    #[error("no answer to {request} within {}: it may still be done", seconds(*timeout))]
     TimedOut {
         /// What was asked.
         request: &'static str,
@@ -136,6 +136,14 @@ impl Error {
         } else {
             None
         }
+    }
+}
+
+/// A time as people read it: whole seconds, or milliseconds.
+fn seconds(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
     }
 }
 
@@ -249,7 +257,7 @@ refusal_codes! {
     Mode,
     /// The chain is at another revision than expected.
     Generation,
-    /// No member of this name.
+    /// No member of this name or id.
     NoSuchMember,
     /// A name that members can't have: see [`is_member_name`](crate::is_member_name).
     BadName,

@@ -28,6 +28,8 @@ enum Asked {
     Abandoned,
     /// The answer is there.
     Answered(Said),
+    /// It came, and this process had no room for its descriptors.
+    Bereft,
 }
 
 /// Why no further answer will come.
@@ -45,6 +47,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) enum Fate {
     Answered(Said),
+    /// The answer came without its descriptors.
+    Bereft,
     Ended(End),
 }
 
@@ -65,21 +69,25 @@ impl Inbox {
     pub(crate) fn abandon(&mut self, id: u64) {
         match self.asked.get_mut(&id) {
             Some(asked @ Asked::Waiting) => *asked = Asked::Abandoned,
-            Some(Asked::Answered(_) | Asked::Abandoned) | None => self.forget(id),
+            Some(Asked::Answered(_) | Asked::Bereft | Asked::Abandoned) | None => self.forget(id),
         }
     }
 
-    /// An answer came. One that answers no request is a push, which nobody waits for.
-    pub(crate) fn deliver(&mut self, reply: Reply, fds: Vec<OwnedFd>) {
+    /// An answer came, without descriptors if some of them were lost. One that answers no request is a push, which nobody waits for.
+    pub(crate) fn deliver(&mut self, reply: Reply, fds: Option<Vec<OwnedFd>>) {
         match reply.body {
             // A refusal with id 0 is for the whole connection.
             Err(refused) if reply.id == 0 => self.end(End::Refused(refused.into())),
             body => match self.asked.get_mut(&reply.id) {
                 Some(asked @ Asked::Waiting) => {
-                    *asked = Asked::Answered(body.map(|body| (body, fds)));
+                    *asked = match (body, fds) {
+                        (Ok(body), Some(fds)) => Asked::Answered(Ok((body, fds))),
+                        (Ok(_), None) => Asked::Bereft,
+                        (Err(refused), _) => Asked::Answered(Err(refused)),
+                    };
                 }
                 Some(Asked::Abandoned) => self.forget(reply.id),
-                Some(Asked::Answered(_)) | None => {}
+                Some(Asked::Answered(_) | Asked::Bereft) | None => {}
             },
         }
     }
@@ -100,6 +108,10 @@ impl Inbox {
             && let Some(Asked::Answered(said)) = self.asked.remove(&id)
         {
             return Some(Fate::Answered(said));
+        }
+        if let Some(Asked::Bereft) = self.asked.get(&id) {
+            self.forget(id);
+            return Some(Fate::Bereft);
         }
         let end = self.end.clone()?;
         self.forget(id);
@@ -125,7 +137,7 @@ mod tests {
         let id = inbox.ask();
         inbox.abandon(id);
         assert!(!inbox.is_idle(), "the daemon is still at it");
-        inbox.deliver(answer(id), Vec::new());
+        inbox.deliver(answer(id), Some(Vec::new()));
         assert!(inbox.is_idle());
         assert!(inbox.take(id).is_none());
     }
@@ -134,7 +146,7 @@ mod tests {
     fn an_answer_that_comes_as_one_stops_waiting_leaves_nothing_behind() {
         let mut inbox = Inbox::default();
         let id = inbox.ask();
-        inbox.deliver(answer(id), Vec::new());
+        inbox.deliver(answer(id), Some(Vec::new()));
         inbox.abandon(id);
         assert!(inbox.is_idle());
         assert!(inbox.asked.is_empty());
@@ -145,7 +157,7 @@ mod tests {
         let mut inbox = Inbox::default();
         let asked = [inbox.ask(), inbox.ask()];
         let body = Err(Refused::new(protocol::RefusalCode::Quota, "no room"));
-        inbox.deliver(Reply { id: 0, body }, Vec::new());
+        inbox.deliver(Reply { id: 0, body }, Some(Vec::new()));
         inbox.end(End::HungUp);
         for id in asked {
             let taken = inbox.take(id);
@@ -164,8 +176,8 @@ mod tests {
                 prop_assert_eq!(inbox.ask(), id);
             }
             for id in &order[..end_after] {
-                inbox.deliver(answer(*id), Vec::new());
-                inbox.deliver(answer(100 + id), Vec::new());
+                inbox.deliver(answer(*id), Some(Vec::new()));
+                inbox.deliver(answer(100 + id), Some(Vec::new()));
             }
             inbox.end(End::HungUp);
             for (index, id) in order.into_iter().enumerate() {

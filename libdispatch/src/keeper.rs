@@ -1,10 +1,11 @@
 //! The thread that re-claims members when the application is idle: a member whose claim nobody
 //! renews is removed after its linger time.
 //!
-//! It sleeps in `poll` until the connection breaks or the last clone of the client is dropped.
+//! It sleeps in `poll` until the connection breaks, a claim is wanted that it doesn't know of, or the
+//! last clone of the client is dropped.
 
 use std::{
-    io::{self, PipeReader},
+    io::{self, PipeReader, Read as _},
     os::fd::AsFd as _,
     sync::{Arc, Weak},
     thread,
@@ -33,11 +34,23 @@ enum Next {
     Stop,
 }
 
+/// Why a wait ended.
+enum Woken {
+    /// The client is gone.
+    Gone,
+    /// There is a claim to be made.
+    Called,
+    /// The connection broke, or the time has passed.
+    Due,
+}
+
 /// Starts the thread, unless it runs or there is nothing to keep. Without it (the process may
 /// have too many threads) the next request does the same work.
 pub(crate) fn start(session: &Arc<Session>) {
     session.employ(|| {
         let (gone, alive) = io::pipe().ok()?;
+        // A pipe that is full wakes as well.
+        rustix::io::ioctl_fionbio(&alive, true).ok()?;
         let kept = Arc::downgrade(session);
         let builder = thread::Builder::new().name("dispatch-keeper".to_owned());
         builder.spawn(move || keep(&kept, &gone)).ok()?;
@@ -58,8 +71,10 @@ fn keep(session: &Weak<Session>, gone: &PipeReader) {
             Next::Retry => {}
             Next::Watch(line) => {
                 let since = Instant::now();
-                if wait(gone, Some(&line), None) {
-                    return;
+                match wait(gone, Some(&line), None) {
+                    Woken::Gone => return,
+                    Woken::Called => continue,
+                    Woken::Due => {}
                 }
                 // A daemon that accepts and hangs up at once is not asked without pause.
                 if since.elapsed() > PAUSE_MAX {
@@ -67,7 +82,7 @@ fn keep(session: &Weak<Session>, gone: &PipeReader) {
                 }
             }
         }
-        if wait(gone, None, Some(pause)) {
+        if let Woken::Gone = wait(gone, None, Some(pause)) {
             return;
         }
         pause = PAUSE_MAX.min(pause * 2);
@@ -96,17 +111,26 @@ fn tend(session: &Session) -> Next {
     }
 }
 
-/// Waits until the connection breaks or the time has passed; says whether the client is gone.
-fn wait(gone: &PipeReader, line: Option<&Line>, pause: Option<Duration>) -> bool {
+/// Waits until the connection breaks, the time has passed, or the session says something.
+fn wait(gone: &PipeReader, line: Option<&Line>, pause: Option<Duration>) -> Woken {
     let timeout = pause.and_then(|pause| Timespec::try_from(pause).ok());
     let mut polled = vec![PollFd::new(gone, PollFlags::IN)];
     polled.extend(line.map(|line| PollFd::from_borrowed_fd(line.as_fd(), PollFlags::RDHUP)));
     loop {
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
-            Ok(_) => return !polled[0].revents().is_empty(),
+            Ok(_) => break,
             Err(Errno::INTR) => {}
             // No memory for it: look again at the next turn.
-            Err(_) => return false,
+            Err(_) => return Woken::Due,
         }
+    }
+    if polled[0].revents().is_empty() {
+        return Woken::Due;
+    }
+    // Something was said, or the other end is closed: neither waits.
+    let mut calls = [0; 64];
+    match (&mut &*gone).read(&mut calls) {
+        Ok(0) => Woken::Gone,
+        Ok(_) | Err(_) => Woken::Called,
     }
 }

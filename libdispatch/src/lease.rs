@@ -104,12 +104,13 @@ impl SocketLease {
 
     /// Gives the queue back. The socket itself is closed when all its descriptors are.
     pub fn close(self) -> Result<(), Error> {
-        let held = self.check_held();
         let session = self.client.session();
-        // The drop has nothing to do, whatever becomes of this.
+        let closed = self
+            .check_held()
+            .and_then(|()| self.give_back(&session.patience()));
+        // The drop has nothing to do, whatever became of this.
         session.with_claims(|claims| claims.release(self.claim));
-        held?;
-        self.give_back(&session.patience())
+        closed
     }
 
     /// Whether the queue is still this client's, as far as can be known without asking for it.
@@ -150,6 +151,7 @@ impl SocketLease {
         self.token
     }
 
+    /// The claim is made again until the daemon has answered: it takes a queue back from its owner only.
     fn give_back(&self, patience: &Patience) -> Result<(), Error> {
         let body = RequestBody::CloseSocket {
             interface: self.interface.clone(),
@@ -174,9 +176,10 @@ impl AsFd for SocketLease {
 impl Drop for SocketLease {
     fn drop(&mut self) {
         let session = self.client.session();
-        if session.with_claims(|claims| claims.release(self.claim)) {
+        if session.with_claims(|claims| claims.is_ours(self.claim)) {
             // A queue that can't be given back now goes with the connection.
             let _ = self.give_back(&Patience::for_all(DROP_TIMEOUT));
         }
+        session.with_claims(|claims| claims.release(self.claim));
     }
 }

@@ -39,6 +39,10 @@
 //! `DISPATCHD_SOCKET` says, or what [`ClientBuilder::socket`] says.
 #![deny(unsafe_code)]
 
+// The fake daemon of the tests speaks of it by its name.
+#[cfg(test)]
+extern crate self as libdispatch;
+
 mod change;
 mod claim;
 mod client;

@@ -52,7 +52,8 @@ struct Memory {
 
 /// What one look at the socket gave.
 enum Read {
-    Reply(Reply, Vec<OwnedFd>),
+    /// Without descriptors if this process had no room for them.
+    Reply(Reply, Option<Vec<OwnedFd>>),
     End(End),
     Nothing,
 }
@@ -208,7 +209,15 @@ impl Line {
         };
         match fate {
             Fate::Answered(Ok(answer)) => understood(answer, body),
-            Fate::Answered(Err(refused)) => Err(Error::Refused(refused.into()).into()),
+            Fate::Answered(Err(refused)) => match refused.not_understood() {
+                None => Err(Error::Refused(refused.into()).into()),
+                Some(number) => Err(not_understood("Refused", number, body)),
+            },
+            Fate::Bereft => {
+                let call = "receive a descriptor from the daemon";
+                let source = Errno::MFILE.into();
+                Err(Error::Io { call, source }.into())
+            }
             Fate::Ended(End::Refused(refusal)) => Err(Error::Refused(refusal).into()),
             Fate::Ended(End::HungUp) => Err(Failure::Unanswered),
             Fate::Ended(End::Garbled(answer)) => {
@@ -244,7 +253,7 @@ impl Line {
         if !self.poll(PollFlags::IN | PollFlags::RDHUP, limit) {
             return Read::Nothing;
         }
-        match self.connection.receive::<Reply>() {
+        match self.connection.receive_partly::<Reply>() {
             Ok(Some((reply, fds))) => Read::Reply(reply, fds),
             Err(ReceiveError::Io(source)) if source.kind() == io::ErrorKind::WouldBlock => {
                 Read::Nothing
@@ -295,12 +304,14 @@ fn timed_out(body: &RequestBody, patience: &Patience) -> Error {
 fn understood(answer: Answer, body: &RequestBody) -> Result<Answer, Failure> {
     match answer.0.not_understood() {
         None => Ok(answer),
-        Some((of, number)) => {
-            let request = request::name_of(body);
-            let answer = format!("{of} has option {number}, which this library doesn't know");
-            Err(Error::Unexpected { request, answer }.into())
-        }
+        Some((of, number)) => Err(not_understood(of, number, body)),
     }
+}
+
+fn not_understood(of: &str, number: u32, body: &RequestBody) -> Failure {
+    let request = request::name_of(body);
+    let answer = format!("{of} has option {number}, which this library doesn't know");
+    Error::Unexpected { request, answer }.into()
 }
 
 fn is_hang_up(kind: io::ErrorKind) -> bool {

@@ -3,9 +3,10 @@
 use std::{os::fd::OwnedFd, time::Duration};
 
 use dispatcher_abi::{Engine, Lifetime, Mode, SlotCounters};
+use protocol::{MemberRef, Open, Operation};
 
 use crate::{
-    Change, Changed, Client, Error, MemberDetail, Note, Position, Program, Settings,
+    Change, Changed, Client, Error, MemberDetail, Note, Position, Program, RefusalCode, Settings,
     change::Registered, claim::ClaimNumber, patience::Patience,
 };
 
@@ -49,7 +50,7 @@ impl Registration {
         })
     }
 
-    /// Stops the program and forgets it.
+    /// Stops the program and forgets it. One that somebody else removed is gone already.
     ///
     /// # Errors
     ///
@@ -63,9 +64,14 @@ impl Registration {
             session.with_claims(|claims| claims.release(claim));
         }
         held?;
-        let change = self.client.change(&self.interface);
-        change.unregister(self.name()).apply()?;
-        Ok(())
+        let unregister = Operation::Unregister {
+            member: self.reference(),
+        };
+        match Change::of_member(&self.client).with(unregister).apply() {
+            // Somebody else has done so.
+            Err(Error::Refused(refusal)) if refusal.code == RefusalCode::NoSuchMember => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     /// Gives the program to the daemon: it stays after this process, until somebody unregisters it
@@ -86,18 +92,25 @@ impl Registration {
 
     /// Changes the running program's settings. Nothing is reloaded.
     pub fn set(&self, settings: Settings) -> Result<Changed, Error> {
-        self.change()?.set(self.name(), settings).apply()
+        let (member, settings) = (self.reference(), settings.into());
+        self.change()?
+            .with(Operation::Set { member, settings })
+            .apply()
     }
 
     /// Moves the program in its chain. Nothing is reloaded.
     pub fn move_to(&self, position: Position) -> Result<Changed, Error> {
-        self.change()?.reorder(self.name(), position).apply()
+        let (member, to) = (self.reference(), position.into());
+        self.change()?.with(Operation::Move { member, to }).apply()
     }
 
     /// Puts new code into the same slot. Maps of the same name and shape keep their contents. Of
     /// the program, only what concerns its object counts: function, map sizes, globals, tail calls.
     pub fn replace(&mut self, program: &Program) -> Result<Changed, Error> {
-        let changed = self.change()?.replace(self.name(), program).apply()?;
+        let changed = self
+            .change()?
+            .replace_member(self.reference(), program)
+            .apply()?;
         let Some(member) = changed.members.first() else {
             return Err(nothing_registered());
         };
@@ -114,7 +127,7 @@ impl Registration {
     /// Everything about the member, as it is now.
     pub fn detail(&self) -> Result<MemberDetail, Error> {
         self.check_held()?;
-        self.client.show(&self.interface, &self.member.name)
+        self.client.show_member(None, self.reference())
     }
 
     /// A descriptor of one of the program's own maps, by its name in the object. It stays valid
@@ -154,7 +167,7 @@ impl Registration {
             })
     }
 
-    /// The interface.
+    /// The interface, as it was called when the program was registered.
     pub fn interface(&self) -> &str {
         &self.interface
     }
@@ -196,7 +209,13 @@ impl Registration {
 
     fn change(&self) -> Result<Change<'_>, Error> {
         self.check_held()?;
-        Ok(self.client.change(&self.interface))
+        Ok(Change::of_member(&self.client))
+    }
+
+    /// The member for the daemon. Its name may be another's by now, and its interface may have
+    /// another name.
+    fn reference(&self) -> Open<MemberRef> {
+        MemberRef::Id(self.member.id).into()
     }
 
     fn check_held(&self) -> Result<(), Error> {
@@ -213,15 +232,14 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let session = self.client.session();
-        // Removed or lost in the meantime: the name may be another member's.
+        // Removed or lost in the meantime: then there is nothing to be said.
         let is_ours = |claim| session.with_claims(|claims| claims.release(claim));
         if !self.claim.is_some_and(is_ours) {
             return;
         }
         let change = protocol::Change {
-            interface: self.interface.clone(),
-            operations: vec![protocol::Operation::Unregister {
-                name: self.member.name.clone(),
+            operations: vec![Operation::Unregister {
+                member: self.reference(),
             }],
             ..protocol::Change::default()
         };

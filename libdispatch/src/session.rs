@@ -18,7 +18,7 @@
 //! made once, before anything else is asked of a new daemon.
 
 use std::{
-    io::{self, PipeWriter},
+    io::{self, PipeWriter, Write as _},
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -66,7 +66,7 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 struct State {
     claims: Claims,
-    /// Open while the keeper is to run; closing it wakes the keeper.
+    /// Open while the keeper is to run. A byte wakes the keeper, and so does closing it.
     keeper: Option<PipeWriter>,
     home: Home,
     sides: Vec<Arc<Line>>,
@@ -104,11 +104,18 @@ impl Session {
         act(&mut self.state().claims)
     }
 
-    /// Starts the keeper, unless it runs or there is nothing to keep. `start` returns what ends it.
+    /// Starts the keeper, unless it runs or there is nothing to keep. `start` returns what wakes and
+    /// ends it. One that runs is woken if something is wanted: it may have made its claims before
+    /// this one was known.
     pub(crate) fn employ(&self, start: impl FnOnce() -> Option<PipeWriter>) {
         let mut state = self.state();
-        if state.keeper.is_none() && !state.claims.is_empty() {
-            state.keeper = start();
+        match &state.keeper {
+            Some(keeper) if state.claims.any_wanted() => {
+                // A full pipe wakes it as well.
+                let _ = (&mut &*keeper).write(&[0]);
+            }
+            None if !state.claims.is_empty() => state.keeper = start(),
+            Some(_) | None => {}
         }
     }
 
@@ -464,3 +471,6 @@ fn unexpected(body: &RequestBody, answer: &ReplyBody) -> Error {
         answer: format!("{answer:?}").chars().take(80).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

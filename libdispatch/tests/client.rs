@@ -20,7 +20,9 @@ use libdispatch::{
     Client, Error, Lifetime, Position, Program, RefusalCode, Registration, Remedy, Settings,
     Verdict, VerdictMask,
 };
-use protocol::{Listener, Operation, RefusalCode as Code, ReplyBody, RequestBody};
+use protocol::{
+    Listener, MemberRef, Operation, OptionKey, RefusalCode as Code, Refused, ReplyBody, RequestBody,
+};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 #[test]
@@ -30,7 +32,7 @@ fn a_dropped_registration_is_unregistered() {
     assert_eq!((registration.name(), registration.slot()), ("stats", 0));
     assert_eq!(registration.program_id(), Some(101));
     drop(registration);
-    assert_eq!(last_operations(&daemon), [unregister("stats")]);
+    assert_eq!(last_operations(&daemon), [unregister(1)]);
 }
 
 #[test]
@@ -44,6 +46,50 @@ fn unregister_says_whether_it_worked() {
     assert_eq!(daemon.changes().len(), 2, "the drop doesn't ask again");
 }
 
+/// Its name may be another member's by now, and its interface may have another name.
+#[test]
+fn a_guard_names_its_member_by_its_id() {
+    let daemon = FakeDaemon::start();
+    let mut registration = register(&connect(&daemon));
+    let namespaces = daemon.namespaces();
+    registration.set(Settings::default()).unwrap();
+    registration.move_to(Position::First).unwrap();
+    registration.replace(&program()).unwrap();
+    registration.detail().unwrap();
+    drop(registration);
+    let of_member: Vec<_> = daemon
+        .heard()
+        .into_iter()
+        .filter_map(|body| match body {
+            RequestBody::Change(change) => {
+                let [operation] = change.operations.as_slice() else {
+                    panic!("{change:?}");
+                };
+                operation.member().cloned()
+            }
+            RequestBody::Show { member, .. } => Some(member),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(of_member, vec![MemberRef::Id(1).into(); 5]);
+    assert_eq!(daemon.namespaces(), namespaces, "no interface is named");
+}
+
+#[test]
+fn a_member_that_somebody_else_removed_is_unregistered() {
+    let daemon = FakeDaemon::start();
+    let registration = register(&connect(&daemon));
+    daemon.script(|body| {
+        let change = matches!(body, RequestBody::Change(_));
+        change.then_some(Act::Refuse(
+            Code::NoSuchMember,
+            "no member has the id 1",
+            None,
+        ))
+    });
+    registration.unregister().unwrap();
+}
+
 #[test]
 fn a_kept_registration_stays() {
     let daemon = FakeDaemon::start();
@@ -53,10 +99,10 @@ fn a_kept_registration_stays() {
         lifetime: Some(Lifetime::Kept),
         ..protocol::Settings::default()
     };
-    let name = "stats".to_owned();
+    let member = MemberRef::Id(1).into();
     assert_eq!(
         last_operations(&daemon),
-        [Operation::Set { name, settings }]
+        [Operation::Set { member, settings }]
     );
 
     let heard = daemon.heard().len();
@@ -77,7 +123,7 @@ fn a_registration_that_cannot_be_kept_is_unregistered() {
         refuse_changes(body)
     });
     registration.keep().unwrap_err();
-    assert_eq!(last_operations(&daemon), [unregister("stats")]);
+    assert_eq!(last_operations(&daemon), [unregister(1)]);
 }
 
 #[test]
@@ -160,16 +206,17 @@ fn several_interfaces_are_all_or_none() {
     drop(both);
 
     daemon.script(|body| match body {
-        RequestBody::Change(change) if change.interface == "eth1" => refuse_changes(body),
+        RequestBody::Change(change) if change.interface.as_deref() == Some("eth1") => {
+            refuse_changes(body)
+        }
         _ => None,
     });
-    for program in [program(), program().kept()] {
+    for (program, id) in [(program(), 3), (program().kept(), 4)] {
         client
             .register_all(&["eth0", "eth1"], &program)
             .unwrap_err();
         let change = daemon.changes().pop().unwrap();
-        assert_eq!(change.interface, "eth0");
-        assert_eq!(change.operations, [unregister("stats")]);
+        assert_eq!(change.operations, [unregister(id)]);
     }
 }
 
@@ -258,13 +305,40 @@ fn an_answer_with_an_unknown_option_that_must_be_understood_is_no_answer() {
     let client = connect(&daemon);
     daemon.script(|body| {
         let mut changed = protocol::Changed::default();
-        let key = protocol::OptionKey::required(77);
+        let key = OptionKey::required(77);
         changed.options.set(key, &1_u8).unwrap();
         matches!(body, RequestBody::Change(_)).then_some(Act::Say(ReplyBody::Changed(changed)))
     });
     let error = client.change("eth0").unregister("a").apply().unwrap_err();
     assert!(matches!(error, Error::Unexpected { .. }), "{error}");
     assert!(error.to_string().contains("option 77"), "{error}");
+}
+
+#[test]
+fn a_refusal_with_an_unknown_option_that_must_be_understood_is_no_answer() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon);
+    let mut refused = Refused::new(Code::Conflict, "no");
+    let option = OptionKey::<u32>::required(9);
+    refused.options.set(option, &1).unwrap();
+    daemon.script(move |body| {
+        let list = matches!(body, RequestBody::List { .. });
+        list.then(|| Act::Deny(refused.clone()))
+    });
+    let error = client.list(None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the daemon's answer to a request for the list makes no sense: \
+         Refused has option 9, which this library doesn't know"
+    );
+}
+
+#[test]
+fn any_time_may_be_waited() {
+    let daemon = FakeDaemon::start();
+    let client = daemon.client_with(Duration::MAX);
+    drop(register(&client));
+    client.list(None).unwrap();
 }
 
 #[test]
@@ -383,8 +457,8 @@ fn last_operations(daemon: &FakeDaemon) -> Vec<Operation> {
     daemon.changes().pop().unwrap().operations
 }
 
-fn unregister(name: &str) -> Operation {
+fn unregister(id: u64) -> Operation {
     Operation::Unregister {
-        name: name.to_owned(),
+        member: MemberRef::Id(id).into(),
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use fake::{Act, FakeDaemon, PATIENCE};
-use libdispatch::{Client, Error, Program, Registration, SocketLease, SocketRequest};
+use libdispatch::{Client, Error, NetNs, Program, Registration, SocketLease, SocketRequest};
 use protocol::{Operation, RefusalCode, RequestBody};
 
 #[test]
@@ -156,6 +156,52 @@ fn a_socket_whose_activation_was_not_answered_is_claimed() {
     }));
     lease.activate().unwrap();
     assert_eq!(claims(&daemon.heard()), 1);
+}
+
+#[test]
+fn the_return_of_a_queue_that_was_not_answered_is_asked_again_by_its_owner() {
+    let ends: [fn(SocketLease); 2] = [drop, |lease| lease.close().unwrap()];
+    for end in ends {
+        let daemon = FakeDaemon::start();
+        let client = connect(&daemon);
+        let request = SocketRequest::new("eth0", 0);
+        let lease = client.open_bare_socket(&request).unwrap();
+        lease.activate().unwrap();
+        let is_return = |body: &RequestBody| matches!(body, RequestBody::CloseSocket { .. });
+        daemon.script(hang_up_once(is_return));
+        end(lease);
+        let heard = daemon.heard();
+        let [first, claim, again] = &heard[heard.len() - 3..] else {
+            panic!("{heard:?}");
+        };
+        assert!(
+            is_return(first) && is_claim(claim) && is_return(again),
+            "{heard:?}"
+        );
+    }
+}
+
+/// The namespace's name is gone, and the namespace itself may live on.
+#[test]
+fn members_are_claimed_when_the_name_of_their_namespace_is_gone() {
+    let mut daemon = FakeDaemon::start();
+    let directory = tempfile::tempdir().unwrap();
+    let name = directory.path().join("blue");
+    std::os::unix::fs::symlink("/proc/self/ns/net", &name).unwrap();
+    let builder = Client::builder().socket(daemon.path());
+    let client = builder.netns(NetNs::Path(name.clone())).connect().unwrap();
+    // An older claim, which needs the name.
+    let Guard::Socket(lease) = Guard::socket(&client) else {
+        unreachable!("it is a socket");
+    };
+    let registration = register(&client);
+    std::fs::remove_file(&name).unwrap();
+    daemon.restart();
+    registration.map("PACKETS").unwrap();
+    assert_eq!(claims(&daemon.heard()), 1);
+    let error = lease.check_held().unwrap_err();
+    let name = name.to_str().unwrap();
+    assert!(error.to_string().contains(name), "{error}");
 }
 
 #[test]

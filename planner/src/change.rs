@@ -4,7 +4,7 @@ use dispatcher_abi::{
     EngineChoice, FinalVerdict, Lifetime, ModeChoice, OnMiss, Priority, VerdictMask,
 };
 
-use crate::{BuiltIn, Interface, Revision};
+use crate::{BuiltIn, Interface, MemberId, Revision};
 
 /// A set of operations on one interface: one plan, one swap, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Change {
     pub interface: Interface,
     /// Refuse if the chain is at another revision; a chain that doesn't exist is at 0.
     pub expected_revision: Option<Revision>,
+    /// Refuse if the member of one of these names is another one.
+    pub expected_members: Vec<(String, MemberId)>,
     /// The mode, if this change makes the chain; refused if the chain runs in another.
     pub mode: Option<ModeChoice>,
     /// What to do, in order.

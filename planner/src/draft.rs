@@ -72,6 +72,12 @@ impl<'a> Draft<'a> {
                 actual,
             });
         }
+        for (name, id) in &change.expected_members {
+            let present = before.and_then(|chain| chain.member(name));
+            if present.is_none_or(|(_, member)| member.id != *id) {
+                return Err(Refusal::NoMemberOfId { id: *id });
+            }
+        }
         Ok(Self {
             state,
             authority,

@@ -422,6 +422,7 @@ pub fn without_redirect(chain: &Chain, leases: &Leases) -> Option<Change> {
     (!leases.want_redirect(chain.interface.key)).then(|| Change {
         interface: chain.interface.clone(),
         expected_revision: None,
+        expected_members: Vec::new(),
         mode: None,
         operations: vec![Operation::Unregister {
             name: member.name.clone(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use dispatcher_abi::{MEMBER_NAME_BYTES_MAX, Mode, TAIL_CALLS_MAX};
 
-use crate::{HookProgram, NoEngine, Revision, Verb};
+use crate::{HookProgram, MemberId, NoEngine, Revision, Verb};
 
 /// Why a change is turned down. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +122,12 @@ pub enum Refusal {
         interface: String,
         /// What was asked for.
         name: String,
+    },
+    /// No member of this id, at least not in this chain.
+    #[error("no member has the id {id}")]
+    NoMemberOfId {
+        /// What was asked for.
+        id: MemberId,
     },
     /// A name that members can't have.
     #[error(

@@ -158,6 +158,7 @@ pub fn change(operations: Vec<Operation>) -> Change {
     Change {
         interface: interface(0),
         expected_revision: None,
+        expected_members: Vec::new(),
         mode: None,
         operations,
     }

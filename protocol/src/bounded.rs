@@ -141,6 +141,6 @@ mod tests {
 
     #[test]
     fn an_operation_is_as_large_as_the_limits_reason_says() {
-        assert_eq!(size_of::<Operation>(), 184);
+        assert_eq!(size_of::<Operation>(), 192);
     }
 }

@@ -5,14 +5,14 @@ use dispatcher_abi::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Options, Token, bounded};
+use crate::{Digest, Open, Options, Token, Variants, bounded};
 
 /// A set of operations on one interface: one plan, one swap, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The interface.
-    #[serde(deserialize_with = "bounded::name")]
-    pub interface: String,
+    /// The interface. `None`: that of the first member that is named by its id.
+    #[serde(deserialize_with = "bounded::maybe_name")]
+    pub interface: Option<String>,
     /// Refuse if the chain is at another revision. A chain that doesn't exist is at 0.
     pub expected_revision: Option<u64>,
     /// Plan and say what would be done, do nothing.
@@ -35,16 +35,14 @@ pub enum Operation {
     /// Removes a member.
     Unregister {
         /// The member.
-        #[serde(deserialize_with = "bounded::name")]
-        name: String,
+        member: Open<MemberRef>,
     },
     /// Removes every member.
     UnregisterAll,
     /// Moves one member. Nothing is reloaded.
     Move {
         /// The member.
-        #[serde(deserialize_with = "bounded::name")]
-        name: String,
+        member: Open<MemberRef>,
         /// Where to.
         to: Position,
     },
@@ -57,16 +55,14 @@ pub enum Operation {
     /// Changes a running member.
     Set {
         /// The member.
-        #[serde(deserialize_with = "bounded::name")]
-        name: String,
+        member: Open<MemberRef>,
         /// What changes; `None` stays.
         settings: Settings,
     },
     /// New code in the same slot. Maps of the same name and shape keep their contents.
     Replace {
         /// The member.
-        #[serde(deserialize_with = "bounded::name")]
-        name: String,
+        member: Open<MemberRef>,
         /// The new code.
         source: Source,
     },
@@ -74,7 +70,45 @@ pub enum Operation {
     Configure(Configuration),
 }
 
+/// How a request names a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberRef {
+    /// By its name in the chain.
+    Name(#[serde(deserialize_with = "bounded::name")] String),
+    /// By its id: its name may be another member's by now, and its interface may have another name.
+    Id(u64),
+}
+
+impl Variants for MemberRef {
+    const COUNT: u32 = 2;
+}
+
+impl From<String> for Open<MemberRef> {
+    fn from(name: String) -> Self {
+        Self::Known(MemberRef::Name(name))
+    }
+}
+
+impl From<&str> for Open<MemberRef> {
+    fn from(name: &str) -> Self {
+        name.to_owned().into()
+    }
+}
+
 impl Operation {
+    /// How it names the member that it is about, if it is about one that is there.
+    pub fn member(&self) -> Option<&Open<MemberRef>> {
+        match self {
+            Self::Unregister { member }
+            | Self::Move { member, .. }
+            | Self::Set { member, .. }
+            | Self::Replace { member, .. } => Some(member),
+            Self::Register(_) | Self::UnregisterAll | Self::Order { .. } | Self::Configure(_) => {
+                None
+            }
+        }
+    }
+
     /// The first option in it that has to be understood and isn't.
     pub(crate) fn not_understood(&self) -> Option<(&'static str, u32)> {
         let unknown = |of, options: &Options| Some((of, options.not_understood(&[])?));

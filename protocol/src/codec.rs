@@ -93,7 +93,13 @@ pub fn decode<T: Message>(bytes: &[u8]) -> Result<T, CodecError> {
     }
     let trailing = || CodecError::TrailingBytes { bytes: rest.len() };
     let place = message.trailing_mut().ok_or_else(trailing)?;
-    let options: Options = decode_part(rest).map_err(|_| trailing())?;
+    let options: Options = decode_part(rest).map_err(|error| {
+        // What is wrong with options, if that is what they are.
+        match decode_part::<Vec<(u32, Vec<u8>)>>(rest) {
+            Ok(_) => error,
+            Err(_) => trailing(),
+        }
+    })?;
     if options.is_empty() {
         return Err(trailing());
     }

@@ -146,7 +146,12 @@ impl Bounds {
 struct Packet {
     bytes: Vec<u8>,
     fds: Vec<OwnedFd>,
+    /// Further descriptors were lost.
+    truncated: bool,
 }
+
+/// A message, and its descriptors unless some were lost.
+type Received<T> = (T, Option<Vec<OwnedFd>>);
 
 /// One end of a conversation.
 #[derive(Debug)]
@@ -207,16 +212,25 @@ impl Connection {
 
     /// Receives one message and its descriptors; `None` when the peer has hung up.
     pub fn receive<T: Message>(&self) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
+        self.receive_partly()?.map(whole).transpose()
+    }
+
+    /// The same, and a message in the packet also if its descriptors were lost: more came than it may
+    /// carry, or this process can't open more. `None` stands for all of them then.
+    pub fn receive_partly<T: Message>(
+        &self,
+    ) -> Result<Option<(T, Option<Vec<OwnedFd>>)>, ReceiveError> {
         self.receive_within(&Bounds::ALL)
     }
 
     /// The same from a peer that has no reason to send a body larger than a packet: a memfd that
     /// should be a body is refused unread.
     pub fn receive_inline<T: Message>(&self) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
-        self.receive_within(&Bounds {
+        let received = self.receive_within(&Bounds {
             memfd_body: false,
             ..Bounds::ALL
-        })
+        })?;
+        received.map(whole).transpose()
     }
 
     /// The same from a peer that nothing is known of: no more than [`GREETING_BYTES_MAX`], and no
@@ -234,24 +248,29 @@ impl Connection {
     fn receive_within<T: Message>(
         &self,
         bounds: &Bounds,
-    ) -> Result<Option<(T, Vec<OwnedFd>)>, ReceiveError> {
-        let Some(Packet { bytes, mut fds }) = self.receive_packet(bounds)? else {
+    ) -> Result<Option<Received<T>>, ReceiveError> {
+        let Some(packet) = self.receive_packet(bounds)? else {
             return Ok(None);
         };
+        let Packet {
+            bytes,
+            mut fds,
+            truncated,
+        } = packet;
         let message = match frame::parse(&bytes)? {
             Body::Inline(body) => codec::decode(body)?,
             Body::InMemfd if !bounds.memfd_body => {
                 return Err(ReceiveError::TooLarge { max: bounds.bytes });
             }
+            // The body was the last one.
+            Body::InMemfd if truncated => return Err(ReceiveError::Truncated),
             Body::InMemfd => {
                 let memfd = fds.pop().ok_or(MemfdError::Missing)?;
                 codec::decode(&memfd::read_sealed(memfd.as_fd(), BODY_BYTES_MAX)?)?
             }
         };
-        if fds.len() > FDS_MAX {
-            return Err(ReceiveError::Truncated);
-        }
-        Ok(Some((message, fds)))
+        let is_whole = !truncated && fds.len() <= FDS_MAX;
+        Ok(Some((message, is_whole.then_some(fds))))
     }
 
     fn receive_packet(&self, bounds: &Bounds) -> Result<Option<Packet>, ReceiveError> {
@@ -277,18 +296,19 @@ impl Connection {
         if received.flags.contains(ReturnFlags::TRUNC) {
             return Err(ReceiveError::TooLarge { max: bounds.bytes });
         }
-        if received.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(if bounds.descriptors {
-                ReceiveError::Truncated
-            } else {
-                ReceiveError::DescriptorRefused
-            });
+        let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+        if truncated && !bounds.descriptors {
+            return Err(ReceiveError::DescriptorRefused);
         }
-        if received.bytes == 0 && fds.is_empty() && self.peer_hung_up()? {
+        if received.bytes == 0 && !truncated && fds.is_empty() && self.peer_hung_up()? {
             return Ok(None);
         }
         bytes.truncate(received.bytes);
-        Ok(Some(Packet { bytes, fds }))
+        Ok(Some(Packet {
+            bytes,
+            fds,
+            truncated,
+        }))
     }
 
     /// Waits for the next packet, and says how long it is; 0 is the end, or an empty packet.
@@ -348,6 +368,11 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A message with all its descriptors.
+fn whole<T>((message, fds): Received<T>) -> Result<(T, Vec<OwnedFd>), ReceiveError> {
+    Ok((message, fds.ok_or(ReceiveError::Truncated)?))
 }
 
 fn seqpacket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {

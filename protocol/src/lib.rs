@@ -35,8 +35,8 @@ mod xsk;
 
 pub use causes::with_causes;
 pub use change::{
-    BuiltInSource, Change, Configuration, GlobalValue, LoadedSource, ObjectSource, Operation,
-    Position, Registration, Settings, Source, TailCall,
+    BuiltInSource, Change, Configuration, GlobalValue, LoadedSource, MemberRef, ObjectSource,
+    Operation, Position, Registration, Settings, Source, TailCall,
 };
 pub use codec::{
     BODY_BYTES_MAX, CodecError, Message, PACKET_BYTES_MAX, decode, decode_part, encode, encode_part,

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, Message, OpenSocket, Operation, Options, bounded};
+use crate::{Change, MemberRef, Message, Open, OpenSocket, Operation, Options, bounded};
 
 /// SHA-256 of an object's bytes: its name everywhere.
 pub type Digest = [u8; 32];
@@ -25,7 +25,7 @@ pub const NAMES_MAX: usize = 1024;
 
 /// Most operations in one [`Change`]: room to remove and to register every member of the longest
 /// chain, four times over. A longer list is malformed: an operation of 4 bytes on the wire takes
-/// 184 in memory, so a body of nothing else would grow to over half a gigabyte.
+/// 192 in memory, so a body of nothing else would grow to over half a gigabyte.
 pub const OPERATIONS_MAX: usize = 1024;
 
 /// What a client sends.
@@ -76,12 +76,11 @@ pub enum RequestBody {
     },
     /// Everything about one member.
     Show {
-        /// The interface.
-        #[serde(deserialize_with = "bounded::name")]
-        interface: String,
+        /// The interface. `None`: the member's own, if it is named by its id.
+        #[serde(deserialize_with = "bounded::maybe_name")]
+        interface: Option<String>,
         /// The member.
-        #[serde(deserialize_with = "bounded::name")]
-        name: String,
+        member: Open<MemberRef>,
     },
     /// The daemon's own state.
     Status,
@@ -150,10 +149,11 @@ impl RequestBody {
     /// The interface that the request names: it may then bring a network namespace.
     pub fn interface(&self) -> Option<&str> {
         match self {
-            Self::Change(change) => Some(&change.interface),
-            Self::List { interface } | Self::Subscribe { interface } => interface.as_deref(),
-            Self::Show { interface, .. }
-            | Self::OpenSocket(OpenSocket { interface, .. })
+            Self::Change(Change { interface, .. })
+            | Self::List { interface }
+            | Self::Show { interface, .. }
+            | Self::Subscribe { interface } => interface.as_deref(),
+            Self::OpenSocket(OpenSocket { interface, .. })
             | Self::ActivateSocket { interface, .. }
             | Self::CloseSocket { interface, .. }
             | Self::ReclaimSocket { interface, .. } => Some(interface),

@@ -5,7 +5,7 @@ use std::fmt;
 use dispatcher_abi::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Open, OptionKey, Options, Variants};
+use crate::{NAME_BYTES_MAX, Open, OptionKey, Options, Variants, bounded};
 
 /// Longest message of a refusal, in bytes: a longer one is cut. Names in it are as long as
 /// [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX), and the longest texts list a chain's members.
@@ -76,7 +76,7 @@ codes! {
     Mode = 10, "mode";
     /// The chain is at another generation than the caller expected.
     Generation = 11, "generation";
-    /// No member of this name.
+    /// No member of this name or id.
     NoSuchMember = 12, "no_such_member";
     /// A name that members can't have.
     BadName = 13, "bad_name";
@@ -184,10 +184,21 @@ impl Refused {
     /// The same with a remedy.
     #[must_use]
     pub fn with_remedy(mut self, remedy: Remedy) -> Self {
+        // A map that no request can name can't be given a size.
+        if let Remedy::GiveMapSize { map } = &remedy
+            && map.len() > NAME_BYTES_MAX
+        {
+            return self;
+        }
         // A remedy is a few numbers and a name: it always fits.
         let set = self.options.set(REMEDY, &Open::Known(remedy));
         debug_assert!(set.is_ok(), "a remedy fits its option");
         self
+    }
+
+    /// The number of the first option that has to be understood and isn't.
+    pub fn not_understood(&self) -> Option<u32> {
+        self.options.not_understood(&[REMEDY.number()])
     }
 
     /// The remedy, if the daemon names one that this version knows.
@@ -238,6 +249,7 @@ pub enum Remedy {
     /// A number of entries for a map.
     GiveMapSize {
         /// The map.
+        #[serde(deserialize_with = "bounded::name")]
         map: String,
     },
     /// The interface's chain is flushed while no daemon runs, which takes it off the interface.

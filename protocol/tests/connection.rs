@@ -187,6 +187,26 @@ fn what_follows_a_message_is_refused_with_it() {
     ));
 }
 
+#[test]
+fn a_message_in_the_packet_outlives_its_descriptors() {
+    for count in [5, 6, 7, 60] {
+        let (client, daemon) = pair();
+        let (mut reader, writer) = io::pipe().unwrap();
+        send_raw(&client, &inline(&status(1)), &vec![writer.as_fd(); count]);
+        drop(writer);
+        let (message, fds) = daemon.receive_partly::<Request>().unwrap().unwrap();
+        assert_eq!(message, status(1));
+        assert!(fds.is_none());
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0, "all are closed");
+    }
+    // The last one would be the body: no other is taken for it.
+    let (client, daemon) = pair();
+    let body = sealed("body", &protocol::encode(&status(1)).unwrap()).unwrap();
+    send_raw(&client, &[1], &vec![body.as_fd(); 60]);
+    let refused = daemon.receive_partly::<Request>().unwrap_err();
+    assert!(matches!(refused, ReceiveError::Truncated), "{refused}");
+}
+
 /// Five fit the control buffer, seven are cut off by the kernel, six are between.
 #[test]
 fn more_descriptors_than_allowed_are_all_closed() {
@@ -379,8 +399,8 @@ fn status(id: u64) -> Request {
 
 /// A request that doesn't fit a packet.
 fn large() -> Request {
-    let name = "n".repeat(200);
-    let operations = vec![protocol::Operation::Unregister { name }; 1000];
+    let member = "n".repeat(200).into();
+    let operations = vec![protocol::Operation::Unregister { member }; 1000];
     Request {
         id: 3,
         body: RequestBody::Change(Change {

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use protocol::{Hello, ObjectSource, Operation, ReplyBody, Request, RequestBody, Source};
+use protocol::{
+    Hello, MemberRef, ObjectSource, Operation, ReplyBody, Request, RequestBody, Source,
+};
 use raw::{Raw, Scene, change, namespace, packet, register};
 use tests::object;
 
@@ -135,7 +137,7 @@ fn requests_out_of_turn_are_refused() {
         ..ObjectSource::default()
     });
     let replace = Operation::Replace {
-        name: "kept".to_owned(),
+        member: MemberRef::Name("kept".to_owned()).into(),
         source,
     };
     client.ask(change("xd0", vec![replace]), &[]);
@@ -278,8 +280,8 @@ fn requests() -> Vec<Vec<u8>> {
             interface: Some("xd0".to_owned()),
         },
         RequestBody::Show {
-            interface: "xd0".to_owned(),
-            name: "kept".to_owned(),
+            interface: Some("xd0".to_owned()),
+            member: "kept".into(),
         },
         RequestBody::Status,
         RequestBody::MapDescriptor {

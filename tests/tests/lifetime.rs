@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use libdispatch::{Client, MemberState, Position, Program, Settings};
+use libdispatch::{Client, MemberState, Position, Program, RefusalCode, Registration, Settings};
 use protocol::{Connection, Hello, ReplyBody, RequestBody};
 use tests::{DEADLINE, Lifetime, PairOptions, Rig, frame, object, patience, wait_until};
 
@@ -48,9 +48,31 @@ fn unregister_says_whether_it_worked() {
         .register("xd0", &attached("guard", DROP))
         .expect("there is room");
     rig.ctl("unload", &["guard"]).done();
-    registration
-        .unregister()
-        .expect_err("somebody else removed it");
+    registration.unregister().expect("it is not there any more");
+}
+
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn a_guard_leaves_another_member_of_its_name_alone() {
+    let rig = Rig::new();
+    let client = rig.client("application");
+    let ends: [fn(Registration); 2] = [drop, |registration| {
+        registration.unregister().expect("it is not there any more");
+    }];
+    for end in ends {
+        let registration = client
+            .register("xd0", &attached("guard", DROP))
+            .expect("there is room");
+        rig.ctl("unload", &["guard"]).done();
+        rig.load_verdict("guard", PASS, &[]);
+        let error = registration.set(Settings::default());
+        let error = error.expect_err("it is not there any more");
+        let code = error.refusal().expect("the daemon says it").code;
+        assert_eq!(code, RefusalCode::NoSuchMember);
+        end(registration);
+        assert_eq!(rig.chain().order(), ["guard"]);
+        rig.ctl("unload", &["guard"]).done();
+    }
 }
 
 #[test]

@@ -193,8 +193,11 @@ fn a_refused_request_is_one_bounded_line_of_the_log() {
     // Each byte is several in the log.
     let name = "\u{1b}".repeat(protocol::NAME_BYTES_MAX);
     let before = scene.rig.daemon.log().len();
-    let interface = "xd0".to_owned();
-    client.ask(RequestBody::Show { interface, name }, &[]);
+    let show = RequestBody::Show {
+        interface: Some("xd0".to_owned()),
+        member: name.into(),
+    };
+    client.ask(show, &[]);
     assert_eq!(client.refusal().code, Code::NoSuchMember);
     wait_until("it is logged", DEADLINE, || {
         scene.rig.daemon.log()[before..].contains("refused a request")
@@ -280,7 +283,15 @@ fn a_member_is_found_by_its_id_after_its_interface_was_renamed() {
         assert!(renamed.expect("ip runs").success(), "{change:?}");
     }
     registration.map(".rodata").expect("it is the same member");
-    drop(registration);
+    let detail = registration.detail().expect("it is the same member");
+    assert_eq!(detail.member.id, registration.id());
+    let settings = libdispatch::Settings {
+        allowed: Some(libdispatch::VerdictMask::PASS),
+        ..libdispatch::Settings::default()
+    };
+    registration.set(settings).expect("it is the same member");
+    registration.unregister().expect("it was there");
+    assert_eq!(client.list(None).expect("it answers"), []);
 }
 
 #[test]
@@ -319,7 +330,7 @@ fn a_refusal_names_its_remedy_as_data() {
 
 fn last(name: &str) -> Operation {
     Operation::Move {
-        name: name.to_owned(),
+        member: name.into(),
         to: protocol::Position::Last,
     }
 }

@@ -98,10 +98,10 @@ impl Filter {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let interface = self.registration.interface();
         match self.registration.detail() {
-            Ok(detail) if detail.member.id == self.registration.id() => Ok(()),
+            Ok(_) => Ok(()),
             Err(error) if !shell::means_unregistered(&error) => Ok(()),
             Err(error @ libdispatch::Error::Lost { .. }) => Err(Failure::on(interface)(error)),
-            Ok(_) | Err(_) => Err(Failure::Unregistered {
+            Err(_) => Err(Failure::Unregistered {
                 interface: interface.to_owned(),
                 name: self.registration.name().to_owned(),
             }),

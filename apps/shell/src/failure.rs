@@ -184,14 +184,9 @@ fn names(message: &str, interface: &str) -> bool {
 /// What a call says when the member that it is about is gone.
 pub fn means_unregistered(error: &libdispatch::Error) -> bool {
     matches!(error, libdispatch::Error::Lost { .. })
-        || error.refusal().is_some_and(|refusal| {
-            matches!(
-                refusal.code,
-                RefusalCode::NoSuchMember
-                    | RefusalCode::NoSuchInterface
-                    | RefusalCode::InterfaceGone
-            )
-        })
+        || error
+            .refusal()
+            .is_some_and(|refusal| refusal.code == RefusalCode::NoSuchMember)
 }
 
 #[cfg(test)]

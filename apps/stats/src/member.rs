@@ -71,7 +71,8 @@ impl Counter {
     /// The chain that the program is in; `None` while the daemon isn't there, which doesn't stop
     /// the chain.
     pub(crate) fn chain(&self) -> Result<Option<Chain>, Failure> {
-        let chains = match self.client.list(Some(self.registration.interface())) {
+        // The interface may have another name by now.
+        let chains = match self.client.list(None) {
             Ok(chains) => chains,
             Err(error) if shell::means_unregistered(&error) => return Err(self.unregistered()),
             Err(error) if means_absent(&error) => return Ok(None),

@@ -45,6 +45,7 @@ fn rival(id: u32) -> HookProgram {
 fn expecting(revision: u64, operations: Vec<Operation>) -> Change {
     Change {
         expected_revision: Some(Revision(revision)),
+        expected_members: Vec::new(),
         ..change(operations)
     }
 }

@@ -35,6 +35,14 @@ fn the_redirect_program_is_shown_with_its_sockets() {
 }
 
 #[test]
+fn sockets_are_shown_where_there_are_no_maps() {
+    let mut detail = samples::redirect();
+    detail.maps.clear();
+    let shown = show("eth0", None, &detail);
+    assert!(shown.contains("  sockets\n"), "{shown}");
+}
+
+#[test]
 fn the_status_says_what_each_engine_can() {
     check("status", &status(&samples::daemon()));
 }

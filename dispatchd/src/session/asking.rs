@@ -18,11 +18,19 @@ impl Session<'_> {
     /// What a request at an interface brings, if nothing else is said.
     pub(super) fn brings(&self, site: &Site) -> Brought {
         Brought {
+            namespace: Some(Arc::clone(&site.namespace)),
+            ..self.brings_nothing(&site.interface)
+        }
+    }
+
+    /// The same where no namespace came.
+    pub(super) fn brings_nothing(&self, interface: &Interface) -> Brought {
+        Brought {
             uid: self.client.uid,
             connection: None,
-            interface: site.interface.name.clone(),
+            interface: interface.name.clone(),
             queues: None,
-            namespace: Some(Arc::clone(&site.namespace)),
+            namespace: None,
             loads: Vec::new(),
             socket: None,
         }
@@ -45,19 +53,11 @@ impl Session<'_> {
         interface: &Interface,
         request: Request,
     ) -> Result<Answer<Trouble>, Refused> {
-        let brought = Brought {
-            uid: self.client.uid,
-            connection: None,
-            interface: interface.name.clone(),
-            queues: None,
-            namespace: None,
-            loads: Vec::new(),
-            socket: None,
-        };
-        self.submit(interface, request, brought)
+        self.submit(interface, request, self.brings_nothing(interface))
     }
 
-    fn submit(
+    /// The same, whatever came with it.
+    pub(super) fn submit(
         &self,
         interface: &Interface,
         request: Request,

@@ -4,13 +4,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use controller::Answer;
-use planner::Outline;
+use planner::{Interface, Outline};
 use protocol::{Change, ObjectSource, Operation, RefusalCode, Refused, ReplyBody, Source};
 
-use super::Session;
+use super::read::Named;
 use super::site::Site;
+use super::{Session, read};
 use crate::desk::{Bringing, Brought};
 use crate::loader::Object;
+use crate::published::Published;
 use crate::translate;
 
 /// Entries of a program's own program arrays, and bytes of their names and of a share group's: they
@@ -19,23 +21,39 @@ const TAIL_CALLS_MAX: usize = 256;
 const KEPT_BYTES_MAX: usize = 4096;
 
 impl Session<'_> {
-    pub(super) fn change(&self, change: Change, site: &Site) -> Result<ReplyBody, Refused> {
+    /// Changes the chain of this interface, or of the first member that is named by its id.
+    pub(super) fn change(&self, change: Change, site: Option<&Site>) -> Result<ReplyBody, Refused> {
         let dry_run = change.dry_run;
-        let interface = site.interface.name.clone();
+        let published = self.hub.board.read();
+        let at = match site {
+            Some(site) => site.interface.clone(),
+            None => interface_of(&published, &change)?,
+        };
+        let interface = at.name.clone();
         let loads = change.operations.iter().filter_map(load_of);
         let mut loads = loads.collect::<Result<Vec<LoadOf>, _>>()?;
+        let mut expected_members = Vec::new();
+        let mut operations = Vec::with_capacity(change.operations.len());
+        for operation in change.operations {
+            let name = match operation.member().map(read::named).transpose()? {
+                None => String::new(),
+                Some(Named::Name(name)) => name.to_owned(),
+                Some(Named::Id(id)) => {
+                    let (_, member) = read::by_id(&published, id)?;
+                    expected_members.push((member.name.clone(), id));
+                    member.name.clone()
+                }
+            };
+            operations.push(translate::operation(operation, name));
+        }
         let change = planner::Change {
-            interface: site.interface.clone(),
+            interface: at.clone(),
             expected_revision: change.expected_revision.map(planner::Revision),
+            expected_members,
             mode: change.mode,
-            operations: change
-                .operations
-                .into_iter()
-                .map(translate::operation)
-                .collect(),
+            operations,
         };
-        let published = self.hub.board.read();
-        let authority = self.authority(&site.interface);
+        let authority = self.authority(&at);
         // What was done before is only told again: the controller has the last word on it.
         let is_done =
             !dry_run && planner::done_before(&published.state, &authority, &change).is_some();
@@ -47,7 +65,7 @@ impl Session<'_> {
         };
         // None is found and none goes while the daemon runs. What is wrong with it is not for those who may
         // not change the interface at all.
-        if let Some(chain) = published.state.unreadable_at(site.interface.key)
+        if let Some(chain) = published.state.unreadable_at(at.key)
             && !matches!(&admitted, Err(refused) if refused.code == RefusalCode::NotAllowed)
         {
             return Err(translate::unreadable(&interface, chain, &self.hub.pins));
@@ -60,7 +78,7 @@ impl Session<'_> {
             let same = earlier.iter().find(|other| other.is_of_the_same(load));
             load.seen = Some(match same {
                 Some(other) => other.seen().clone(),
-                None => self.inspect(site, load)?,
+                None => self.inspect(&at, load)?,
             });
         }
         let outlines = loads
@@ -71,14 +89,17 @@ impl Session<'_> {
         let brought = Brought {
             connection: connection.ok().map(Arc::new),
             loads: loads.into_iter().map(LoadOf::bringing).collect(),
-            ..self.brings(site)
+            ..match site {
+                Some(site) => self.brings(site),
+                None => self.brings_nothing(&at),
+            }
         };
         let request = controller::Request::Change {
             change,
             outlines,
             dry_run,
         };
-        let answer = self.ask(site, request, brought)?;
+        let answer = self.submit(&at, request, brought)?;
         let changed = if let Answer::Changed(changed) = &answer {
             translate::outcome(changed, dry_run)
         } else if let Answer::TakenUp(taken) = &answer {
@@ -94,8 +115,8 @@ impl Session<'_> {
     }
 
     /// Looks at the object of a load.
-    fn inspect(&self, site: &Site, load: &LoadOf) -> Result<Seen, Refused> {
-        let interface = &site.interface.name;
+    fn inspect(&self, at: &Interface, load: &LoadOf) -> Result<Seen, Refused> {
+        let interface = &at.name;
         let source = &load.source;
         let bytes = self.objects.get(&source.object).ok_or_else(|| {
             translate::refused(
@@ -107,7 +128,7 @@ impl Session<'_> {
             .hub
             .loader
             .inspect(
-                self.caller(site),
+                self.caller(at),
                 Arc::clone(bytes),
                 source.program.clone(),
                 source.frags,
@@ -115,6 +136,19 @@ impl Session<'_> {
             .map_err(|error| translate::load_error(interface, error))?;
         Ok(Seen { object, outline })
     }
+}
+
+/// The interface of the first member that a change names by its id.
+fn interface_of(published: &Published, change: &Change) -> Result<Interface, Refused> {
+    for member in change.operations.iter().filter_map(Operation::member) {
+        if let Named::Id(id) = read::named(member)? {
+            return Ok(read::by_id(published, id)?.0.interface.clone());
+        }
+    }
+    Err(translate::refused(
+        RefusalCode::Malformed,
+        "a change names an interface, or a member by its id",
+    ))
 }
 
 /// A load that an operation asks for.

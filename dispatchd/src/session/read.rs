@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dispatcher_abi::SlotCounters;
-use planner::{ChainId, ChainKey, MemberId};
-use protocol::{RefusalCode, Refused, ReplyBody};
+use planner::{ChainId, ChainKey, Interface, MemberId, Refusal};
+use protocol::{MemberRef, Open, RefusalCode, Refused, Remedy, ReplyBody};
 
 use super::site::Site;
 use super::{Response, Session};
@@ -46,12 +46,34 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn show(&self, site: &Site, name: &str) -> Result<ReplyBody, Refused> {
-        let interface = &site.interface.name;
-        let key = site.interface.key;
-        self.check_list(&site.interface)?;
+    pub(super) fn show(
+        &self,
+        site: Option<&Site>,
+        member: &Open<MemberRef>,
+    ) -> Result<ReplyBody, Refused> {
         let published = self.hub.board.read();
-        let (chain, slot, member) = find(&published, key, interface, name)?;
+        let (chain, slot, member) = match (named(member)?, site) {
+            (Named::Name(name), Some(site)) => {
+                self.check_list(&site.interface)?;
+                find(&published, &site.interface, name)?
+            }
+            (Named::Name(_), None) => {
+                return Err(translate::refused(
+                    RefusalCode::Malformed,
+                    "a member has a name in a chain only, and no interface is named",
+                ));
+            }
+            (Named::Id(id), site) => {
+                let (chain, member) = by_id(&published, id)?;
+                let is_there = site.is_none_or(|site| site.interface.key == chain.interface.key);
+                let found = chain.member(&member.name).filter(|_| is_there);
+                let (slot, member) = found.ok_or_else(|| no_member(id))?;
+                (chain, slot, member)
+            }
+        };
+        self.check_list(&chain.interface)?;
+        let interface = &chain.interface.name;
+        let key = chain.interface.key;
         let counts = read_counts(&published, chain.id, interface)?;
         let maps = published.maps.get(&member.id).cloned().unwrap_or_default();
         Ok(ReplyBody::Member(Box::new(
@@ -132,11 +154,37 @@ pub(super) fn by_id(
     id: MemberId,
 ) -> Result<(&planner::Chain, &planner::Member), Refused> {
     published.state.member(id).ok_or_else(|| {
+        if published.state.unreadable.is_empty() {
+            return no_member(id);
+        }
+        // The next daemon may be able to read it, and then the member is there.
         translate::refused(
-            RefusalCode::NoSuchMember,
-            format!("no member has the id {id}"),
+            RefusalCode::Daemon,
+            format!("no member has the id {id}, unless it is in a chain that can't be read"),
         )
+        .with_remedy(Remedy::SeeStatus)
     })
+}
+
+fn no_member(id: MemberId) -> Refused {
+    translate::refusal(&Refusal::NoMemberOfId { id })
+}
+
+/// How a request names a member, in this daemon's words.
+pub(super) enum Named<'a> {
+    Name(&'a str),
+    Id(MemberId),
+}
+
+pub(super) fn named(member: &Open<MemberRef>) -> Result<Named<'_>, Refused> {
+    match member {
+        Open::Known(MemberRef::Name(name)) => Ok(Named::Name(name)),
+        Open::Known(MemberRef::Id(id)) => Ok(Named::Id(MemberId(*id))),
+        Open::Unknown(_) => Err(translate::refused(
+            RefusalCode::Unsupported,
+            "this daemon knows members by their name or their id only",
+        )),
+    }
 }
 
 /// The sockets of an interface, if this is the member that gives them packets.
@@ -162,13 +210,12 @@ fn count(things: usize) -> u32 {
 
 fn find<'a>(
     published: &'a Published,
-    key: ChainKey,
-    interface: &str,
+    interface: &Interface,
     name: &str,
 ) -> Result<(&'a planner::Chain, planner::Slot, &'a planner::Member), Refused> {
     published
         .state
-        .at(key)
+        .at(interface.key)
         .and_then(|chain| {
             chain
                 .member(name)
@@ -177,7 +224,7 @@ fn find<'a>(
         .ok_or_else(|| {
             translate::refused(
                 RefusalCode::NoSuchMember,
-                format!("interface {interface} has no member {name:?}"),
+                format!("interface {} has no member {name:?}", interface.name),
             )
         })
 }
@@ -196,4 +243,44 @@ fn read_counts(
             format!("interface {interface}: the counters can't be read: {error}"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use planner::{ChainDir, Engines, Pin, State, Unreadable, Why};
+
+    use super::*;
+
+    #[test]
+    fn a_member_may_be_in_a_chain_that_cannot_be_read() {
+        let engines = Engines {
+            freplace: true,
+            tailcall: true,
+        };
+        let mut published = Published {
+            state: State::new(engines),
+            counters: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            sockets: Vec::new(),
+        };
+        let code = |published: &Published| by_id(published, MemberId(7)).unwrap_err().code;
+        assert_eq!(code(&published), RefusalCode::NoSuchMember);
+        let site = ChainKey {
+            netns: 1,
+            ifindex: 2,
+        };
+        let dir = ChainDir {
+            key: site,
+            again: 0,
+        };
+        published.state.unreadable.push(Unreadable {
+            id: None,
+            is_attached: true,
+            dir,
+            site,
+            interface: None,
+            why: Why::Missing { pin: Pin::Link },
+        });
+        assert_eq!(code(&published), RefusalCode::Daemon);
+    }
 }

@@ -35,6 +35,19 @@ fn the_time_before_a_daemon_was_there_does_not_count() {
 }
 
 #[test]
+fn a_daemon_that_cannot_read_a_members_chain_says_nothing_of_the_member() {
+    let mut world = World::new();
+    let number = world.insert(KindOf::Member);
+    world.reconnect();
+    for passed in [Duration::ZERO, LINGER, LINGER * 100] {
+        world.refuse(number, RefusalCode::Daemon, passed);
+        assert!(world.claims.any_wanted());
+    }
+    world.refuse(number, RefusalCode::NoSuchMember, LINGER * 100);
+    assert!(!world.claims.any_wanted());
+}
+
+#[test]
 fn what_is_gone_is_lost_at_once() {
     for code in [
         RefusalCode::NoSuchMember,
@@ -77,12 +90,29 @@ fn a_change_takes_away_only_what_was_there_when_it_was_sent() {
     let sent = world.claims.mark();
     let later = world.insert(KindOf::Member);
     let unregister = change(Operation::Unregister {
-        name: "stats".to_owned(),
+        member: "stats".into(),
     });
     let line = world.line();
     world.claims.note(line, unregister, &changed(), sent);
     assert!(!world.claims.release(earlier));
     assert!(world.claims.release(later));
+}
+
+#[test]
+fn a_member_that_is_named_by_its_id_is_taken_away_wherever_it_is() {
+    for (id, is_left) in [(1, false), (2, true)] {
+        let mut world = World::new();
+        let number = world.insert(KindOf::Member);
+        let (line, sent) = (world.line(), world.claims.mark());
+        let unregister = protocol::Change {
+            interface: None,
+            ..change(Operation::Unregister {
+                member: MemberRef::Id(id).into(),
+            })
+        };
+        world.claims.note(line, unregister, &changed(), sent);
+        assert_eq!(world.claims.release(number), is_left);
+    }
 }
 
 #[test]
@@ -347,7 +377,7 @@ fn lose_all(expected: &mut [(ClaimNumber, KindOf, Expected)]) {
 
 fn change(operation: Operation) -> protocol::Change {
     protocol::Change {
-        interface: "eth0".to_owned(),
+        interface: Some("eth0".to_owned()),
         operations: vec![operation],
         ..protocol::Change::default()
     }

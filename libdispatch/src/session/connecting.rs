@@ -10,7 +10,10 @@ use std::{
 use protocol::{Hello, ReplyBody, RequestBody};
 
 use super::{Home, Session, unexpected};
-use crate::{Error, RefusalCode, Remedy, line::Line, patience::Patience, request::Failure};
+use crate::{
+    Error, Refusal, RefusalCode, Remedy, line::Line, patience::Patience, request::Failure,
+    with_causes,
+};
 
 impl Session {
     /// The connection at home, made now if there is none. If another thread is making it, it is
@@ -60,7 +63,8 @@ impl Session {
             let (line, number) = (line.number, wanted.number);
             match answer {
                 Ok(_) => self.with_claims(|claims| claims.granted(line, number)),
-                Err(Failure::Failed(Error::Refused(refusal))) => {
+                Err(Failure::Failed(error)) => {
+                    let refusal = refusal(error)?;
                     let now = Instant::now();
                     self.with_claims(|claims| claims.refused(line, number, refusal, now));
                 }
@@ -92,8 +96,6 @@ impl Session {
             client: self.name.clone(),
             options: protocol::Options::new(),
         });
-        // One that can't be opened is an error now, not with the first request.
-        drop(self.netns.open()?);
         let answer = match line.ask(&hello, &[], patience) {
             Ok((answer, _)) => answer,
             Err(failure) => return Err(self.not_greeted(failure)),
@@ -135,6 +137,22 @@ impl Session {
                 "the connection was closed without an answer",
             )),
         }
+    }
+}
+
+/// What an error says of one claim, if it says nothing of the line.
+fn refusal(error: Error) -> Result<Refusal, Failure> {
+    match error {
+        Error::Refused(refusal) => Ok(refusal),
+        Error::Namespace { ref source, .. } => {
+            // The claim needs a name that is gone, or only has no room for now.
+            let code = match source.kind() {
+                io::ErrorKind::NotFound => RefusalCode::InterfaceGone,
+                _ => RefusalCode::Descriptor,
+            };
+            Ok(Refusal::new(code, with_causes(&error)))
+        }
+        error => Err(error.into()),
     }
 }
 

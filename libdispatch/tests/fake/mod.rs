@@ -15,9 +15,9 @@ use std::{
 
 use libdispatch::{Client, Engine, Lifetime, Mode, OnMiss, SlotCounters, VerdictMask};
 use protocol::{
-    Change, Changed, Connection, Form, Listener, MapShape, Member, MemberDetail, MemberState, Open,
-    Operation, Options, Origin, Owner, Push, RefusalCode, Refused, Registered, Remedy, Reply,
-    ReplyBody, Request, RequestBody, Source, Step, Welcome, memfd,
+    Change, Changed, Connection, Form, Listener, MapShape, Member, MemberDetail, MemberRef,
+    MemberState, Open, Operation, Options, Origin, Owner, Push, RefusalCode, Refused, Registered,
+    Remedy, Reply, ReplyBody, Request, RequestBody, Source, Step, Welcome, memfd,
 };
 use rustix::{
     event::{PollFd, PollFlags},
@@ -35,6 +35,7 @@ pub(crate) enum Act {
     SayWith(ReplyBody, OwnedFd),
     Refuse(RefusalCode, &'static str, Option<String>),
     RefuseFor(RefusalCode, &'static str, Remedy),
+    Deny(Refused),
     HangUp,
     Nothing,
     /// Waits for the end of the pipe or of the connection, then does something else. Other
@@ -68,6 +69,14 @@ impl State {
         let id = self.members.len() as u64 + 1;
         self.members.insert(id, name.to_owned());
         id
+    }
+
+    /// The member that a request names; by a name, it is there from now on.
+    fn meant(&mut self, member: &Open<MemberRef>) -> (u64, String) {
+        match member.known().unwrap() {
+            MemberRef::Name(name) => (self.member(name), name.clone()),
+            MemberRef::Id(id) => (*id, self.members[id].clone()),
+        }
     }
 }
 
@@ -271,6 +280,7 @@ fn serve(number: usize, connection: &Connection, shared: &Shared) {
                 Act::RefuseFor(code, message, remedy) => {
                     break (Err(Refused::new(code, message).with_remedy(remedy)), None);
                 }
+                Act::Deny(refused) => break (Err(refused), None),
                 Act::HangUp => return,
                 Act::Nothing => continue 'requests,
                 Act::After(pipe, then) => {
@@ -343,8 +353,9 @@ fn usual(state: &mut State, body: &RequestBody, mut fds: Vec<OwnedFd>) -> Act {
             };
             Act::SayWith(ReplyBody::Socket(shape), std::io::pipe().unwrap().0.into())
         }
-        RequestBody::Show { name, .. } => {
-            let detail = detail(state.member(name), name);
+        RequestBody::Show { member, .. } => {
+            let (id, name) = state.meant(member);
+            let detail = detail(id, &name);
             Act::Say(ReplyBody::Member(Box::new(detail)))
         }
         RequestBody::MapDescriptor { member, map } => {
@@ -422,21 +433,21 @@ const FORM: Form = Form {
 fn changed(state: &mut State, change: &Change) -> Changed {
     let mut members = Vec::new();
     for operation in &change.operations {
-        let name = match operation {
-            Operation::Register(registration) => registration
-                .name
-                .as_deref()
-                .or(match &registration.source {
+        let (id, name) = match operation {
+            Operation::Register(registration) => {
+                let program = match &registration.source {
                     Source::Object(object) => object.program.as_deref(),
                     Source::Loaded(_) | Source::BuiltIn(_) => None,
-                })
-                .unwrap_or("program"),
-            Operation::Replace { name, .. } => name,
+                };
+                let name = registration.name.as_deref().or(program);
+                let name = name.unwrap_or("program");
+                (state.member(name), name.to_owned())
+            }
+            Operation::Replace { member, .. } => state.meant(member),
             _ => continue,
         };
-        let id = state.member(name);
         members.push(Registered {
-            name: name.to_owned(),
+            name,
             id,
             slot: u16::try_from(members.len()).unwrap(),
             program_id: u32::try_from(100 + id).unwrap(),

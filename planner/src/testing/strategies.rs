@@ -68,6 +68,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         |(interface, expected, mode, operations)| Change {
             interface,
             expected_revision: expected.map(Revision),
+            expected_members: Vec::new(),
             mode,
             operations,
         },

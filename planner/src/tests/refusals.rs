@@ -113,6 +113,7 @@ fn kind(refusal: &Refusal) -> usize {
         Refusal::NotLingering { .. } => 23,
         Refusal::ChangedMeanwhile { .. } => 24,
         Refusal::NameReserved { .. } => 25,
+        Refusal::NoMemberOfId { .. } => 26,
         Refusal::NotGranted { .. }
         | Refusal::BareNotAllowed { .. }
         | Refusal::HookTaken { .. }
@@ -131,7 +132,7 @@ fn kind(refusal: &Refusal) -> usize {
     }
 }
 
-const KINDS: usize = 26;
+const KINDS: usize = 27;
 
 fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -202,6 +203,8 @@ fn cases_of_the_chain() -> Vec<Case> {
     );
     too_late.change.interface = interface(1);
     too_late.change.expected_revision = Some(Revision(4));
+    let mut anothers_name = case(vec![unregister("m0")], "no member has the id 7");
+    anothers_name.change.expected_members = vec![("m0".into(), MemberId(7))];
     let offload = Configuration {
         mode: Some(ModeChoice::Offload),
         ..Configuration::default()
@@ -213,6 +216,7 @@ fn cases_of_the_chain() -> Vec<Case> {
         made_empty,
         stale,
         too_late,
+        anothers_name,
         with_mode(
             ModeChoice::Generic,
             "interface eth0 runs its chain in native mode, not generic",

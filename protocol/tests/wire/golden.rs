@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::examples::{
     ENGINE_REASONS, GONE, HOOKS, ORIGINS, SOCKET_MODES, SOCKET_STATES, STATES, globals, grants,
-    notes, operations, pin_kinds, positions, probe_reasons, pushes, refused, registry_faults,
-    remedies, replies, requests, sources, steps, umems, unreadables, warnings,
+    members, notes, operations, pin_kinds, positions, probe_reasons, pushes, refused,
+    registry_faults, remedies, replies, requests, sources, steps, umems, unreadables, warnings,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
@@ -96,6 +96,7 @@ fn golden() -> String {
     every(&mut lines, "operation", &operations(), 0, |operation| {
         operation
     });
+    open(&mut lines, "member", &members());
     every(&mut lines, "position", &positions(), 0, |position| position);
     every(&mut lines, "global", &globals(), 0, |value| value);
     every(&mut lines, "source", &sources(), 0, |source| source);

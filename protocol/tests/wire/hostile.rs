@@ -6,9 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::{
     BODY_BYTES_MAX, BuiltInSource, Change, CodecError, GlobalValue, Hello, MESSAGE_BYTES_MAX,
-    Message, NAME_BYTES_MAX, OPERATIONS_MAX, ObjectSource, OpenSocket, Operation, Options,
-    Position, RefusalCode, Refused, Reply, Request, RequestBody, Settings, SocketGrant, Source,
-    TailCall,
+    MemberRef, Message, NAME_BYTES_MAX, OPERATIONS_MAX, ObjectSource, OpenSocket, Operation,
+    Options, Position, RefusalCode, Refused, Reply, Request, RequestBody, Settings, SocketGrant,
+    Source, TailCall,
 };
 
 use crate::{messages, replies};
@@ -111,7 +111,7 @@ const EVERYTHING_NAMED: [Named; 24] = [
     },
     |interface| {
         RequestBody::Change(Change {
-            interface,
+            interface: Some(interface),
             ..Change::default()
         })
     },
@@ -119,12 +119,12 @@ const EVERYTHING_NAMED: [Named; 24] = [
         interface: Some(interface),
     },
     |interface| RequestBody::Show {
-        interface,
-        name: String::new(),
+        interface: Some(interface),
+        member: MemberRef::Id(1).into(),
     },
     |name| RequestBody::Show {
-        interface: String::new(),
-        name,
+        interface: None,
+        member: name.into(),
     },
     |map| RequestBody::MapDescriptor { member: 1, map },
     |interface| {
@@ -155,35 +155,39 @@ const EVERYTHING_NAMED: [Named; 24] = [
     |interface| RequestBody::Subscribe {
         interface: Some(interface),
     },
-    |name| operation(Operation::Unregister { name }),
+    |name| {
+        operation(Operation::Unregister {
+            member: name.into(),
+        })
+    },
     |name| {
         operation(Operation::Move {
-            name,
+            member: name.into(),
             to: Position::First,
         })
     },
     |name| {
         operation(Operation::Move {
-            name: String::new(),
+            member: MemberRef::Id(1).into(),
             to: Position::Before(name),
         })
     },
     |name| {
         operation(Operation::Move {
-            name: String::new(),
+            member: MemberRef::Id(1).into(),
             to: Position::After(name),
         })
     },
     |name| operation(Operation::Order { names: vec![name] }),
     |name| {
         operation(Operation::Set {
-            name,
+            member: name.into(),
             settings: Settings::default(),
         })
     },
     |name| {
         operation(Operation::Replace {
-            name,
+            member: name.into(),
             source: Source::Object(ObjectSource::default()),
         })
     },
@@ -227,7 +231,7 @@ const EVERYTHING_NAMED: [Named; 24] = [
     },
     |name| {
         operation(Operation::Replace {
-            name: String::new(),
+            member: MemberRef::Id(1).into(),
             source: Source::BuiltIn(BuiltInSource {
                 name,
                 options: Options::new(),
@@ -245,7 +249,7 @@ fn operation(operation: Operation) -> RequestBody {
 
 fn source(source: ObjectSource) -> RequestBody {
     operation(Operation::Replace {
-        name: String::new(),
+        member: MemberRef::Id(1).into(),
         source: Source::Object(source),
     })
 }
@@ -266,7 +270,7 @@ fn change_of(operations: usize) -> Request {
     Request {
         id: 1,
         body: RequestBody::Change(Change {
-            interface: "eth0".into(),
+            interface: Some("eth0".into()),
             operations: vec![Operation::UnregisterAll; operations],
             ..Change::default()
         }),

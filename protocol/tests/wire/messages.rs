@@ -6,8 +6,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use protocol::{
-    BuiltInSource, BusyPoll, Change, Configuration, GlobalValue, Hello, LoadedSource,
-    NAME_BYTES_MAX, ObjectSource, OpenSocket, Operation, Position, Registration, Request,
+    BuiltInSource, BusyPoll, Change, Configuration, GlobalValue, Hello, LoadedSource, MemberRef,
+    NAME_BYTES_MAX, ObjectSource, Open, OpenSocket, Operation, Position, Registration, Request,
     RequestBody, Settings, SocketGrant, SocketMode, SocketOptions, Source, TailCall, Umem,
     UmemLayout,
 };
@@ -33,7 +33,8 @@ fn request_body() -> impl Strategy<Value = RequestBody> {
         Just(RequestBody::PutObject),
         change().prop_map(RequestBody::Change),
         option::of(text()).prop_map(|interface| RequestBody::List { interface }),
-        (text(), text()).prop_map(|(interface, name)| RequestBody::Show { interface, name }),
+        (option::of(text()), member())
+            .prop_map(|(interface, member)| RequestBody::Show { interface, member }),
         Just(RequestBody::Status),
         (any::<u64>(), text()).prop_map(|(member, map)| RequestBody::MapDescriptor { member, map }),
         (any::<u64>(), any::<[u8; 16]>())
@@ -127,7 +128,7 @@ fn umem() -> impl Strategy<Value = Umem> {
 
 fn change() -> impl Strategy<Value = Change> {
     (
-        text(),
+        option::of(text()),
         any::<Option<u64>>(),
         any::<bool>(),
         option::of(select(ModeChoice::ALL)),
@@ -149,12 +150,12 @@ fn change() -> impl Strategy<Value = Change> {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         registration().prop_map(|member| Operation::Register(Box::new(member))),
-        text().prop_map(|name| Operation::Unregister { name }),
+        member().prop_map(|member| Operation::Unregister { member }),
         Just(Operation::UnregisterAll),
-        (text(), position()).prop_map(|(name, to)| Operation::Move { name, to }),
+        (member(), position()).prop_map(|(member, to)| Operation::Move { member, to }),
         vec(text(), 0..5).prop_map(|names| Operation::Order { names }),
-        (text(), settings()).prop_map(|(name, settings)| Operation::Set { name, settings }),
-        (text(), source()).prop_map(|(name, source)| Operation::Replace { name, source }),
+        (member(), settings()).prop_map(|(member, settings)| Operation::Set { member, settings }),
+        (member(), source()).prop_map(|(member, source)| Operation::Replace { member, source }),
         configuration().prop_map(Operation::Configure),
     ]
 }
@@ -243,6 +244,14 @@ fn tail_call() -> impl Strategy<Value = TailCall> {
         index,
         program,
     })
+}
+
+fn member() -> impl Strategy<Value = Open<MemberRef>> {
+    prop_oneof![
+        text().prop_map(MemberRef::Name),
+        any::<u64>().prop_map(MemberRef::Id)
+    ]
+    .prop_map(Open::Known)
 }
 
 fn position() -> impl Strategy<Value = Position> {

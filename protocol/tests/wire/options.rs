@@ -3,8 +3,9 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use protocol::{
-    Change, CodecError, MUST_UNDERSTAND, OPTION_BYTES_MAX, OPTIONS_MAX, ObjectSource, Operation,
-    OptionKey, Options, Registration, RequestBody, Settings, Source,
+    Change, CodecError, Hello, MUST_UNDERSTAND, MemberRef, NAME_BYTES_MAX, OPTION_BYTES_MAX,
+    OPTIONS_MAX, ObjectSource, Operation, OptionKey, Options, RefusalCode, Refused, Registration,
+    Remedy, Request, RequestBody, Settings, Source,
 };
 
 use crate::golden::options;
@@ -81,15 +82,15 @@ fn a_request_is_searched_whole() {
         options: options(),
         ..Settings::default()
     };
-    let name = String::new();
-    let set = change(Operation::Set { name, settings });
+    let member = MemberRef::Id(1).into();
+    let set = change(Operation::Set { member, settings });
     assert_eq!(set.not_understood(), Some(("Settings", 7)));
     let source = Source::Object(ObjectSource {
         options: options(),
         ..ObjectSource::default()
     });
-    let name = String::new();
-    let replace = change(Operation::Replace { name, source });
+    let member = MemberRef::Id(1).into();
+    let replace = change(Operation::Replace { member, source });
     assert_eq!(replace.not_understood(), Some(("Source", 7)));
     let of_itself = RequestBody::Change(Change {
         options: options(),
@@ -138,6 +139,34 @@ fn a_list_is_bounded_in_number_and_in_bytes() {
     let long: OptionKey<Vec<u8>> = OptionKey::optional(0);
     assert!(full.set(long, &vec![0; OPTION_BYTES_MAX]).is_err());
     assert_eq!(full, before, "an error leaves it as it was");
+}
+
+#[test]
+fn what_is_wrong_with_options_at_a_messages_end_is_said() {
+    let value = || vec![1];
+    let hello = Request {
+        id: 1,
+        body: RequestBody::Hello(Hello::default()),
+    };
+    let mut message = protocol::encode(&hello).unwrap();
+    message.extend(bytes(&[(7, value()), (3, value())]));
+    let refused = protocol::decode::<Request>(&message).unwrap_err();
+    assert!(refused.to_string().contains("ascending"), "{refused}");
+}
+
+/// A map's name comes from an object, and is as long as its author likes.
+#[test]
+fn a_map_that_no_request_can_name_is_not_said_to_need_a_size() {
+    for (bytes, is_said) in [
+        (NAME_BYTES_MAX, true),
+        (NAME_BYTES_MAX + 1, false),
+        (OPTION_BYTES_MAX, false),
+    ] {
+        let map = "m".repeat(bytes);
+        let refused = Refused::new(RefusalCode::Map, "no size");
+        let refused = refused.with_remedy(Remedy::GiveMapSize { map });
+        assert_eq!(refused.remedy().is_some(), is_said, "{bytes}");
+    }
 }
 
 proptest! {

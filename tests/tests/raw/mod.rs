@@ -169,7 +169,7 @@ pub(crate) fn packet(request: &Request) -> Vec<u8> {
 
 pub(crate) fn change(interface: &str, operations: Vec<Operation>) -> RequestBody {
     RequestBody::Change(protocol::Change {
-        interface: interface.to_owned(),
+        interface: Some(interface.to_owned()),
         operations,
         ..protocol::Change::default()
     })

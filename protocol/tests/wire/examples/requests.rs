@@ -2,9 +2,9 @@
 
 use dispatcher_abi::{EngineChoice, FinalVerdict, Lifetime, ModeChoice, OnMiss, VerdictMask};
 use protocol::{
-    BuiltInSource, BusyPoll, Change, Configuration, GlobalValue, Hello, LoadedSource, ObjectSource,
-    OpenSocket, Operation, Options, Position, Registration, RequestBody, Settings, SocketGrant,
-    SocketMode, SocketOptions, Source, TailCall, Umem, UmemLayout,
+    BuiltInSource, BusyPoll, Change, Configuration, GlobalValue, Hello, LoadedSource, MemberRef,
+    ObjectSource, OpenSocket, Operation, Options, Position, Registration, RequestBody, Settings,
+    SocketGrant, SocketMode, SocketOptions, Source, TailCall, Umem, UmemLayout,
 };
 
 use crate::golden::options;
@@ -19,7 +19,7 @@ pub(crate) fn requests() -> [RequestBody; 14] {
         }),
         RequestBody::PutObject,
         RequestBody::Change(Change {
-            interface: "eth0".into(),
+            interface: Some("eth0".into()),
             expected_revision: Some(4),
             dry_run: true,
             mode: Some(ModeChoice::Native),
@@ -30,8 +30,8 @@ pub(crate) fn requests() -> [RequestBody; 14] {
             interface: Some("eth0".into()),
         },
         RequestBody::Show {
-            interface: "eth0".into(),
-            name: "stats".into(),
+            interface: Some("eth0".into()),
+            member: "stats".into(),
         },
         RequestBody::Status,
         RequestBody::MapDescriptor {
@@ -124,18 +124,18 @@ pub(crate) fn operations() -> [Operation; 8] {
             options: Options::new(),
         })),
         Operation::Unregister {
-            name: "stats".into(),
+            member: "stats".into(),
         },
         Operation::UnregisterAll,
         Operation::Move {
-            name: "stats".into(),
+            member: MemberRef::Id(9).into(),
             to: Position::First,
         },
         Operation::Order {
             names: vec!["firewall".into(), "stats".into()],
         },
         Operation::Set {
-            name: "stats".into(),
+            member: "stats".into(),
             settings: Settings {
                 chain_call: Some(VerdictMask::NONE),
                 allowed: Some(VerdictMask::ALL),
@@ -145,7 +145,7 @@ pub(crate) fn operations() -> [Operation; 8] {
             },
         },
         Operation::Replace {
-            name: "stats".into(),
+            member: "stats".into(),
             source: source(),
         },
         Operation::Configure(Configuration {
@@ -190,6 +190,10 @@ pub(crate) fn sources() -> [Source; 3] {
 
 pub(crate) fn globals() -> [GlobalValue; 2] {
     [GlobalValue::Integer(-2), GlobalValue::Bytes(vec![1, 2, 3])]
+}
+
+pub(crate) fn members() -> [MemberRef; 2] {
+    [MemberRef::Name("stats".into()), MemberRef::Id(9)]
 }
 
 pub(crate) fn positions() -> [Position; 5] {
