@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use protocol::{Hello, ObjectSource, Operation, ReplyBody, Request, RequestBody, Source};
+use protocol::{
+    Hello, MemberRef, ObjectSource, Operation, ReplyBody, Request, RequestBody, Source,
+};
 use raw::{Raw, Scene, change, namespace, packet, register};
 use tests::object;
 
@@ -135,7 +137,7 @@ fn requests_out_of_turn_are_refused() {
         ..ObjectSource::default()
     });
     let replace = Operation::Replace {
-        name: "kept".to_owned(),
+        member: MemberRef::Name("kept".to_owned()).into(),
         source,
     };
     client.ask(change("xd0", vec![replace]), &[]);
