@@ -1,6 +1,10 @@
 //! What a call costs that comes at the limit of this process's descriptors.
 
-#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a step that fails fails the test"
+)]
 
 mod fake;
 
@@ -62,7 +66,7 @@ fn without_room<T>(act: impl FnOnce() -> T) -> T {
     drop(probe);
     let limited = Rlimit {
         current: Some(lowest_free),
-        ..before.clone()
+        ..before
     };
     setrlimit(Resource::Nofile, limited).unwrap();
     let result = act();

@@ -151,7 +151,7 @@ struct Packet {
 }
 
 /// A message, and its descriptors unless some were lost.
-type Received<T> = (T, Option<Vec<OwnedFd>>);
+pub type Received<T> = (T, Option<Vec<OwnedFd>>);
 
 /// One end of a conversation.
 #[derive(Debug)]
@@ -217,9 +217,7 @@ impl Connection {
 
     /// The same, and a message in the packet also if its descriptors were lost: more came than it may
     /// carry, or this process can't open more. `None` stands for all of them then.
-    pub fn receive_partly<T: Message>(
-        &self,
-    ) -> Result<Option<(T, Option<Vec<OwnedFd>>)>, ReceiveError> {
+    pub fn receive_partly<T: Message>(&self) -> Result<Option<Received<T>>, ReceiveError> {
         self.receive_within(&Bounds::ALL)
     }
 

@@ -42,7 +42,7 @@ pub use codec::{
     BODY_BYTES_MAX, CodecError, Message, PACKET_BYTES_MAX, decode, decode_part, encode, encode_part,
 };
 pub use connection::{
-    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, SendError,
+    Connection, FDS_MAX, GREETING_BYTES_MAX, Listener, Peer, ReceiveError, Received, SendError,
 };
 pub use escape::escape;
 pub use listing::{

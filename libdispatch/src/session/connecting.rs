@@ -142,18 +142,19 @@ impl Session {
 
 /// What an error says of one claim, if it says nothing of the line.
 fn refusal(error: Error) -> Result<Refusal, Failure> {
-    match error {
-        Error::Refused(refusal) => Ok(refusal),
-        Error::Namespace { ref source, .. } => {
-            // The claim needs a name that is gone, or only has no room for now.
-            let code = match source.kind() {
-                io::ErrorKind::NotFound => RefusalCode::InterfaceGone,
-                _ => RefusalCode::Descriptor,
-            };
-            Ok(Refusal::new(code, with_causes(&error)))
-        }
-        error => Err(error.into()),
+    if let Error::Refused(refusal) = error {
+        return Ok(refusal);
     }
+    let Error::Namespace { source, .. } = &error else {
+        return Err(error.into());
+    };
+    // The claim needs a name that is gone, or only has no room for now.
+    let code = if source.kind() == io::ErrorKind::NotFound {
+        RefusalCode::InterfaceGone
+    } else {
+        RefusalCode::Descriptor
+    };
+    Ok(Refusal::new(code, with_causes(&error)))
 }
 
 /// This thread makes the connection at home. However that ends, the others are told.
