@@ -36,7 +36,7 @@ impl Lingering {
         sends.set_nonblocking(true).expect("it is a socket");
         let full = loop {
             match sends.write(&[0; 4096]) {
-                Ok(_) => {}
+                Ok(written) => assert!(written > 0),
                 Err(error) => break error,
             }
         };

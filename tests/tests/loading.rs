@@ -173,6 +173,8 @@ fn a_replacement_takes_the_slot_and_the_maps_of_the_same_name_and_shape() {
     assert_ne!(now.program_id, then.program_id);
     let mut expected = then.clone();
     expected.program_id = now.program_id;
+    assert_ne!(now.pins, then.pins, "the code is pinned beside the old one");
+    expected.pins.clone_from(&now.pins);
     assert_eq!(*now, expected, "priority, actions, id, counts stay");
     assert_eq!(after.member("first"), before.member("first"));
     assert_eq!(after.member("third"), before.member("third"));

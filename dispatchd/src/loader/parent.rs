@@ -219,10 +219,7 @@ impl Child {
         if let Err(error) = sent {
             self.kill();
             wait_for(self.process.as_fd());
-            return Err(match error {
-                WireError::Io(error) => error,
-                other => io::Error::new(io::ErrorKind::BrokenPipe, other.to_string()),
-            });
+            return Err(error.into());
         }
         Ok(self)
     }

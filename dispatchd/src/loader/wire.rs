@@ -216,6 +216,17 @@ impl From<Errno> for WireError {
     }
 }
 
+impl From<WireError> for io::Error {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Io(error) => error,
+            WireError::Gone => io::ErrorKind::BrokenPipe.into(),
+            WireError::Late => io::ErrorKind::TimedOut.into(),
+            WireError::ClientGone | WireError::Hostile(_) => Self::other(error),
+        }
+    }
+}
+
 /// How long to wait, and for whom.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Patience<'a> {
