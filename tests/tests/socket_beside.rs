@@ -136,7 +136,7 @@ fn beside_a_socket_is_only_who_has_it_and_its_memory() {
         refuse(
             client.open_socket_beside(&plain, &first),
             RefusalCode::Quota,
-            "--max-sockets",
+            "let each user have more sockets",
         );
         drop(second);
         drop(
