@@ -15,6 +15,7 @@ const SHORT: usize = 127;
 #[repr(C)]
 pub(crate) struct xdp_md {
     data: u32,
+    data_end: u32,
 }
 
 /// An XDP program's context.
@@ -31,9 +32,28 @@ impl Context {
         Self(context.cast())
     }
 
-    /// How many bytes the packet has.
+    /// The packet.
+    ///
+    /// Read anew each time: what the verifier found out about one reading's pointers tells ways through a program
+    /// apart, which it would follow to the end one by one.
     #[inline(always)]
-    fn bytes(self) -> u64 {
+    pub fn packet(self) -> Packet<Self> {
+        // SAFETY: the context is the running program's, as `new` was promised.
+        unsafe {
+            let xdp_md { data, data_end } = self.0.read_volatile();
+            Packet::new(data as usize, data_end as usize, self)
+        }
+    }
+
+    /// How many bytes the packet has, for a program whose packets have one buffer.
+    #[inline(always)]
+    pub fn bytes(self) -> u64 {
+        self.packet().bytes()
+    }
+
+    /// How many bytes the packet has, as a helper says.
+    #[inline(always)]
+    fn bytes_of_any(self) -> u64 {
         const XDP_GET_BUFF_LEN: usize = 188;
         // SAFETY: a call to this number is a call of the helper, whose argument is the context.
         unsafe {
@@ -44,14 +64,14 @@ impl Context {
 }
 
 impl Packet<Context> {
-    /// How many bytes the packet has, for a program whose packets have one buffer.
+    /// How many bytes the packet has.
     ///
     /// A verifier that keeps its loader from reading the kernel's memory allows no difference of pointers. Only
     /// a helper tells the length of any packet, and where returns are slow its call takes longer than all else
     /// that a small program does. So the sizes that most packets have are found by comparisons: those of
     /// short packets, and of full ones behind up to two VLAN tags.
     #[inline(always)]
-    pub fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         const FULL: usize = 1514;
         const FULL_BEHIND_TAG: usize = FULL + VLAN_TAG_BYTES;
         const FULL_BEHIND_TAGS: usize = FULL_BEHIND_TAG + VLAN_TAG_BYTES;
@@ -59,7 +79,7 @@ impl Packet<Context> {
             return self.short_bytes();
         }
         if !self.has::<FULL>() {
-            return self.far.bytes();
+            return self.far.bytes_of_any();
         }
         if !self.has::<{ FULL + 1 }>() {
             return FULL as u64;
@@ -70,7 +90,7 @@ impl Packet<Context> {
         if self.has::<FULL_BEHIND_TAGS>() && !self.has::<{ FULL_BEHIND_TAGS + 1 }>() {
             return FULL_BEHIND_TAGS as u64;
         }
-        self.far.bytes()
+        self.far.bytes_of_any()
     }
 
     /// Whether the packet has so many bytes.

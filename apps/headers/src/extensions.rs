@@ -15,15 +15,6 @@ const SHIM6: u8 = 140;
 /// The bytes that every extension header has.
 const BYTES_MIN: usize = 8;
 
-/// How large an extension header may be that is read where it lies. The verifier looks at each sum of sizes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Size {
-    /// Up to 32 bytes, in steps of 8.
-    Any,
-    /// 8 bytes.
-    Least,
-}
-
 /// Copies bytes out of a packet from wherever.
 pub trait Far {
     /// `N` bytes at an offset, or `None` if the packet ends before.
@@ -148,7 +139,7 @@ struct Next {
 
 impl<F: Far> Packet<F> {
     /// What is behind the headers of which this is the first, read where it lies. `None` if one is too large
-    /// for that.
+    /// for that: only the last may have more than 8 bytes, and up to 32. The verifier would look at each sum of sizes.
     #[inline(always)]
     pub(crate) fn upper(&self, protocol: u8, at: usize) -> Option<Upper> {
         let mut next = Next { protocol, at };
@@ -163,19 +154,19 @@ impl<F: Far> Packet<F> {
     #[inline(always)]
     fn steps(&self, next: &mut Next) -> Result<(), Option<Upper>> {
         const _: () = assert!(EXTENSIONS_MAX == 8);
-        self.step(next, Size::Any)?;
-        self.step(next, Size::Any)?;
-        self.step(next, Size::Least)?;
-        self.step(next, Size::Least)?;
-        self.step(next, Size::Least)?;
-        self.step(next, Size::Least)?;
-        self.step(next, Size::Least)?;
-        self.step(next, Size::Least)
+        self.step(next)?;
+        self.step(next)?;
+        self.step(next)?;
+        self.step(next)?;
+        self.step(next)?;
+        self.step(next)?;
+        self.step(next)?;
+        self.step(next)
     }
 
     /// Goes on behind an extension header, or says what is behind all of them, as [`upper`](Self::upper) does.
     #[inline(always)]
-    fn step(&self, next: &mut Next, size: Size) -> Result<(), Option<Upper>> {
+    fn step(&self, next: &mut Next) -> Result<(), Option<Upper>> {
         if !is_extension(next.protocol) {
             return Err(Some(self.end(*next)));
         }
@@ -185,16 +176,22 @@ impl<F: Far> Packet<F> {
         if is_middle(next.protocol, header) {
             return Err(Some(Upper::without_port(header[0])));
         }
-        next.at = beyond::<BYTES_MIN>(next.at);
+        let behind = Next {
+            protocol: header[0],
+            at: beyond::<BYTES_MIN>(next.at),
+        };
         let more = header[1];
-        if more != 0 && next.protocol != FRAGMENT {
-            if size == Size::Least || next.protocol == AUTHENTICATION || more > 3 {
-                return Err(None);
-            }
-            next.at = beyond_words(next.at, more << 1);
+        if more == 0 || next.protocol == FRAGMENT {
+            *next = behind;
+            return Ok(());
         }
-        next.protocol = header[0];
-        Ok(())
+        if next.protocol == AUTHENTICATION || more > 3 || is_extension(behind.protocol) {
+            return Err(None);
+        }
+        Err(Some(self.end(Next {
+            at: beyond_words(behind.at, more << 1),
+            ..behind
+        })))
     }
 
     #[inline(always)]

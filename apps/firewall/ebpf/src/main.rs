@@ -18,11 +18,8 @@ use headers::{Context, Ip, Network, Packet, Port};
 /// Judges the packet.
 #[xdp]
 pub fn firewall(ctx: XdpContext) -> u32 {
-    // SAFETY: this program's own context and packet.
-    let packet = unsafe {
-        let context = Context::new(ctx.ctx.cast());
-        Packet::new(ctx.data(), ctx.data_end(), context)
-    };
+    // SAFETY: this program's own context.
+    let packet = unsafe { Context::new(ctx.ctx.cast()) }.packet();
     let word = match packet.network() {
         Network::Ipv4(Some(ip)) => tables::judge4(ip.source, asked(&packet, &ip)),
         Network::Ipv6(Some(ip)) => {
