@@ -139,7 +139,8 @@ struct Next {
 
 impl<F: Far> Packet<F> {
     /// What is behind the headers of which this is the first, read where it lies. `None` if one is too large
-    /// for that: only the last may have more than 8 bytes, and up to 32. The verifier would look at each sum of sizes.
+    /// for that: one of up to 32 bytes is read if it is the only one, and else those of 8 bytes. The verifier would
+    /// look at each sum of sizes.
     #[inline(always)]
     pub(crate) fn upper(&self, protocol: u8, at: usize) -> Option<Upper> {
         let mut next = Next { protocol, at };
@@ -154,19 +155,20 @@ impl<F: Far> Packet<F> {
     #[inline(always)]
     fn steps(&self, next: &mut Next) -> Result<(), Option<Upper>> {
         const _: () = assert!(EXTENSIONS_MAX == 8);
-        self.step(next)?;
-        self.step(next)?;
-        self.step(next)?;
-        self.step(next)?;
-        self.step(next)?;
-        self.step(next)?;
-        self.step(next)?;
-        self.step(next)
+        self.step::<3>(next)?;
+        self.step::<0>(next)?;
+        self.step::<0>(next)?;
+        self.step::<0>(next)?;
+        self.step::<0>(next)?;
+        self.step::<0>(next)?;
+        self.step::<0>(next)?;
+        self.step::<0>(next)
     }
 
-    /// Goes on behind an extension header, or says what is behind all of them, as [`upper`](Self::upper) does.
+    /// Goes on behind an extension header, or says what is behind all of them, as [`upper`](Self::upper) does. The
+    /// last one may have so many times 8 bytes more.
     #[inline(always)]
-    fn step(&self, next: &mut Next) -> Result<(), Option<Upper>> {
+    fn step<const MORE_MAX: u8>(&self, next: &mut Next) -> Result<(), Option<Upper>> {
         if !is_extension(next.protocol) {
             return Err(Some(self.end(*next)));
         }
@@ -185,7 +187,7 @@ impl<F: Far> Packet<F> {
             *next = behind;
             return Ok(());
         }
-        if next.protocol == AUTHENTICATION || more > 3 || is_extension(behind.protocol) {
+        if more > MORE_MAX || next.protocol == AUTHENTICATION || is_extension(behind.protocol) {
             return Err(None);
         }
         Err(Some(self.end(Next {
