@@ -91,6 +91,27 @@ fn stats_tells_protocols_apart_and_counts_their_bytes() {
     }
 }
 
+#[test]
+#[ignore = "needs root and a BPF kernel: cargo xtask test runs it"]
+fn stats_counts_the_bytes_of_every_length() {
+    let mut object = load(STATS, stats_abi::PROGRAM);
+    let mut before = 0;
+    for length in (14..=300).chain(1490..=1540).chain([2000, 3000]) {
+        let frame = frame(0, 0x88cc, &vec![0; length - 14]);
+        assert_eq!(run(&mut object, stats_abi::PROGRAM, &frame), PASS);
+        let map = object
+            .map(stats_abi::PROTOCOLS_MAP)
+            .expect("the map exists");
+        let protocols: PerCpuArray<_, Plain<Traffic>> = map.try_into().expect("a per-CPU array");
+        let other = protocols
+            .get(&(Protocol::Other as u32), 0)
+            .expect("an element");
+        let bytes = other.iter().map(|Plain(cpu)| cpu.bytes).sum::<u64>();
+        assert_eq!(bytes - before, length as u64);
+        before = bytes;
+    }
+}
+
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct Plain<T>(T);

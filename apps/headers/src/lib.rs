@@ -2,21 +2,27 @@
 //! reading the kernel's memory (no `CAP_PERFMON`).
 //!
 //! Such a verifier takes no pointer with a number added that is only known when the program runs. So
-//! what has a fixed place is read where it lies, after a comparison with the packet's end; what lies
-//! behind IPv4 options or IPv6 extension headers is copied by a helper ([`Far`]), which
-//! takes longer. Everything is inlined: the verifier forgets what it knows of packet pointers at some
-//! calls.
+//! a pointer advances by constants, one for each bit of what a header says ([`beyond`]), and
+//! each byte is read where it lies, after a comparison with the packet's end. A call of a helper would
+//! take longer than all the rest; only large IPv6 extension headers are left to one ([`Far`]).
+//! Everything is inlined: the verifier forgets what it knows of packet pointers at some calls.
 //!
 //! Bounds: two VLAN tags, and [`EXTENSIONS_MAX`] IPv6 extension headers. What lies behind more is
 //! not read, and is told apart from what isn't there.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![warn(missing_docs, unreachable_pub)]
 
+mod beyond;
 #[cfg(target_arch = "bpf")]
 mod context;
+mod extensions;
 
 #[cfg(target_arch = "bpf")]
 pub use context::Context;
+pub use extensions::{Far, Header, Upper};
+
+use beyond::{beyond, beyond_words};
 
 /// `IPPROTO_ICMP`.
 pub const ICMP: u8 = 1;
@@ -31,15 +37,6 @@ pub const ICMPV6: u8 = 58;
 /// options twice, if it is sent as RFC 8200 recommends; there are seven kinds.
 pub const EXTENSIONS_MAX: usize = 8;
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
-const HOST_IDENTITY: u8 = 139;
-const SHIM6: u8 = 140;
-
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_VLAN: u16 = 0x8100;
@@ -52,6 +49,8 @@ const ONE_TAG_BYTES: usize = ETHERNET_BYTES + VLAN_TAG_BYTES;
 const TWO_TAGS_BYTES: usize = ONE_TAG_BYTES + VLAN_TAG_BYTES;
 const IPV4_BYTES_MIN: usize = 20;
 const IPV6_BYTES: usize = 40;
+/// Where TCP and UDP have their ports.
+const PORTS_BYTES: usize = 4;
 
 /// A frame in memory, from its Ethernet header on.
 #[derive(Clone, Copy)]
@@ -59,108 +58,6 @@ pub struct Packet<F> {
     start: usize,
     end: usize,
     far: F,
-}
-
-/// Copies bytes out of a packet from wherever.
-pub trait Far {
-    /// `N` bytes at an offset, or `None` if the packet ends before.
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
-
-    /// [`next_header`], which the verifier had better see once only.
-    #[inline(always)]
-    fn next_header(&self, upper: Upper) -> Upper
-    where
-        Self: Sized,
-    {
-        next_header(self, upper)
-    }
-}
-
-impl Far for &[u8] {
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
-    }
-}
-
-/// What an IP header says is behind it.
-#[derive(Clone, Copy)]
-pub struct Upper {
-    /// A protocol, or an extension header's number.
-    protocol: u8,
-    /// Where it begins.
-    offset: usize,
-    /// What is there.
-    begins: Payload,
-}
-
-impl Upper {
-    /// As a word.
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.protocol as u64 | (self.begins as u64) << 8 | (self.offset as u64) << 32
-    }
-
-    /// From a word.
-    #[inline(always)]
-    pub const fn of(word: u64) -> Self {
-        Self {
-            protocol: word as u8,
-            offset: (word >> 32) as usize,
-            begins: match word >> 8 & 3 {
-                0 => Payload::Whole,
-                1 => Payload::Middle,
-                _ => Payload::Unread,
-            },
-        }
-    }
-}
-
-/// Goes on to what follows an IPv6 extension header, if that can be read.
-#[inline(always)]
-pub fn next_header(packet: &impl Far, upper: Upper) -> Upper {
-    // Every extension header has at least 8 bytes.
-    let Some(header) = packet.copy::<8>(upper.offset) else {
-        return Upper {
-            begins: Payload::Unread,
-            ..upper
-        };
-    };
-    let length = usize::from(header[1]);
-    let bytes = match upper.protocol {
-        FRAGMENT => 8,
-        AUTHENTICATION => (length + 2) * 4,
-        _ => (length + 1) * 8,
-    };
-    let is_middle =
-        upper.protocol == FRAGMENT && u16::from_be_bytes([header[2], header[3]]) >> 3 != 0;
-    Upper {
-        protocol: header[0],
-        offset: if is_middle {
-            upper.offset
-        } else {
-            upper.offset + bytes
-        },
-        begins: if is_middle {
-            Payload::Middle
-        } else {
-            Payload::Whole
-        },
-    }
-}
-
-/// Goes on to what follows all IPv6 extension headers, as far as that can be read.
-#[inline(always)]
-fn last_header(packet: &impl Far, mut upper: Upper) -> Upper {
-    for _ in 0..EXTENSIONS_MAX {
-        if upper.begins != Payload::Whole || !is_extension(upper.protocol) {
-            return upper;
-        }
-        upper = packet.next_header(upper);
-    }
-    if upper.begins == Payload::Whole && is_extension(upper.protocol) {
-        upper.begins = Payload::Unread;
-    }
-    upper
 }
 
 /// What follows the Ethernet header and its tags.
@@ -184,21 +81,8 @@ pub struct Ip<A> {
     /// The protocol of the payload; behind IPv6 extension headers, the last one's. If that could
     /// not be read, the number of the header that could not.
     pub protocol: u8,
-    /// Offset of the payload in the packet.
-    pub payload: usize,
-    /// What is at that offset.
-    pub begins: Payload,
-}
-
-/// What is where a payload should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// The protocol's header.
-    Whole,
-    /// The middle of it: this is a fragment other than the first.
-    Middle,
-    /// Unknown: extension headers are cut short or too many.
-    Unread,
+    /// TCP's or UDP's.
+    destination_port: PortWord,
 }
 
 /// A destination port.
@@ -212,18 +96,18 @@ pub enum Port {
     Unread,
 }
 
-/// A kind of address.
-pub trait Address {
-    /// Bytes of a header without options.
-    const HEADER_BYTES: usize;
-}
+/// A [`Port`] in one register: what needs two goes to the stack, and there Linux 6.1 lets such a number take no pointer's
+/// place.
+#[derive(Clone, Copy)]
+struct PortWord(u32);
 
-impl Address for u32 {
-    const HEADER_BYTES: usize = IPV4_BYTES_MIN;
-}
-
-impl Address for [u64; 2] {
-    const HEADER_BYTES: usize = IPV6_BYTES;
+/// What follows the Ethernet header and its tags.
+struct Frame {
+    ethertype: u16,
+    /// Where it begins.
+    at: usize,
+    /// The same as an offset in the packet.
+    offset: usize,
 }
 
 impl<F: Far> Packet<F> {
@@ -237,10 +121,9 @@ impl<F: Far> Packet<F> {
         Self { start, end, far }
     }
 
-    /// `N` bytes where they lie, or `None` if the packet ends before.
+    /// `N` bytes at a place behind the packet's start, or `None` if the packet ends before.
     #[inline(always)]
-    fn near<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        let at = self.start + offset;
+    fn near<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
         if at + N > self.end {
             return None;
         }
@@ -252,136 +135,144 @@ impl<F: Far> Packet<F> {
     /// The network header.
     #[inline(always)]
     pub fn network(&self) -> Network {
-        let Some([.., high, low]) = self.near::<ETHERNET_BYTES>(0) else {
+        let Some(frame) = self.frame() else {
             return Network::Other;
         };
-        match u16::from_be_bytes([*high, *low]) {
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => {}
-            ethertype => return self.untagged(ethertype, ETHERNET_BYTES),
-        }
-        let Some([_, _, high, low]) = self.near::<VLAN_TAG_BYTES>(ETHERNET_BYTES) else {
-            return Network::Other;
-        };
-        match u16::from_be_bytes([*high, *low]) {
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => {}
-            ethertype => return self.untagged(ethertype, ONE_TAG_BYTES),
-        }
-        let Some([_, _, high, low]) = self.near::<VLAN_TAG_BYTES>(ONE_TAG_BYTES) else {
-            return Network::Other;
-        };
-        match u16::from_be_bytes([*high, *low]) {
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
-            ethertype => self.untagged(ethertype, TWO_TAGS_BYTES),
-        }
-    }
-
-    /// The network header at an offset that is known when this is compiled.
-    #[inline(always)]
-    fn untagged(&self, ethertype: u16, offset: usize) -> Network {
-        match ethertype {
+        match frame.ethertype {
             ETHERTYPE_ARP => Network::Arp,
-            ETHERTYPE_IPV4 => Network::Ipv4(match self.near(offset) {
-                Some(header) => self.ipv4(offset, header),
-                None => None,
-            }),
-            ETHERTYPE_IPV6 => Network::Ipv6(match self.near(offset) {
-                Some(header) => self.ipv6(offset, header),
-                None => None,
-            }),
+            ETHERTYPE_IPV4 => Network::Ipv4(self.ipv4(&frame)),
+            ETHERTYPE_IPV6 => Network::Ipv6(self.ipv6(&frame)),
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ => Network::Deeper,
             _ => Network::Other,
         }
     }
 
+    /// What follows up to two tags; `None` if the header or a tag is cut short.
     #[inline(always)]
-    fn ipv4(&self, offset: usize, header: &[u8; IPV4_BYTES_MIN]) -> Option<Ip<u32>> {
-        let header_bytes = usize::from(header[0] & 0x0f) * 4;
-        if header[0] >> 4 != 4 || header_bytes < IPV4_BYTES_MIN {
+    fn frame(&self) -> Option<Frame> {
+        let [.., high, low] = self.near::<ETHERNET_BYTES>(self.start)?;
+        let ethertype = u16::from_be_bytes([*high, *low]);
+        let at = beyond::<ETHERNET_BYTES>(self.start);
+        if !is_tag(ethertype) {
+            return Some(Frame {
+                ethertype,
+                at,
+                offset: ETHERNET_BYTES,
+            });
+        }
+        let [_, _, high, low] = self.near::<VLAN_TAG_BYTES>(at)?;
+        let ethertype = u16::from_be_bytes([*high, *low]);
+        let at = beyond::<VLAN_TAG_BYTES>(at);
+        if !is_tag(ethertype) {
+            return Some(Frame {
+                ethertype,
+                at,
+                offset: ONE_TAG_BYTES,
+            });
+        }
+        let [_, _, high, low] = self.near::<VLAN_TAG_BYTES>(at)?;
+        Some(Frame {
+            ethertype: u16::from_be_bytes([*high, *low]),
+            at: beyond::<VLAN_TAG_BYTES>(at),
+            offset: TWO_TAGS_BYTES,
+        })
+    }
+
+    #[inline(always)]
+    fn ipv4(&self, frame: &Frame) -> Option<Ip<u32>> {
+        let header = self.near::<IPV4_BYTES_MIN>(frame.at)?;
+        let words = header[0] & 0x0f;
+        if header[0] >> 4 != 4 || usize::from(words) * 4 < IPV4_BYTES_MIN {
             return None;
         }
-        let mut payload = offset + IPV4_BYTES_MIN;
-        if header_bytes > IPV4_BYTES_MIN {
-            payload = offset + header_bytes;
-            // The options have to be there, to their last byte.
-            self.far.copy::<1>(payload - 1)?;
+        let payload = beyond_words(frame.at, words);
+        // The options have to be there, to their last byte.
+        if payload > self.end {
+            return None;
         }
-        let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
+        let protocol = header[9];
+        let is_middle = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
         Some(Ip {
             source: u32::from_be_bytes([header[12], header[13], header[14], header[15]]),
-            protocol: header[9],
-            payload,
-            begins: if fragment_offset == 0 {
-                Payload::Whole
+            protocol,
+            destination_port: if is_middle {
+                PortWord::NONE
             } else {
-                Payload::Middle
+                self.port(protocol, payload)
             },
         })
     }
 
     #[inline(always)]
-    fn ipv6(&self, offset: usize, header: &[u8; IPV6_BYTES]) -> Option<Ip<[u64; 2]>> {
+    fn ipv6(&self, frame: &Frame) -> Option<Ip<[u64; 2]>> {
+        let header = self.near::<IPV6_BYTES>(frame.at)?;
         if header[0] >> 4 != 6 {
             return None;
         }
-        let [_, _, _, _, _, _, protocol, _, source @ ..] = header;
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *source;
-        let mut upper = Upper {
-            protocol: *protocol,
-            offset: offset + IPV6_BYTES,
-            begins: Payload::Whole,
+        let payload = beyond::<IPV6_BYTES>(frame.at);
+        let upper = match self.upper(header[6], payload) {
+            Some(upper) => upper,
+            None => self.far.upper(header[6], frame.offset + IPV6_BYTES),
         };
-        if is_extension(upper.protocol) {
-            upper = last_header(&self.far, upper);
-        }
+        let [_, _, _, _, _, _, _, _, source @ ..] = header;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *source;
+        let source = [
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        ];
         Some(Ip {
-            source: [
-                u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-                u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-            ],
+            source,
             protocol: upper.protocol,
-            payload: upper.offset,
-            begins: upper.begins,
+            destination_port: upper.destination_port,
         })
     }
 
     /// The destination port of TCP or UDP.
     #[inline(always)]
-    pub fn destination_port<A: Address>(&self, ip: &Ip<A>) -> Port {
-        match ip.begins {
-            Payload::Unread => return Port::Unread,
-            Payload::Middle => return Port::None,
-            Payload::Whole => {}
+    pub fn destination_port<A>(&self, ip: &Ip<A>) -> Port {
+        ip.destination_port.port()
+    }
+
+    /// The port at the beginning of such a protocol's header.
+    #[inline(always)]
+    fn port(&self, protocol: u8, at: usize) -> PortWord {
+        if !has_ports(protocol) {
+            return PortWord::NONE;
         }
-        if ip.protocol != TCP && ip.protocol != UDP {
-            return Port::None;
-        }
-        let ports = match ip.payload - A::HEADER_BYTES {
-            ETHERNET_BYTES => self.near(ETHERNET_BYTES + A::HEADER_BYTES).copied(),
-            ONE_TAG_BYTES => self.near(ONE_TAG_BYTES + A::HEADER_BYTES).copied(),
-            TWO_TAGS_BYTES => self.near(TWO_TAGS_BYTES + A::HEADER_BYTES).copied(),
-            _ => self.far.copy(ip.payload),
-        };
-        let ports: Option<[u8; 4]> = ports;
-        match ports {
-            Some(ports) => Port::Is(u16::from_be_bytes([ports[2], ports[3]])),
-            None => Port::Unread,
+        match self.near::<PORTS_BYTES>(at) {
+            Some(ports) => PortWord::destination_of(ports),
+            None => PortWord::UNREAD,
         }
     }
 }
 
-/// Whether an IPv6 header of this number has another header behind it.
+impl PortWord {
+    const NONE: Self = Self(1 << 16);
+    const UNREAD: Self = Self(2 << 16);
+
+    #[inline(always)]
+    const fn destination_of([_, _, high, low]: &[u8; PORTS_BYTES]) -> Self {
+        Self(u16::from_be_bytes([*high, *low]) as u32)
+    }
+
+    #[inline(always)]
+    const fn port(self) -> Port {
+        match self.0 >> 16 {
+            0 => Port::Is(self.0 as u16),
+            1 => Port::None,
+            _ => Port::Unread,
+        }
+    }
+}
+
 #[inline(always)]
-const fn is_extension(header: u8) -> bool {
-    matches!(
-        header,
-        HOP_BY_HOP
-            | ROUTING
-            | FRAGMENT
-            | AUTHENTICATION
-            | DESTINATION_OPTIONS
-            | MOBILITY
-            | HOST_IDENTITY
-            | SHIM6
-    )
+const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ)
+}
+
+#[inline(always)]
+const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP)
 }
 
 #[cfg(test)]

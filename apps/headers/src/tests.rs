@@ -190,3 +190,63 @@ fn no_bytes_are_read_beyond_the_end() {
         }
     }
 }
+
+#[test]
+fn what_is_read_where_it_lies_is_what_a_copy_says() {
+    const KINDS: [u8; 5] = [0, 43, 44, 51, TCP];
+    const LENGTHS: [u8; 4] = [0, 1, 3, 4];
+    let sorts: Vec<(u8, u8)> = KINDS
+        .iter()
+        .flat_map(|kind| LENGTHS.map(|length| (*kind, length)))
+        .collect();
+    let mut near = 0;
+    for first in &sorts {
+        for second in &sorts {
+            for third in &sorts {
+                let headers = [first, second, third];
+                let mut bytes = Vec::new();
+                for (index, (kind, length)) in headers.iter().enumerate() {
+                    let next = headers.get(index + 1).map_or(UDP, |(kind, _)| *kind);
+                    let words = match kind {
+                        44 => 0,
+                        51 => *length,
+                        _ => 2 * length,
+                    };
+                    bytes.extend([next, *length, 0, 0, 0, 0, 0, 0]);
+                    bytes.resize(bytes.len() + 4 * usize::from(words), 0);
+                }
+                bytes.extend([0, 1, 0, 53]);
+                for cut in [0, 1, 5, 9] {
+                    let bytes = &bytes[..bytes.len() - cut];
+                    let packet = packet(bytes);
+                    let copied = extensions::upper(&bytes, first.0, 0).word();
+                    if let Some(upper) = packet.upper(first.0, packet.start) {
+                        assert_eq!(upper.word(), copied, "{headers:?}, without {cut}");
+                        near += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(near > sorts.len().pow(3), "{near} were read where they lie");
+}
+
+#[test]
+fn eight_headers_of_eight_bytes_are_read_where_they_lie() {
+    let kinds = [0, 60, 43, 44, 135, 139, 140, 60].map(|kind| (kind, vec![0; 7]));
+    let frame = frame(0, 0x86dd, &ipv6(&kinds, &PORTS));
+    let packet = packet(&frame);
+    let upper = packet.upper(kinds[0].0, packet.start + 54);
+    assert!(upper.is_some_and(|upper| upper.destination_port.port() == Port::Is(22)));
+}
+
+#[test]
+fn an_only_header_of_up_to_32_bytes_is_read_where_it_lies() {
+    for words in 0..=4 {
+        let frame = frame(0, 0x86dd, &ipv6(&[(43, options(words))], &PORTS));
+        let packet = packet(&frame);
+        let upper = packet.upper(43, packet.start + 54);
+        let port = upper.map(|upper| upper.destination_port.port());
+        assert_eq!(port, (words <= 3).then_some(Port::Is(22)));
+    }
+}

@@ -3,6 +3,7 @@
 //! The rules' meaning and the maps are described in `firewall_abi`.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod tables;
 
@@ -12,30 +13,28 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use firewall_abi::{Action, Asked, Entry, Outcome, UNREADABLE_ID};
-use headers::{Address, Context, Ip, Network, Packet, Port};
+use headers::{Context, Ip, Network, Packet, Port};
 
 /// Judges the packet.
 #[xdp]
 pub fn firewall(ctx: XdpContext) -> u32 {
-    // SAFETY: this program's own context and packet.
-    let packet = unsafe {
-        let context = Context::new(ctx.ctx.cast());
-        Packet::new(ctx.data(), ctx.data_end(), context)
-    };
+    // SAFETY: this program's own context.
+    let packet = unsafe { Context::new(ctx.ctx.cast()) }.packet();
     let word = match packet.network() {
         Network::Ipv4(Some(ip)) => tables::judge4(ip.source, asked(&packet, &ip)),
         Network::Ipv6(Some(ip)) => {
             let [high, low] = ip.source;
             tables::judge6(high, low, asked(&packet, &ip))
         }
-        Network::Ipv4(None) | Network::Ipv6(None) | Network::Deeper => tables::judge_unreadable(),
+        Network::Ipv4(None) | Network::Ipv6(None) | Network::Deeper => {
+            tables::judge_unreadable(Asked::UNREADABLE.word())
+        }
         Network::Arp | Network::Other => {
             tables::count(Outcome::NotIp);
             return XDP_PASS;
         }
     };
     let entry = Entry::of(word);
-    tables::count_hit(entry.id());
     let (outcome, verdict) = match entry.action() {
         Action::Allow => (Outcome::Allowed, XDP_PASS),
         Action::Deny => (Outcome::Denied, XDP_DROP),
@@ -49,7 +48,7 @@ pub fn firewall(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn asked<A: Address>(packet: &Packet<Context>, ip: &Ip<A>) -> u32 {
+fn asked<A>(packet: &Packet<Context>, ip: &Ip<A>) -> u32 {
     let asked = match packet.destination_port(ip) {
         Port::Is(port) => Asked::port(ip.protocol, port),
         Port::None => Asked::protocol(ip.protocol),

@@ -1,5 +1,7 @@
 //! The maps.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     btf_maps::{Array, PerCpuArray},
     macros::btf_map,
@@ -87,23 +89,27 @@ impl Tables for Maps {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn judge4(address: u32, asked: u32) -> u64 {
-    firewall_abi::judge4(&Maps, address, Asked::of(asked)).word()
+    counted(
+        firewall_abi::judge4(&Maps, address, Asked::of(asked)),
+        asked,
+    )
 }
 
 /// The [`Entry`]'s word for an IPv6 packet.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn judge6(high: u64, low: u64, asked: u32) -> u64 {
-    firewall_abi::judge6(&Maps, high, low, Asked::of(asked)).word()
+    counted(
+        firewall_abi::judge6(&Maps, high, low, Asked::of(asked)),
+        asked,
+    )
 }
 
-/// The [`Entry`]'s word for a packet whose source can't be read. It is a function of its own so that the
-/// verifier takes every word for any number: a pointer may not have a constant added on one path and
-/// something else on another.
+/// The [`Entry`]'s word for a packet whose source can't be read.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn judge_unreadable() -> u64 {
-    firewall_abi::judge_unreadable(&Maps).word()
+pub extern "C" fn judge_unreadable(asked: u32) -> u64 {
+    counted(firewall_abi::judge_unreadable(&Maps), asked)
 }
 
 #[unsafe(no_mangle)]
@@ -124,14 +130,37 @@ extern "C" fn ask6(high: u64, low: u64, question: u32, asked: u32) -> u64 {
     firewall_abi::ask6(&Maps, high, low, Question::of(question), Asked::of(asked)).word()
 }
 
-/// Counts a packet that this entry decided.
+/// The word of an entry that decided a packet, counted.
+///
+/// This is not for the program itself: behind an index that is only known when it runs, a verifier that keeps its
+/// loader from reading the kernel's memory takes no two numbers for alike, and follows every way through the headers to
+/// the program's end.
 #[inline(always)]
-pub(crate) fn count_hit(id: u32) {
+fn counted(entry: Entry, asked: u32) -> u64 {
+    let id = any(entry.id(), asked);
     if let Some(hits) = HITS.get_ptr_mut(id / HITS_PER_ELEMENT) {
         // SAFETY: within the element, whose length is a power of two, and which only this CPU
         // writes.
         unsafe { *hits.cast::<u64>().add((id % HITS_PER_ELEMENT) as usize) += 1 };
     }
+    entry.word()
+}
+
+/// The number, which the verifier then takes for any: a pointer may not have a constant added on one path and
+/// something else on another. The other one is of those that the verifier doesn't know.
+#[inline(always)]
+fn any(mut number: u32, unknown: u32) -> u32 {
+    // SAFETY: this changes a register, and changes it back.
+    unsafe {
+        asm!(
+            "{number} ^= {unknown}",
+            "{number} ^= {unknown}",
+            number = inout(reg) number,
+            unknown = in(reg) unknown,
+            options(pure, nomem, nostack),
+        );
+    }
+    number
 }
 
 /// Counts what became of a packet.

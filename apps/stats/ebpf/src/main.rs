@@ -17,16 +17,13 @@ static PROTOCOLS: PerCpuArray<Traffic, { Protocol::ALL.len() }> = PerCpuArray::n
 /// Counts the packet.
 #[xdp]
 pub fn stats(ctx: XdpContext) -> u32 {
-    // SAFETY: this program's own context and packet.
-    let (context, packet) = unsafe {
-        let context = Context::new(ctx.ctx.cast());
-        (context, Packet::new(ctx.data(), ctx.data_end(), context))
-    };
-    if let Some(traffic) = PROTOCOLS.get_ptr_mut(protocol(packet) as u32) {
+    // SAFETY: this program's own context.
+    let context = unsafe { Context::new(ctx.ctx.cast()) };
+    if let Some(traffic) = PROTOCOLS.get_ptr_mut(protocol(context.packet()) as u32) {
         // SAFETY: an element of the map, which only this CPU writes.
         let traffic = unsafe { &mut *traffic };
         traffic.packets += 1;
-        traffic.bytes += context.packet_bytes();
+        traffic.bytes += context.bytes();
     }
     XDP_PASS
 }
