@@ -20,7 +20,7 @@ pub trait Far {
     /// `N` bytes at an offset, or `None` if the packet ends before.
     fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// [`upper`], which the verifier had better see once only.
+    /// What is behind an IPv6 header, which the verifier had better see once only.
     #[inline(always)]
     fn upper(&self, protocol: u8, offset: usize) -> Upper
     where
@@ -29,7 +29,7 @@ pub trait Far {
         upper(self, protocol, offset)
     }
 
-    /// [`next`], likewise.
+    /// What is behind an extension header, likewise.
     #[inline(always)]
     fn next(&self, header: Header) -> Header
     where

@@ -2,7 +2,7 @@
 //! reading the kernel's memory (no `CAP_PERFMON`).
 //!
 //! Such a verifier takes no pointer with a number added that is only known when the program runs. So
-//! a pointer advances by constants, one for each bit of what a header says ([`beyond`]), and
+//! a pointer advances by constants, one for each bit of what a header says (`beyond`), and
 //! each byte is read where it lies, after a comparison with the packet's end. A call of a helper would
 //! take longer than all the rest; only large IPv6 extension headers are left to one ([`Far`]).
 //! Everything is inlined: the verifier forgets what it knows of packet pointers at some calls.
