@@ -9,8 +9,8 @@ use crate::{Controller, Job, RequestId};
 
 impl<E: Clone> Controller<E> {
     /// A connection is gone: what it asked for is given up, its queues are given back, its members
-    /// linger. In a lane in which something is being done that waits for its outcome, which would
-    /// overwrite it.
+    /// linger. Where something is being done in a lane, its members there wait for the outcome, which
+    /// would overwrite what is changed before.
     pub(crate) fn connection_gone(&mut self, connection: ConnectionId) {
         let of_it: Vec<RequestId> = self
             .requests

@@ -6,7 +6,7 @@
 //! pinning them, checks nothing of those, and neither loads plain instructions nor shows a whole
 //! verifier log.
 //!
-//! The bytes may be hostile: a stranger's object is loaded with the daemon's capabilities. So
+//! The bytes may be hostile, and root's are loaded with the daemon's capabilities. So
 //! what its code may call and which maps it may name is checked in exactly the instructions that
 //! go to the kernel.
 

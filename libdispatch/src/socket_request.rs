@@ -163,7 +163,7 @@ impl SocketRequest {
         self
     }
 
-    /// The queue is polled by who receives: for so long, and for so many packets, at a time. See
+    /// Whoever receives polls the queue, for a time and a number of packets that are given here. See
     /// [`xsk::BusyPoll`](crate::xsk::BusyPoll) for when that is so.
     ///
     /// # Minimum kernel version

@@ -124,7 +124,7 @@ pub struct Registration {
     pub tail_depth: Option<u32>,
     /// The group it shares maps in.
     pub share_group: Option<String>,
-    /// Random, chosen by the session: what re-claims it.
+    /// Random, drawn by the client: what claims it again.
     pub token: [u8; 16],
 }
 

@@ -1,4 +1,4 @@
-//! Names for things. The planner hands them out; the executor maps them to the kernel's own ids.
+//! Names for things. The planner hands them out; whoever carries jobs out maps them to the kernel's own ids.
 
 use std::fmt;
 

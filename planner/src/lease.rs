@@ -48,7 +48,7 @@ pub struct Opening {
     pub redirect: bool,
     /// It can send packets.
     pub sends: bool,
-    /// Random, chosen by the session: what names the socket.
+    /// Random, drawn by the client: what names the socket.
     pub token: [u8; 16],
 }
 
@@ -310,8 +310,8 @@ impl Leases {
         }
     }
 
-    /// Who gave a queue back which the kernel doesn't give to another socket, and has not closed its own.
-    /// What a bare socket is bound to isn't known here.
+    /// Why the kernel gives a queue to no other socket: a client gave it back and has not closed its own
+    /// socket yet. What a bare socket is bound to isn't known here.
     pub fn left_open(&self, interface: &str, place: QueueKey) -> Option<Refusal> {
         let mut remnants = self.remnants.values();
         let on_queue = |remnant: &&Remnant| remnant.place == place;

@@ -46,7 +46,7 @@ pub(crate) struct Remnant {
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     sockets: usize,
-    /// So many of them are remnants.
+    /// How many of them are remnants.
     remnants: usize,
     /// Shared memory is pinned once, until the last socket that has its frames there is closed.
     pinned: BTreeMap<[u8; 16], u64>,

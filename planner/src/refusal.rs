@@ -287,7 +287,7 @@ pub enum Refusal {
         interface: String,
         /// How many it may have.
         max: usize,
-        /// So many of them gave their queues back.
+        /// How many of its sockets gave their queues back and are open still.
         still_open: usize,
     },
     /// The user's sockets would pin too much memory.
@@ -306,7 +306,7 @@ pub enum Refusal {
         used: u64,
         /// What they may.
         max: u64,
-        /// So many of them gave their queues back.
+        /// How many of its sockets gave their queues back and are open still.
         still_open: usize,
     },
     /// Another socket has the token that the client drew.

@@ -93,7 +93,7 @@ pub enum RequestBody {
         map: String,
     },
     /// Makes a lingering member this connection's again. Needs the uid that registered it and the
-    /// token that its registration gave.
+    /// token that its registration brought.
     Reclaim {
         /// The member's id: its interface may have another name by now.
         member: u64,

@@ -52,7 +52,7 @@ pub enum Push {
         /// What is wrong with its pins.
         why: Open<Unreadable>,
     },
-    /// The client was too slow: so many pushes were dropped here.
+    /// The client was too slow: pushes were dropped here, and this many.
     Lost {
         /// How many.
         count: u64,

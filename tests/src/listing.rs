@@ -64,7 +64,7 @@ pub struct Chain {
     pub mode: String,
     /// What holds it, if the chain does.
     pub hook: Option<String>,
-    /// Which build runs.
+    /// Its revision: how often users have changed it.
     pub generation: u64,
     /// What it returns when every slot chained on.
     pub final_verdict: String,

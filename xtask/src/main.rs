@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show two applications sharing an interface, on real packets (needs root)
+    /// Show three applications sharing an interface, on real packets (needs root)
     Demo,
     /// Run every test: without privilege, on the host's kernel (needs root), and under others in QEMU
     Test(test::Arguments),

@@ -21,7 +21,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use super::netns;
 
-/// The kernel frees a queue a little after its socket was closed: for so long a bind is tried again.
+/// The kernel frees a queue a little after its socket was closed. A bind is tried again for this long.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// The pause between two tries: nothing tells when the queue is free.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -155,7 +155,7 @@ pub(crate) fn bound(
             options::set_xdp_tx_ring_size(fd, tx).map_err(sized(Call::XdpTxRing))?;
         }
         bind(fd, interface.key.ifindex, wanted).map_err(at(Call::Bind))?;
-        // Whether who gets the socket can: before Linux 6.4 nobody can, once it is bound.
+        // Whether the client will be able to: before Linux 6.4 nobody maps a ring of a bound socket.
         map_ring(fd, XDP_UMEM_PGOFF_FILL_RING).map_err(at(Call::MmapBoundRing))?;
         let mode = options::xdp_options(fd).map_err(at(Call::XdpOptions))?;
         Ok(Made {

@@ -41,7 +41,7 @@ const LAST_LINES: usize = 8;
 impl Advice {
     /// What a verifier's log is to be answered with.
     pub(super) fn on(log: &str) -> Option<Self> {
-        // Of a line that quotes the source (`; return a - b;`) nothing is meant.
+        // A line that quotes the source (`; return a - b;`) says nothing of what is wrong.
         let mut lines = log.lines().rev().take(LAST_LINES);
         lines.find_map(|line| {
             let is_source = line.starts_with(';');

@@ -110,7 +110,7 @@ fn check_rings(interface: &str, options: &SocketOptions, beside: bool) -> Result
     Ok(())
 }
 
-/// Who isn't root can't raise the budget: so what the daemon sets for others has a bound.
+/// Only root may raise the kernel's budget, so the daemon bounds what it sets for others.
 fn check_busy_poll(interface: &str, wanted: Option<&BusyPoll>) -> Result<(), Refused> {
     let budget = wanted.map_or(1, |wanted| wanted.budget);
     if budget == 0 || budget > BUDGET_MAX {

@@ -101,7 +101,7 @@ fn newer(daemon: &mut Daemon, pair: &Pair) {
     grace_period();
     assert_eq!(near.try_next(), None);
     println!(
-        "Build {} with a later version's registry runs on: {}",
+        "Revision {} with a later version's registry runs on: {}",
         chain.generation,
         refused.stderr.trim()
     );
@@ -135,7 +135,7 @@ fn shown(chain: &Chain) -> String {
         )
     });
     let members: Vec<_> = members.collect();
-    format!("build {}: {}", chain.generation, members.join(", "))
+    format!("revision {}: {}", chain.generation, members.join(", "))
 }
 
 /// Waits until some more packets were sent.
