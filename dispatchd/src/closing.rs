@@ -6,15 +6,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// It closes descriptors, and nothing deep.
 const STACK_BYTES: usize = 64 << 10;
 
 /// Closes what belongs to users, each user's on a thread of its own, so that nobody waits for another.
 #[derive(Clone, Default)]
-pub struct Closing(Arc<Mutex<BTreeMap<u32, Queue>>>);
+pub struct Closing(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    queues: Mutex<BTreeMap<u32, Queue>>,
+    emptied: Condvar,
+}
 
 /// What is to be closed of one user's.
 #[derive(Default)]
@@ -43,6 +50,14 @@ impl Closing {
         }
     }
 
+    /// Waits until nothing of this user's is left to be closed, but no longer than this.
+    pub fn settle(&self, uid: u32, timeout: Duration) {
+        let has_some = |queues: &mut BTreeMap<u32, Queue>| queues.contains_key(&uid);
+        let queues = self.queues();
+        let waited = self.0.emptied.wait_timeout_while(queues, timeout, has_some);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn close_all(&self, uid: u32) {
         // Closed without the lock.
         while let Some(what) = self.next(uid) {
@@ -56,12 +71,13 @@ impl Closing {
         let next = queues.get_mut(&uid)?.waiting.pop();
         if next.is_none() {
             queues.remove(&uid);
+            self.0.emptied.notify_all();
         }
         next
     }
 
     fn queues(&self) -> MutexGuard<'_, BTreeMap<u32, Queue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,9 +122,14 @@ mod tests {
         closing.close(2, other);
         drop(other_goes_on);
         other_is_closed.recv().expect("it is closed at once");
+        // The first user's are still waited for, and the second's are not.
+        closing.settle(2, Duration::MAX);
+        closing.settle(1, Duration::from_millis(1));
+        first_is_closed.try_recv().expect_err("it is not closed");
         drop((first_goes_on, second_goes_on));
-        first_is_closed.recv().expect("it is closed in the end");
-        second_is_closed.recv().expect("it is closed in the end");
+        closing.settle(1, Duration::MAX);
+        first_is_closed.try_recv().expect("it is closed by now");
+        second_is_closed.try_recv().expect("it is closed by now");
         // The thread may have ended: another one closes what comes later.
         let (late, late_goes_on, late_is_closed) = slow();
         closing.close(1, late);

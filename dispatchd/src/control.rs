@@ -13,16 +13,12 @@ use controller::{Answer, Asking, Controller, Done, Event, Job, LoadFailure, Requ
 use planner::{LoadOrder, Moment, SocketKey};
 use protocol::{Refused, with_causes};
 
-use crate::closing::Closing;
 use crate::desk::Desk;
 use crate::kernel::{KernelError, Remnants};
 use crate::load_job::LoadJobs;
 use crate::notices;
 use crate::published::{Board, Published, Shelf};
 use crate::sockets::Sockets;
-
-/// Whose the daemon's own descriptors are.
-const DAEMON: u32 = 0;
 
 /// What the controller's thread is told.
 #[derive(Debug)]
@@ -95,8 +91,6 @@ pub struct Control {
     pub desk: Desk,
     /// The daemon's copies of sockets.
     pub sockets: Sockets,
-    /// Closes sockets.
-    pub closing: Closing,
     /// Sockets that were given back.
     pub(crate) remnants: Remnants,
     /// What may be read of the kernel's side.
@@ -209,8 +203,7 @@ impl Control {
             return Vec::new();
         };
         let watched = self.remnants.watch(held.socket.as_fd(), key.token);
-        // The last one to close a bound socket waits for a grace period.
-        self.closing.close(DAEMON, held);
+        self.sockets.close(held);
         let Err(error) = watched else {
             return Vec::new();
         };

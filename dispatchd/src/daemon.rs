@@ -18,7 +18,6 @@ use protocol::{Listener, with_causes};
 
 use crate::args::Args;
 use crate::bug;
-use crate::closing::Closing;
 use crate::control::{self, Control, Message};
 use crate::desk::Desk;
 use crate::hands::{Hands, Misses};
@@ -211,7 +210,6 @@ fn start(
         told,
         desk: desk.clone(),
         sockets: sockets.clone(),
-        closing: Closing::default(),
         remnants,
         shelf,
         board: board.clone(),

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dispatcher_abi::SocketClaim;
 use planner::{Lease, LeaseState, Moment, Owner, PinnedMemory, SocketKey};
 use rustix::net::sockopt::socket_cookie;
+
+use crate::closing::Closing;
 
 /// A socket on a queue that is somebody's.
 #[derive(Clone, Debug)]
@@ -18,9 +21,17 @@ pub struct Held {
     pub zero_copy: bool,
 }
 
+/// Whose the daemon's own copies are.
+const DAEMON: u32 = 0;
+/// How long somebody waits for copies to be closed: each takes a grace period.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A copy of each socket, for as long as its queue is its client's.
 #[derive(Clone, Debug, Default)]
-pub struct Sockets(Arc<Mutex<BTreeMap<SocketKey, Held>>>);
+pub struct Sockets {
+    held: Arc<Mutex<BTreeMap<SocketKey, Held>>>,
+    closing: Closing,
+}
 
 impl Sockets {
     /// Keeps a socket.
@@ -33,13 +44,24 @@ impl Sockets {
         self.held().remove(&key)
     }
 
+    /// Closes a copy on another thread: the last one to close a bound socket waits for a grace period.
+    pub fn close(&self, held: Held) {
+        self.closing.close(DAEMON, held);
+    }
+
+    /// Waits until all copies are closed that were to be. Until then they are open, which counts as their
+    /// clients' doing.
+    pub fn settle(&self) {
+        self.closing.settle(DAEMON, SETTLE_TIMEOUT);
+    }
+
     /// A socket that is kept.
     pub fn get(&self, key: SocketKey) -> Option<Held> {
         self.held().get(&key).cloned()
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<SocketKey, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

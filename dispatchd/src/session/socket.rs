@@ -64,7 +64,14 @@ impl Session<'_> {
             sends: sends(&open.grant),
             token: key.token,
         };
-        self.ask_plainly(site, Request::Open(opening))?;
+        match self.ask_plainly(site, Request::Open(opening.clone())) {
+            // The daemon's own copies count as well until they are closed.
+            Err(refused) if refused.code == RefusalCode::Quota => {
+                self.hub.sockets.settle();
+                self.ask_plainly(site, Request::Open(opening))?;
+            }
+            asked => drop(asked?),
+        }
         let made = make(open, site, &room, first.as_ref());
         let made = made.map_err(|refused| self.failed(site, key, refused))?;
         let socket = Arc::new(made.socket);
