@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::{
     Daemon, Listed, Output, Pair, Pinnable, PinnedMap, Port, Tap, Unreadable, binary, frame,
-    grace_period,
+    grace_period, some_of,
 };
 
 pub(crate) const DROP: u32 = 1;
@@ -79,7 +79,7 @@ impl Stage {
 
     /// The other chains are listed, and changed as ever.
     pub(crate) fn assert_others_go_on(&self) {
-        for other in &self.others {
+        for other in some_of(&self.others) {
             let port = Port::new(&self.daemon, &other.near);
             assert_eq!(port.chain().order(), ["first"]);
             port.load_verdict("second", PASS, &["--priority", "60"]);
