@@ -1,10 +1,12 @@
 //! The programs that are measured.
 
+#[expect(unsafe_code, reason = "calls of libbpf")]
 mod btf;
 mod chain;
 mod config;
 mod instructions;
 mod kind;
+#[expect(unsafe_code, reason = "calls of libbpf")]
 mod sys;
 
 pub(crate) use chain::Chain;

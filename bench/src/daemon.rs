@@ -3,6 +3,7 @@
 pub(crate) mod add;
 mod clock;
 mod full;
+#[expect(unsafe_code, reason = "calls of libbpf")]
 mod hook;
 pub(crate) mod reorder;
 pub(crate) mod scale;

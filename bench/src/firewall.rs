@@ -3,6 +3,7 @@
 mod application;
 mod nft;
 mod packets;
+#[expect(unsafe_code, reason = "calls of libbpf")]
 mod program;
 mod rules;
 

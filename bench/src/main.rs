@@ -4,6 +4,8 @@
 //! figure has a target and a peer that was measured in the same run, in turns with ours, so that
 //! what disturbs one disturbs both.
 
+#![deny(unsafe_code)]
+
 mod application;
 mod bpf;
 mod chart;

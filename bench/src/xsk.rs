@@ -7,6 +7,7 @@
 //! The table has `xsk-echo` itself as well, whose packets come through the daemon's chain.
 
 mod chains;
+#[expect(unsafe_code, reason = "the time stamp counter")]
 mod ours;
 mod peer;
 mod race;

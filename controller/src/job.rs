@@ -119,7 +119,7 @@ pub enum Job<E> {
     ShowLook {
         /// The chain.
         chain: ChainId,
-        /// When.
+        /// The time of the look.
         at: Moment,
     },
     /// Drops every object that is kept but these.
@@ -247,7 +247,7 @@ pub enum Notice<E> {
     NotSeen {
         /// The interface.
         interface: String,
-        /// Why.
+        /// The error that the look ended with.
         error: E,
     },
     /// A chain's pins lack this no more.

@@ -6,10 +6,12 @@ mod cleanup;
 mod commit;
 mod counters;
 mod flush;
+#[expect(unsafe_code, reason = "membarrier(2)")]
 mod grace;
 pub(crate) mod hook;
 mod linux;
 mod mend;
+#[expect(unsafe_code, reason = "options and ioctls that no crate here has")]
 pub(crate) mod netns;
 mod observe;
 mod open;
@@ -18,6 +20,7 @@ mod pins;
 mod prepare;
 mod probe;
 mod published;
+#[expect(unsafe_code, reason = "ethtool by ioctl(2)")]
 pub(crate) mod queues;
 mod redirect;
 mod registry;
@@ -25,6 +28,7 @@ mod remnants;
 mod repin;
 mod root;
 mod totals;
+#[expect(unsafe_code, reason = "memory that is shared with the kernel")]
 pub(crate) mod xsk;
 
 pub use linux::{CommitError, Linux, Staged};

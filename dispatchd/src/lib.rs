@@ -5,7 +5,10 @@
 //! for each program, and by [`hands`] against [`kernel`]; what everybody may read is [`published`].
 //! [`object_store`] keeps what members were loaded from.
 
+#![deny(unsafe_code)]
+
 pub mod args;
+#[expect(unsafe_code, reason = "calls of libbpf")]
 mod bpf;
 pub mod bug;
 pub mod closing;

@@ -1,5 +1,7 @@
 //! `dispatchd`: see `dispatchd --help`.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 

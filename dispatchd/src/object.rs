@@ -24,6 +24,7 @@ mod prototype;
 mod reach;
 mod run_config;
 mod sections;
+#[expect(unsafe_code, reason = "calls of libbpf")]
 mod sys;
 mod types;
 

@@ -1,6 +1,7 @@
 //! Takes connections: each waits in the lobby until it greets, and has a thread of its own then.
 
 mod lobby;
+#[expect(unsafe_code, reason = "a socket option that no crate here has")]
 pub(crate) mod passing;
 
 use std::collections::BTreeMap;

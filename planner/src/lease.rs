@@ -57,7 +57,7 @@ pub struct Opening {
 pub struct Lease {
     /// The interface.
     pub interface: String,
-    /// Whose.
+    /// The client that has the socket.
     pub owner: Owner,
     /// The memory that its socket's frames are in.
     pub memory: PinnedMemory,

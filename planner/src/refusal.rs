@@ -26,7 +26,7 @@ pub enum Refusal {
     NotGranted {
         /// Who asked.
         uid: u32,
-        /// Where.
+        /// The interface's name.
         interface: String,
         /// What it takes.
         verb: Verb,
@@ -76,7 +76,7 @@ pub enum Refusal {
     /// The interface is gone, and its chain goes as soon as it can.
     #[error("interface {interface} is gone, and its chain with it")]
     InterfaceGone {
-        /// Which.
+        /// Its name.
         interface: String,
     },
     /// The chain was changed by somebody else.

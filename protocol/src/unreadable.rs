@@ -51,7 +51,7 @@ pub enum Unreadable {
     TwoLinks,
     /// Somebody pinned something else where the daemon's own was.
     Replaced {
-        /// Where.
+        /// The pin's path.
         pin: String,
     },
 }

@@ -8,6 +8,8 @@
 //! Every test that needs a kernel is ignored by a plain `cargo test`; `cargo xtask test` builds the
 //! binaries that it starts and runs it. A test that can't run fails and says what is missing.
 
+#![deny(unsafe_code)]
+
 mod alone;
 mod bpffs;
 mod census;
@@ -17,6 +19,7 @@ mod deadline;
 mod frame;
 pub mod hostile;
 mod huge_pages;
+#[expect(unsafe_code, reason = "calls of libbpf")]
 pub mod intruder;
 mod kernel_version;
 mod listing;
@@ -28,10 +31,13 @@ mod output;
 mod pace;
 mod pin;
 mod pinnable;
+#[expect(unsafe_code, reason = "memory that is shared with the kernel")]
 mod raw_rings;
 mod rig;
+#[expect(unsafe_code, reason = "a socket option that no crate here has")]
 mod socket_option;
 mod strangers;
+#[expect(unsafe_code, reason = "calls that no crate here wraps")]
 mod sys;
 mod user;
 mod veth;

@@ -10,15 +10,15 @@ pub enum Error {
     /// A file or a process could not be used.
     #[error("{what}: {source}")]
     Io {
-        /// Which.
+        /// The file or the process, and what was tried.
         what: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// A program of the host failed.
     #[error("{program} failed ({status}): {said}")]
     Program {
-        /// Which.
+        /// Its name.
         program: String,
         /// How it ended.
         status: ExitStatus,
@@ -37,7 +37,7 @@ pub enum Error {
     /// The guest failed, not its command.
     #[error("the machine {problem}; its console: {}", console.display())]
     Guest {
-        /// How.
+        /// What the guest did.
         problem: Problem,
         /// Where its console log was kept.
         console: PathBuf,

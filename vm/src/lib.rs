@@ -25,6 +25,8 @@
 //! QEMU emulates the processor, so this runs where nested virtualisation doesn't. Nothing is left behind,
 //! however the program that uses this library ends: the machine dies with it, and its files have no name.
 
+#![forbid(unsafe_code)]
+
 mod apt;
 mod disk;
 mod error;

@@ -1,5 +1,7 @@
 //! The project's own chores: `cargo xtask --help`.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod btf;
 mod command;
@@ -7,6 +9,7 @@ mod demo;
 mod ebpf;
 mod packages;
 mod test;
+mod tidy;
 mod traffic;
 mod upgrade;
 mod vm;
@@ -37,6 +40,8 @@ enum Task {
     Upgrade,
     /// Build the eBPF objects from source
     Ebpf(ebpf::Arguments),
+    /// Check that the tree is as ARCHITECTURE.md says
+    Tidy,
     /// Install the Debian packages that building and testing need
     Packages,
     #[command(hide = true)]
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
         Task::Upgrade => upgrade::run().map_err(Into::into),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
+        Task::Tidy => tidy::run().map_err(Into::into),
         Task::Packages => {
             packages::ensure(&[packages::BUILD, packages::TEST, packages::VM]).map_err(Into::into)
         }

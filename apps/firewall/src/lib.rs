@@ -1,5 +1,7 @@
 //! The firewall application, and for tests and measurements what its rules are made of.
 
+#![deny(unsafe_code)]
+
 mod args;
 mod client;
 mod commands;
@@ -11,6 +13,7 @@ mod hits;
 mod ids;
 mod listing;
 mod member;
+#[expect(unsafe_code, reason = "maps as memory")]
 mod memory;
 mod parse;
 mod rules;

@@ -1,5 +1,7 @@
 //! `firewall`: see `firewall --help` and docs/firewall.md.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -34,7 +34,7 @@ pub enum Failure {
     Map {
         /// The map's name in the object.
         map: &'static str,
-        /// Why.
+        /// The system's error, or aya's.
         source: Box<dyn Error + Send + Sync>,
     },
 
@@ -50,16 +50,16 @@ pub enum Failure {
     Control {
         /// The socket.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 
     /// An interface, or a socket on it, can't be used.
     #[error("{what}")]
     Interface {
-        /// Which.
+        /// The interface or socket, and what was tried.
         what: String,
-        /// Why.
+        /// The error that stopped it.
         source: Box<dyn Error + Send + Sync>,
     },
 

@@ -45,7 +45,7 @@ twin! {
         TwoLinks,
         /// Somebody pinned something else where the daemon's own was.
         Replaced {
-            /// Where.
+            /// The pin's path.
             pin: String,
         },
     }

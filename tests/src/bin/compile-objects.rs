@@ -1,5 +1,7 @@
 //! Compiles the tests' objects into a folder, for tests that run where there is no compiler.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::path::Path;
 

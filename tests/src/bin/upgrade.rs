@@ -1,6 +1,8 @@
 //! Upgrades from the first version under traffic, and counts what is lost. `cargo xtask upgrade` builds
 //! that version and runs this with the folder of its binaries.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::path::Path;
 use std::thread;

@@ -1,6 +1,8 @@
 //! The guest's first process: prepares what programs expect of a system, runs the command, reports
 //! how it ended, and switches the machine off.
 
+#![forbid(unsafe_code)]
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
