@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use libdispatch::{Error, Program};
-use tests::{DEADLINE, PinnedProgram, Rig, frame, object, some_of, wait_until};
+use tests::{DEADLINE, PinnedProgram, Rig, frame, object, some_of, volume, wait_until};
 
 const PASS: u32 = 2;
 /// Where a packet's list of the members that it met begins: see `append.c`.

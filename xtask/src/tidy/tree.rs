@@ -64,5 +64,6 @@ impl Tree {
 }
 
 fn is_read(path: &str) -> bool {
-    path.ends_with(".rs") || path.ends_with("Cargo.toml") || path == "ARCHITECTURE.md"
+    let is_rust = Path::new(path).extension().is_some_and(|end| end == "rs");
+    is_rust || path.ends_with("Cargo.toml") || path == "ARCHITECTURE.md"
 }

@@ -75,7 +75,7 @@ fn check_files(tree: &Tree, allowed: &[&str]) -> Vec<Violation> {
         let covers = |allowed: &&str| {
             path == *allowed || allowed.ends_with('/') && path.starts_with(*allowed)
         };
-        if let Some(index) = allowed.iter().position(|entry| covers(&entry)) {
+        if let Some(index) = allowed.iter().position(covers) {
             needed[index] = true;
             continue;
         }
