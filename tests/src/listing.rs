@@ -116,14 +116,15 @@ pub struct Member {
     pub lifetime: Lifetime,
     /// Its object.
     pub sha256: Option<String>,
-    /// Where it is pinned.
+    /// Where it is pinned; empty if a daemon of the first version was asked.
+    #[serde(default)]
     pub pins: Pins,
     /// What became of packets in it.
     pub packets: Packets,
 }
 
 /// Where a member is pinned.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Pins {
     /// Its program.
     pub program: PathBuf,
