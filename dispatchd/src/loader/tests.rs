@@ -113,6 +113,20 @@ fn a_child_that_ends_before_it_was_asked_is_no_objects_fault() {
     }
 }
 
+/// Reading nothing once is not the end: see the next test for where it comes from. An empty packet reads
+/// the same, and comes whenever it is sent.
+#[test]
+fn who_reads_nothing_looks_again() {
+    let (one, other) = wire::pair().expect("sockets can be made");
+    send_raw(&one, &[], &[]);
+    answer(&one, &inspected("main"), &[]);
+    let received = wire::receive::<Answer>(other.as_fd(), Patience::default());
+    assert!(received.is_ok(), "{received:?}");
+    drop(one);
+    let ended = wire::receive::<Answer>(other.as_fd(), Patience::default());
+    assert!(matches!(ended, Err(WireError::Gone)), "{ended:?}");
+}
+
 /// The kernel looks for a packet first and for a hang-up then, and both may come in between.
 #[test]
 fn what_was_sent_before_a_hang_up_is_received() {
